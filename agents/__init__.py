@@ -1,0 +1,1 @@
+"""The agents: ingress, refine, handoff. They meet only at topics."""

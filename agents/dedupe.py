@@ -1,0 +1,55 @@
+"""The third step of refine: drop what was seen within the window with the same content.
+
+Pure. The same id with changed content goes on and replaces the row, as the job's upsert would, so the
+database ends up as it would without this step, whatever the order of arrival.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, Protocol
+
+from streams.models import Candidate
+
+
+class SeenIds(Protocol):
+    """What a partition remembers."""
+
+    def seen(self, id_: bytes, horizon: float) -> bytes | None:
+        """Return the content with which an id was accepted last, unless that was before `horizon`."""
+        ...
+
+
+class Verdict(NamedTuple):
+    """What dedupe found in one chunk."""
+
+    duplicates: list[int]
+    fingerprints: bytes
+    """Of the accepted readings that have an id, packed."""
+
+
+def dedupe(candidates: Mapping[int, Candidate], seen: SeenIds, horizon: float) -> Verdict:
+    """Tell which of a chunk's candidates, by index and in order, are duplicates.
+
+    Args:
+        candidates: by index in the chunk, in its order.
+        seen: what the partition accepted before this chunk.
+        horizon: Unix time in seconds at which the window begins.
+    """
+    in_chunk: dict[bytes, bytes] = {}
+    duplicates: list[int] = []
+    packed: list[bytes] = []
+    for index, candidate in candidates.items():
+        if candidate.id is None:
+            continue
+        known = in_chunk.get(candidate.id) or seen.seen(candidate.id, horizon)
+        if known == candidate.content:
+            duplicates.append(index)
+            continue
+        in_chunk[candidate.id] = candidate.content
+        packed += (candidate.id, candidate.content)
+    return Verdict(duplicates, b"".join(packed))
+
+
+def accepted(candidates: Mapping[int, Candidate], duplicates: Iterable[int]) -> list[Candidate]:
+    """Return the candidates that go on, in order."""
+    dropped = set(duplicates)
+    return [candidate for index, candidate in candidates.items() if index not in dropped]

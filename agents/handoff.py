@@ -1,0 +1,138 @@
+"""handoff: turn each chunk of metrics.unique into jobs of the Laravel queue, once in effect.
+
+Between metrics.unique and Redis. One job for each tenant in the chunk; the fence beside the queue tells what
+was pushed before, also to a worker that only thinks it owns the partition.
+"""
+
+import logging
+import uuid
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+
+from faust.types import StreamT
+from streams.wire.job import JobMetric, encode_job
+
+from agents.loop import Record, carry
+from streams.application import app, settings, statistics
+from streams.errors import Displaced, MalformedRecord, QueueFull
+from streams.kafka.app import raw_bytes
+from streams.models import Origin, Reading
+from streams.queue.handoff import Fence, FencePositions, JobQueue, Push, RedisJobQueue, connect
+from streams.statistics import Statistics
+from streams.wire import unique
+from streams.wire.headers import EPOCH
+
+log = logging.getLogger(__name__)
+
+LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+JOB_ID_LENGTH = 32  # Illuminate\Queue\RedisQueue::getRandomId
+
+
+class Handoff:
+    """The agent's work on one record of metrics.unique."""
+
+    def __init__(self, queue: JobQueue, *, derive_ids: bool, statistics: Statistics) -> None:
+        self._queue = queue
+        self._derive_ids = derive_ids
+        self._statistics = statistics
+
+    async def hand_off(self, record: Record) -> None:
+        """Push one chunk's jobs, unless they were pushed before.
+
+        Raises:
+            Outage: if Redis is away.
+            QueueFull: if the queue is at its limit: Kafka holds what follows.
+            Displaced: if the fence moved: Redis came back with older data, or another worker pushed.
+        """
+        chunk = _read(record)
+        if chunk is None:
+            return
+        epoch = int(record.headers.get(EPOCH, b"0"))
+        jobs = jobs_of(chunk, epoch, derive_ids=self._derive_ids)
+        fence = Fence(epoch, chunk.origin.offset, record.offset)
+        outcome = await self._queue.push(record.partition, fence, jobs)
+        self._conclude(outcome, fence, chunk, len(jobs))
+
+    def _conclude(self, outcome: Push, fence: Fence, chunk: unique.UniqueChunk, jobs: int) -> None:
+        if outcome is Push.FULL:
+            raise QueueFull
+        if outcome is Push.MOVED:
+            raise Displaced(f"the fence is not where this worker left it before chunk {fence}")
+        if outcome is Push.REPLAY:
+            self._statistics.notes["chunks_replayed"] += 1
+            return
+        self._statistics.messages["pushed"] += len(chunk.readings)
+        self._statistics.messages["jobs"] += jobs
+
+
+def jobs_of(chunk: unique.UniqueChunk, epoch: int, *, derive_ids: bool) -> list[bytes]:
+    """Return a chunk's jobs, one for each tenant, the same ones whenever it is asked."""
+    by_tenant: dict[str, list[Reading]] = {}
+    for reading in chunk.readings:
+        by_tenant.setdefault(reading.tenant_id, []).append(reading)
+    return [
+        encode_job(
+            tenant_id, metrics_of(readings, derive_ids=derive_ids), *job_names(chunk.origin, epoch, tenant_id)
+        )
+        for tenant_id, readings in by_tenant.items()
+    ]
+
+
+def metrics_of(readings: Sequence[Reading], *, derive_ids: bool) -> list[JobMetric]:
+    """Return a job's metrics, no dedupe id twice (PostgreSQL would refuse the upsert): the last one wins."""
+    metrics: dict[tuple[str | None, int], JobMetric] = {}
+    for reading in readings:
+        dedupe_id = reading.dedupe_id or (reading.key if derive_ids else None)
+        place = (dedupe_id, -1 if dedupe_id else reading.index)
+        metrics.pop(place, None)
+        metrics[place] = JobMetric(
+            reading.agent_id, reading.metric_name, reading.value, reading.timestamp, dedupe_id
+        )
+    return list(metrics.values())
+
+
+def job_names(origin: Origin, epoch: int, tenant_id: str) -> tuple[str, str]:
+    """Return a job's uuid and id: from its chunk, so that a job in the queue leads back to metrics.raw."""
+    identity = f"{epoch}/{origin.partition}/{origin.offset}/{tenant_id}".encode()
+    name = uuid.UUID(bytes=blake2b(identity, digest_size=16).digest(), version=4)
+    number = int.from_bytes(blake2b(identity, digest_size=32, person=b"job id").digest())
+    return str(name), "".join(_base62(number))
+
+
+def _base62(number: int) -> Iterable[str]:
+    for _ in range(JOB_ID_LENGTH):
+        number, letter = divmod(number, len(LETTERS))
+        yield LETTERS[letter]
+
+
+def _read(record: Record) -> unique.UniqueChunk | None:
+    try:
+        return unique.decode(record.value)
+    except MalformedRecord as error:
+        log.error(
+            "metrics.unique[%d] offset %d is no chunk of ours and is passed over: %s",
+            record.partition,
+            record.offset,
+            error,
+        )
+        return None
+
+
+redis = connect(settings.redis_url.get_secret_value())
+queue = RedisJobQueue(
+    redis,
+    prefix=settings.queue_prefix,
+    queue=settings.queue_name,
+    topics=settings.topic_prefix,
+    max_jobs=settings.handoff_max_queued_jobs,
+)
+work = Handoff(queue, derive_ids=settings.dedupe_id_when_missing == "derive", statistics=statistics)
+
+app.position_sources[settings.unique_topic] = FencePositions(queue, app.raw_end)
+app.use(queue, probe=queue.ping, part="redis")
+
+
+@app.agent(raw_bytes(app, settings.unique_topic), isolated_partitions=True, name="handoff")
+async def handoff(stream: StreamT[bytes]) -> None:
+    """Push metrics.unique as ProcessMetricSubmission jobs onto the Laravel queue."""
+    await carry(stream, app.deliverer, work.hand_off, statistics)

@@ -1,0 +1,249 @@
+"""Ingress: MQTT → metrics.raw, by the worker that leads.
+
+It keeps one connection to the broker for as long as this worker leads, and comes back after an outage. What
+flows through a connection is the business of `streams.mqtt.carrier.Carrier`.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import NoReturn
+
+from faust.types import StreamT
+
+from streams.application import app, settings, statistics
+from streams.backoff import delays
+from streams.errors import ConnectionLost, DeliveryFailed, Outage, SessionTakenOver
+from streams.kafka.chunk_writer import ChunkWriter, KafkaChunkWriter
+from streams.mqtt.aiomqtt_transport import AiomqttTransport
+from streams.mqtt.carrier import Carrier
+from streams.mqtt.transport import Connection, Transport
+from streams.settings import Settings
+from streams.statistics import Statistics
+
+log = logging.getLogger(__name__)
+
+RECONNECT_FIRST_S, RECONNECT_MOST_S = 0.5, 30.0
+STEADY_S = 10.0
+"""A connection that lasted this long was a good one: the next wait is short again."""
+FINISH_TIMEOUT_S = 10.0
+"""How long Kafka has to take the rest when this worker stands by; what it has not taken, the broker keeps."""
+QUICK_CLOSE_S, QUICK_CLOSES = 5.0, 5
+"""MQTT 3.1.1 has no word for a takeover: so many closes in a row, so soon after connecting, mean it."""
+
+
+class Ingress:
+    """Carries MQTT while this worker leads.
+
+    Args:
+        settings: of the worker.
+        statistics: the part ``mqtt``; messages ``received``, ``written`` and ``acknowledged``.
+        transport: connects to the broker.
+        writer: writes to ``metrics.raw``.
+        on_crash: told of a bug that has ended ingress; an outage never does.
+        sleep: waits between attempts.
+        monotonic: a clock in seconds.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        statistics: Statistics,
+        transport: Transport,
+        writer: ChunkWriter,
+        *,
+        on_crash: Callable[[BaseException], None] | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._statistics = statistics
+        self._transport = transport
+        self._writer = writer
+        self._on_crash = on_crash
+        self._sleep = sleep
+        self._monotonic = monotonic
+        self._news = _News(statistics)
+        self._changing = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+        self._carrier: Carrier | None = None
+        """That of the last connection, which may have writes under way."""
+        self._quick_closes = 0
+
+    @property
+    def is_leading(self) -> bool:
+        """Whether it is connected or trying to be; False also after the session was taken over."""
+        return self._task is not None and not self._task.done()
+
+    async def lead(self) -> None:
+        """Begin to carry; does nothing if it does already. After a takeover this starts it anew."""
+        async with self._changing:
+            if not self.is_leading:
+                self._task = asyncio.create_task(self._run(), name="ingress")
+                self._task.add_done_callback(self._on_done)
+
+    async def stand_by(self) -> None:
+        """Cease to carry: write and acknowledge what was received, say we are offline, and disconnect."""
+        async with self._changing:
+            task, self._task = self._task, None
+            if task is not None:
+                task.cancel()
+                await asyncio.wait({task})
+            self._news.standing_by()
+
+    async def _run(self) -> None:
+        """Keep a connection until the session is taken over, or until cancelled, as `stand_by` does."""
+        waits_s = delays(RECONNECT_FIRST_S, RECONNECT_MOST_S)
+        self._quick_closes = 0
+        try:
+            while True:
+                if await self._attempt() > STEADY_S:
+                    waits_s = delays(RECONNECT_FIRST_S, RECONNECT_MOST_S)
+                await self._sleep(next(waits_s))
+        except SessionTakenOver as error:
+            self._news.taken_over(error, self._settings.mqtt_client_id)
+        finally:
+            await self._writer.close()
+
+    async def _attempt(self) -> float:
+        """Connect and carry until the connection is lost; return how many seconds it lasted."""
+        connected_at: float | None = None
+        try:
+            connection = await self._connect()
+            connected_at = self._monotonic()
+            await self._carry(connection)
+        except Outage as outage:
+            lasted_s = 0.0 if connected_at is None else self._monotonic() - connected_at
+            self._news.outage(outage)
+            self._suspect_takeover(outage, lasted_s)
+            return lasted_s
+
+    async def _connect(self) -> Connection:
+        await self._writer.open()
+        if self._carrier is not None:
+            # What the last connection left under way must have landed or failed. Otherwise each reconnect
+            # during an outage of Kafka would read, and write, one more copy of what is not acknowledged.
+            await self._carrier.settle()
+        connection = await self._transport.connect()
+        self._news.connected(connection)
+        return connection
+
+    async def _carry(self, connection: Connection) -> NoReturn:
+        carrier = self._carrier = Carrier(
+            self._settings, self._statistics, connection, self._writer, monotonic=self._monotonic
+        )
+        try:
+            await carrier.run()
+        except asyncio.CancelledError:
+            await self._leave(carrier, connection)
+            raise
+        finally:
+            connection.drop(ConnectionLost("ingress is done with it", by_peer=False))
+            carrier.abandon()
+
+    async def _leave(self, carrier: Carrier, connection: Connection) -> None:
+        try:
+            await asyncio.wait_for(carrier.finish(), FINISH_TIMEOUT_S)
+        except (DeliveryFailed, TimeoutError) as error:
+            log.warning(
+                "ingress stands by without having written all that it received; the broker has kept it and "
+                "will deliver it again: %r",
+                error,
+            )
+        await connection.close()
+
+    def _suspect_takeover(self, outage: Outage, lasted_s: float) -> None:
+        """Take many quick closes for a takeover, which MQTT 3.1.1 has no word for.
+
+        Raises:
+            SessionTakenOver: there were too many in a row.
+        """
+        by_peer = isinstance(outage, ConnectionLost) and outage.by_peer
+        quick = by_peer and 0 < lasted_s < QUICK_CLOSE_S and self._news.protocol == "3.1.1"
+        self._quick_closes = self._quick_closes + 1 if quick else 0
+        if self._quick_closes >= QUICK_CLOSES:
+            raise SessionTakenOver(
+                f"the broker closed {QUICK_CLOSES} connections in a row soon after accepting them"
+            )
+
+    def _on_done(self, task: asyncio.Task[None]) -> None:
+        """Let nobody miss that a bug has ended ingress."""
+        bug = None if task.cancelled() else task.exception()
+        if bug is not None:
+            self._news.crashed(bug)
+            if self._on_crash is not None:
+                self._on_crash(bug)
+
+
+class _News:
+    """Says what has changed, once: in the log, and as the part ``mqtt`` of the statistics."""
+
+    def __init__(self, statistics: Statistics) -> None:
+        self._statistics = statistics
+        self._told = ""
+        self._was_connected = False
+        self.protocol = ""
+
+    def connected(self, connection: Connection) -> None:
+        self.protocol = connection.protocol
+        kept = "kept" if connection.session_present else "new"
+        log.info("ingress is connected (MQTT %s, session %s)", connection.protocol, kept)
+        if self._was_connected and not connection.session_present:
+            log.warning(
+                "the MQTT broker has lost our session, and with it what was published while we were away: "
+                "check its persistence and MQTT_SESSION_EXPIRY_S"
+            )
+        self._was_connected, self._told = True, ""
+        self._statistics.set_part("mqtt", up=True, detail=f"connected, MQTT {connection.protocol}")
+
+    def outage(self, outage: Outage) -> None:
+        self._statistics.set_part("mqtt", up=False, detail=str(outage))
+        if self._told != str(outage):
+            log.warning(
+                "ingress is interrupted and tries again; the broker keeps what comes at QoS 1: %s", outage
+            )
+        self._told = str(outage)
+
+    def standing_by(self) -> None:
+        self._told = ""
+        self._statistics.set_part("mqtt", up=True, detail="standing by")
+
+    def taken_over(self, error: SessionTakenOver, client_id: str) -> None:
+        log.error(
+            "ingress has stopped: %s. MQTT_CLIENT_ID=%s is in use elsewhere. If another worker of this "
+            "deployment leads now, all is well; if not, give each deployment a client id of its own and "
+            "restart this worker",
+            error,
+            client_id,
+        )
+        self._statistics.set_part("mqtt", up=False, detail=f"stopped, session taken over: {error}")
+
+    def crashed(self, bug: BaseException) -> None:
+        log.critical("a bug has ended ingress; restart the worker", exc_info=bug)
+        self._statistics.set_part("mqtt", up=False, detail=f"stopped by a bug: {bug!r}")
+
+
+bridge = Ingress(
+    settings,
+    statistics,
+    AiomqttTransport(settings, statistics),
+    KafkaChunkWriter(settings),
+    on_crash=app.end_on,
+)
+app.probes["mqtt"] = partial(statistics.ask, "mqtt")
+
+
+@app.agent(app.channel(), name="ingress")
+async def ingress(_unused: StreamT[bytes]) -> None:
+    """Carry MQTT into metrics.raw, on the worker that leads."""
+    # A source: what moves it is not a topic but leadership, and a shared subscription needs none.
+    try:
+        async for leads in app.leadership.changes():
+            if leads or settings.mqtt_share_group:
+                await bridge.lead()
+            else:
+                await bridge.stand_by()
+    finally:
+        await bridge.stand_by()

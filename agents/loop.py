@@ -1,0 +1,160 @@
+"""The loop that all agents on Kafka share: in order, retried on an outage, acknowledged after the effects.
+
+Between Faust's streams and the agents' own work. Faust's acknowledgements serve its shutdown alone; what
+counts is the `Cursor`, which moves on only when all effects of a record stand.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple, Protocol, cast
+
+from faust.streams import Stream
+from faust.types import TP, EventT, StreamT
+
+from streams.backoff import delays
+from streams.errors import Displaced, Outage
+from streams.kafka.positions import Admission, Cursor
+from streams.statistics import Statistics
+
+log = logging.getLogger(__name__)
+
+RETRY_FIRST_S, RETRY_LAST_S = 0.05, 5.0
+REMIND_EVERY_S = 60.0
+REWIND_PAUSE_S = 2.0
+
+
+class Record(NamedTuple):
+    """One record of a topic, as it came."""
+
+    partition: int
+    offset: int
+    value: bytes
+    headers: dict[str, bytes]
+
+
+class Deliverer(Protocol):
+    """The consumer, as the loop needs it."""
+
+    flow_active: bool
+
+    def cursor(self, tp: TP) -> Cursor:
+        """Return the cursor of a partition."""
+        ...
+
+    async def rewind(self, tp: TP, offset: int) -> None:
+        """Deliver again from an offset."""
+        ...
+
+    async def reposition(self, tp: TP) -> None:
+        """Deliver from where the effects stand."""
+        ...
+
+
+Work = Callable[[Record], Awaitable[None]]
+
+
+async def carry(
+    stream: StreamT[bytes], consumer: Callable[[], Deliverer], work: Work, statistics: Statistics
+) -> None:
+    """Take each record of an isolated partition through `work`, in order, until the stream ends."""
+    rewinds = _Rewinds()
+    async for event in cast("Stream[bytes]", stream).noack().events():
+        tp = TP(event.message.topic, event.message.partition)
+        deliverer = consumer()
+        cursor = deliverer.cursor(tp)
+        admission = cursor.offered(event.message.offset)
+        if admission is Admission.REWIND:
+            await rewinds.ask(deliverer, tp, cursor)
+        elif admission is Admission.TAKE:
+            await _take(event, deliverer, tp, work, statistics)
+        else:
+            event.ack()
+
+
+async def _take(
+    event: EventT[bytes], deliverer: Deliverer, tp: TP, work: Work, statistics: Statistics
+) -> None:
+    cursor = deliverer.cursor(tp)
+    cursor.busy = True
+    try:
+        finished = await _persist(_record(event), deliverer, work, statistics)
+    except Displaced as displaced:
+        log.warning("%s[%d] at offset %d: %s", *tp, event.message.offset, displaced)
+        await deliverer.reposition(tp)
+        return
+    finally:
+        cursor.busy = False
+    if finished:
+        cursor.done(event.message.offset)
+        event.ack()
+
+
+async def _persist(record: Record, deliverer: Deliverer, work: Work, statistics: Statistics) -> bool:
+    """Try until the work is done; give up, unacknowledged, only when the partition is being taken away."""
+    outage = _OutageLog(statistics)
+    while True:
+        try:
+            await work(record)
+        except Outage as error:
+            wait_s = outage.note(error)
+        except Displaced:
+            raise
+        except Exception:
+            # The one place for a bug that is no single message's: neither skipping the chunk nor restarting
+            # the agent would be right, so it is tried again, loudly, and readiness fails.
+            log.exception("a bug holds up partition %d at offset %d", record.partition, record.offset)
+            wait_s = outage.note(Outage("agents", "a bug holds up a partition, see the log"))
+        else:
+            outage.over()
+            return True
+        await asyncio.sleep(wait_s)
+        if not deliverer.flow_active:
+            return False
+
+
+def _record(event: EventT[bytes]) -> Record:
+    message = event.message
+    return Record(message.partition, message.offset, message.value or b"", dict(message.headers or ()))
+
+
+class _Rewinds:
+    """Asks for a rewind once, not for each of the records that are already on their way."""
+
+    def __init__(self) -> None:
+        self._asked: tuple[int | None, float] = (None, 0.0)
+
+    async def ask(self, deliverer: Deliverer, tp: TP, cursor: Cursor) -> None:
+        now = asyncio.get_running_loop().time()
+        offset, at = self._asked
+        if cursor.expected is not None and (offset != cursor.expected or now - at > REWIND_PAUSE_S):
+            self._asked = (cursor.expected, now)
+            await deliverer.rewind(tp, cursor.expected)
+
+
+class _OutageLog:
+    """Says once that a part is away, reminds now and then, and says once that it is back."""
+
+    def __init__(self, statistics: Statistics) -> None:
+        self._statistics = statistics
+        self._part: str | None = None
+        self._delays = delays(RETRY_FIRST_S, RETRY_LAST_S)
+        self._since = self._said = 0.0
+
+    def note(self, outage: Outage) -> float:
+        """Record a failed try; return the seconds to wait before the next."""
+        now = asyncio.get_running_loop().time()
+        self._since = self._since or now
+        self._statistics.set_part(outage.part, up=False, detail=str(outage))
+        if self._part != outage.part or now - self._said > REMIND_EVERY_S:
+            log.warning(
+                "waiting for %s, nothing is lost: %s (for %.0f s)", outage.part, outage, now - self._since
+            )
+            self._part, self._said = outage.part, now
+        return next(self._delays)
+
+    def over(self) -> None:
+        """Record that the work went through."""
+        if self._part is not None:
+            log.info("%s is back", self._part)
+            self._statistics.set_part(self._part, up=True)

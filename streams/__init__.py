@@ -1,0 +1,21 @@
+"""metric-streams: MQTT metrics into the Laravel ingestion job, through Kafka topics that anyone can read.
+
+``faust -A streams worker`` asks this package for `app`; it is built on that first use, so that importing
+a pure module of the package needs no settings.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from streams.application import app
+
+__all__ = ["app"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "app":
+        # Not at the top: a pure module of the package must be importable without settings.
+        from streams.application import app  # noqa: PLC0415
+
+        return app
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

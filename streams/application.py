@@ -1,0 +1,55 @@
+"""Builds the settings and the Faust app: the one place where things are wired together.
+
+Agents and commands import `app`, `settings` and `statistics` from here; everything else is handed what it
+needs. Nothing is opened at import.
+"""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from streams.errors import SettingsError
+from streams.kafka.app import StreamsApp
+from streams.settings import Settings
+from streams.statistics import Statistics
+
+LEAF_MODULES = [
+    "agents.ingress",
+    "agents.refine",
+    "agents.handoff",
+    "streams.commands.ingest",
+    "streams.commands.setup",
+    "streams.commands.simulate",
+    "streams.commands.tenants",
+]
+"""Each by name: of a package that it searches itself, Faust hides a module that does not import."""
+
+
+def _settings() -> Settings:
+    try:
+        return Settings.from_mapping(os.environ)
+    except SettingsError as error:
+        lines = "".join(f"\n  - {problem}" for problem in error.problems)
+        sys.exit(f"metric-streams cannot start, the settings are not usable:{lines}")
+
+
+def _app(settings: Settings, statistics: Statistics) -> StreamsApp:
+    return StreamsApp(
+        settings.consumer_group,
+        settings=settings,
+        statistics=statistics,
+        origin="streams",
+        autodiscover=LEAF_MODULES,
+        broker=settings.broker_url,
+        datadir=Path(tempfile.gettempdir()) / f"{settings.consumer_group}-{os.getuid()}",
+        store="memory://",
+        web_bind=settings.web_bind,
+        web_port=settings.web_port,
+        **StreamsApp.safe_options(settings),
+    )
+
+
+settings = _settings()
+statistics = Statistics()
+app = _app(settings, statistics)

@@ -1,0 +1,103 @@
+"""Every exception of the project.
+
+MetricStreamsError
+├── SettingsError        the environment cannot be used; lists every problem
+├── Outage               a part does not answer: wait and try again
+│   ├── DeliveryFailed   Kafka did not take a record
+│   ├── ConnectionLost   the MQTT connection is over
+│   └── QueueFull        the job queue is at its limit: Kafka holds what follows
+├── Displaced            the position moved under an agent: ask for it again
+├── SessionTakenOver     another MQTT client uses our client id
+├── StartupRefused       what was found at start is unsafe to run on
+├── ForeignJob           the queue holds a job of a class that is not ours
+├── RowsRefused          the database will never take the rows of a job
+└── MalformedRecord      bytes on one of our own topics or queues cannot be read
+
+Bad input from a device is none of these: it is a value (``streams.models.Rejection``).
+"""
+
+
+class MetricStreamsError(Exception):
+    """Something in metric-streams failed."""
+
+
+class SettingsError(MetricStreamsError):
+    """The settings are not usable.
+
+    Attributes:
+        problems: one line for each bad setting, naming it, its value and the mend.
+    """
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class Outage(MetricStreamsError):  # noqa: N818 - the field's own word reads better than OutageError
+    """A part does not answer. Nothing is lost: wait and try again.
+
+    Attributes:
+        part: the name of the part, as on the readiness page ("kafka", "redis", "postgres", "mqtt").
+    """
+
+    def __init__(self, part: str, detail: str) -> None:
+        super().__init__(f"{part}: {detail}")
+        self.part = part
+
+
+class DeliveryFailed(Outage):
+    """Kafka did not take a record."""
+
+    def __init__(self, topic: str, detail: str) -> None:
+        super().__init__("kafka", f"{topic}: {detail}")
+
+
+class ConnectionLost(Outage):
+    """The MQTT connection is over.
+
+    Attributes:
+        by_peer: the broker closed it, as opposed to silence, a broken network or ourselves.
+    """
+
+    def __init__(self, detail: str, *, by_peer: bool) -> None:
+        super().__init__("mqtt", detail)
+        self.by_peer = by_peer
+
+
+class QueueFull(Outage):
+    """The job queue is at its limit (HANDOFF_MAX_QUEUED_JOBS); its workers are behind."""
+
+    def __init__(self) -> None:
+        super().__init__("queue", "the job queue is at HANDOFF_MAX_QUEUED_JOBS, its workers are behind")
+
+
+class Displaced(MetricStreamsError):  # noqa: N818 - states what happened
+    """The effects say another position than the one that an agent works at."""
+
+
+class SessionTakenOver(MetricStreamsError):  # noqa: N818 - MQTT's own word (MQTT 5, 4.13: reason 0x8E)
+    """Another MQTT client connected with our client id."""
+
+
+class StartupRefused(MetricStreamsError):  # noqa: N818 - states what happened
+    """What was found at start is unsafe to run on."""
+
+
+class ForeignJob(MetricStreamsError):  # noqa: N818 - names the thing found
+    """The queue holds a job of a class that is not ours."""
+
+
+class RowsRefused(MetricStreamsError):  # noqa: N818 - states what happened
+    """The database will never take the rows of a job.
+
+    Attributes:
+        for_good: the job will fail however often it is tried.
+    """
+
+    def __init__(self, detail: str, *, for_good: bool = False) -> None:
+        super().__init__(detail)
+        self.for_good = for_good
+
+
+class MalformedRecord(MetricStreamsError):  # noqa: N818 - names the thing found
+    """Bytes on one of our own topics or queues cannot be read."""

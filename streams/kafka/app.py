@@ -1,0 +1,215 @@
+"""The Faust app with the project's transport, its order of start, and its web pages."""
+
+import asyncio
+import logging
+import os
+import threading
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Protocol, cast
+
+import faust
+from faust.app.base import BootStrategy
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP, ChannelT, ServiceT
+from faust.web.base import BlueprintManager, Web
+from mode import Service
+
+from streams.backoff import delays
+from streams.errors import Outage
+from streams.kafka.admin import ensure_topics
+from streams.kafka.consumer import GovernedConsumer
+from streams.kafka.leadership import Leadership
+from streams.kafka.positions import PositionSource
+from streams.kafka.producer import Producer
+from streams.settings import Settings
+from streams.statistics import Statistics
+from streams.topics import MAX_RECORD_BYTES
+
+log = logging.getLogger(__name__)
+
+STOP_LIMIT_S = 60.0
+
+Probe = Callable[[], Awaitable[None]]
+"""Asks a part whether it answers; raises Outage if not."""
+
+
+class Transport(driver.Transport):
+    """Kafka with the governed consumer and the idempotent producer."""
+
+    Consumer = GovernedConsumer
+    Producer = Producer
+
+
+class Client(Protocol):
+    """A client of the outside world."""
+
+    async def start(self) -> None:
+        """Connect, or begin to."""
+        ...
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        ...
+
+
+class ClientKeeper(Service):
+    """Starts a client before the agents and stops it after them."""
+
+    def __init__(self, client: Client, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._client = client
+
+    async def on_start(self) -> None:
+        """Start the client."""
+        await self._client.start()
+
+    async def on_stop(self) -> None:
+        """Stop the client."""
+        await self._client.stop()
+
+
+class TopicKeeper(Service):
+    """Waits for Kafka and creates the topics, before the consumer subscribes to them."""
+
+    def __init__(self, settings: Settings, statistics: Statistics, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._settings = settings
+        self._statistics = statistics
+
+    async def on_start(self) -> None:
+        """Return once every topic stands.
+
+        Raises:
+            StartupRefused: if a topic stands otherwise than it must.
+        """
+        for delay_s in delays():
+            try:
+                lines = await ensure_topics(self._settings)
+            except Outage as outage:
+                if self._statistics.set_part("kafka", up=False, detail=str(outage)):
+                    log.warning("waiting for Kafka: %s", outage)
+                await asyncio.sleep(delay_s)
+            else:
+                self._statistics.set_part("kafka", up=True)
+                log.info("topics:\n  %s", "\n  ".join(lines))
+                return
+
+
+class Boot(BootStrategy):
+    """Starts the web pages first, so that liveness answers while the rest waits for its parts."""
+
+    def server(self) -> Iterable[ServiceT]:
+        """Return the services in their order of start; they stop in reverse."""
+        app = cast("StreamsApp", self.app)
+        return self._chain(
+            self.sensors(),
+            self.web_server(),
+            [TopicKeeper(app.settings, app.statistics, loop=app.loop, beacon=app.beacon)],
+            app.services,
+            self.kafka_producer(),
+            self.kafka_consumer(),
+            self.agents(),
+            self.kafka_conductor(),
+            self.tables(),
+        )
+
+
+class StreamsApp(faust.App):
+    """What the agents share.
+
+    Attributes:
+        position_sources: by topic, who tells where its effects stand.
+        services: started before the agents: clients of the outside world.
+        probes: by part, how readiness asks whether it answers.
+    """
+
+    BootStrategy = Boot
+
+    def __init__(self, id: str, *, settings: Settings, statistics: Statistics, **options: Any) -> None:  # noqa: A002 - Faust's name
+        super().__init__(id, **options)
+        self.settings = settings
+        self.statistics = statistics
+        self.position_sources: dict[str, PositionSource] = {}
+        self.services: list[ServiceT] = []
+        self.probes: dict[str, Probe] = {}
+        self.leadership = Leadership(self, settings.raw_topic)
+
+    async def on_stop(self) -> None:
+        """Stop, and end the process if that does not come to an end: a supervisor waits for it."""
+        guard = threading.Timer(STOP_LIMIT_S, _end_at_once)
+        guard.daemon = True
+        guard.start()
+        await super().on_stop()
+
+    def use(self, client: Client, *, part: str, probe: Probe) -> None:
+        """Start a client before the agents, and let readiness ask it."""
+        self.services.append(ClientKeeper(client))
+        self.probes[part] = probe
+
+    def end_on(self, bug: BaseException) -> None:
+        """End the worker because of a bug that it cannot live with; its supervisor starts it anew."""
+        self.add_future(self.crash(bug))
+
+    def deliverer(self) -> GovernedConsumer:
+        """Return the consumer, which stands only once the app has started."""
+        return cast("GovernedConsumer", self.consumer)
+
+    async def raw_end(self, partition: int, beyond: int) -> int:
+        """Return the offset at which metrics.raw ends, or some offset in it that lies beyond one.
+
+        Raises:
+            KafkaError: if Kafka does not answer.
+        """
+        tp = TP(self.settings.raw_topic, partition)
+        known = self.deliverer().cursor(tp).expected or 0
+        return known if known > beyond else (await self.deliverer().log_range(tp)).end
+
+    @staticmethod
+    def safe_options(settings: Settings) -> dict[str, Any]:
+        """Return the options of Faust that the guarantees and the bounds on memory rest on."""
+        return {
+            "topic_partitions": settings.topic_partitions,
+            "topic_replication_factor": settings.topic_replication_factor,
+            # Leadership goes with partition 0 of metrics.raw: one topic less that must exist.
+            "topic_disable_leader": True,
+            "consumer_auto_offset_reset": "earliest",
+            # On some brokers a group's join waits for part of this; a member that is slower joins again.
+            "broker_rebalance_timeout": 6.0,
+            "broker_session_timeout": 10.0,
+            "broker_heartbeat_interval": 1.0,
+            "broker_commit_interval": 0.5,
+            "producer_compression_type": None if settings.compression == "none" else settings.compression,
+            "producer_max_request_size": MAX_RECORD_BYTES,
+            "producer_acks": -1,
+            "stream_wait_empty": True,
+            # Records that wait for an agent, for each partition; one may hold 512 KiB.
+            "stream_buffer_maxsize": 16,
+            "web_tables_enabled": False,
+            "web_router_enabled": False,
+            "web_graph_enabled": False,
+            "web_metrics_enabled": False,
+        }
+
+    def _new_transport(self) -> Transport:
+        return Transport(self.conf.broker_consumer, self)
+
+    def _new_producer_transport(self) -> Transport:
+        return Transport(self.conf.broker_producer, self)
+
+    def _new_web(self) -> Web:
+        # Faust's own blueprints serve table contents and routing to anyone who asks. By name, since the pages
+        # show this very class.
+        web = super()._new_web()
+        web.blueprints = BlueprintManager([("", "streams.web.pages:blueprint")])
+        return web
+
+
+def _end_at_once() -> None:
+    # Nothing is lost by this: effects and positions stand together, and what is not acknowledged comes again.
+    log.critical("the worker did not stop within %g s and ends at once", STOP_LIMIT_S)
+    os._exit(os.EX_SOFTWARE)
+
+
+def raw_bytes(app: StreamsApp, topic: str) -> ChannelT[bytes]:
+    """Return a topic whose values reach the agent undecoded: Faust acknowledges what it cannot decode."""
+    return app.topic(topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")

@@ -1,0 +1,172 @@
+"""Writes ingress's chunks to ``metrics.raw``, with a Kafka producer of its own.
+
+Its own, because what is told to the MQTT broker hangs on each single acknowledgement, and because a producer
+that has failed must be replaced without a Faust agent in the way. ``streams/kafka/fake_chunk_writer.py`` is
+the same in memory.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Protocol
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError, KafkaTimeoutError
+
+from streams.errors import DeliveryFailed, Outage
+from streams.settings import Settings
+
+log = logging.getLogger(__name__)
+
+Headers = Sequence[tuple[str, bytes]]
+Written = asyncio.Future[None]
+
+# A chunk of a single message may be larger than CHUNK_MAX_BYTES: a topic and a payload of 64 KiB each, of
+# which JSON makes up to six times as much.
+MAX_REQUEST_BYTES = 4 * 1024 * 1024
+# A batch takes several chunks while the one before is under way. Its size before compression stays below
+# what a Kafka broker takes by default (message.max.bytes, 1 MiB).
+MAX_BATCH_BYTES = 768 * 1024
+STOP_TIMEOUT_S = 5.0
+
+
+class ChunkWriter(Protocol):
+    """What the carrier asks of Kafka."""
+
+    async def open(self) -> None:
+        """Be ready to write: connect, or replace what has failed.
+
+        Raises:
+            Outage: Kafka is not reached, or the topic is not as the settings say.
+        """
+        ...
+
+    async def write(self, partition: int, value: bytes, headers: Headers) -> Written:
+        """Queue a record behind all that were queued before it; waits while there is no room.
+
+        Returns:
+            A future that is done when Kafka has acknowledged the record, or fails with `DeliveryFailed`.
+            After one has failed, no record is taken before `open` is called again.
+
+        Raises:
+            DeliveryFailed: the record was not queued.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of Kafka. What is not acknowledged by then fails with `DeliveryFailed`."""
+        ...
+
+
+class KafkaChunkWriter:
+    """The real one."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._topic = settings.raw_topic
+        self._producer: AIOKafkaProducer | None = None
+        self._failure: DeliveryFailed | None = None
+        self._unwritten: set[Written] = set()
+
+    async def open(self) -> None:
+        """Be ready to write."""
+        if self._producer is not None and self._failure is None:
+            return
+        await self.close()
+        producer = AIOKafkaProducer(**self._options())
+        try:
+            await producer.start()
+            await self._check_partitions(producer)
+        except BaseException as error:
+            await _discard(producer)
+            if isinstance(error, KafkaError):
+                raise Outage("kafka", f"{self._settings.broker_url}: {error!r}") from error
+            raise
+        self._producer, self._failure = producer, None
+
+    async def write(self, partition: int, value: bytes, headers: Headers) -> Written:
+        """Queue a record."""
+        while True:
+            producer = self._usable()
+            try:
+                sent = await producer.send(self._topic, value, partition=partition, headers=list(headers))
+            except KafkaTimeoutError:
+                # Nothing was queued, so nothing is out of order or doubled by asking again.
+                log.warning("Kafka takes no chunk for %s[%d]; MQTT waits meanwhile", self._topic, partition)
+            except KafkaError as error:
+                raise self._failed(error) from error
+            else:
+                return self._follow(sent)
+
+    async def close(self) -> None:
+        """Let go of Kafka."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await _discard(producer)
+        for written in list(self._unwritten):
+            if not written.done():
+                written.set_exception(self._failed("the producer was closed"))
+
+    def _options(self) -> dict[str, Any]:
+        compression = self._settings.compression
+        return {
+            "bootstrap_servers": self._settings.bootstrap_servers,
+            "client_id": f"{self._settings.consumer_group}-ingress",
+            "acks": "all",
+            "enable_idempotence": self._settings.producer_idempotence,
+            "compression_type": None if compression == "none" else compression,
+            "max_batch_size": MAX_BATCH_BYTES,
+            "max_request_size": MAX_REQUEST_BYTES,
+        }
+
+    async def _check_partitions(self, producer: AIOKafkaProducer) -> None:
+        found, wanted = len(await producer.partitions_for(self._topic)), self._settings.topic_partitions
+        if found != wanted:
+            raise Outage(
+                "kafka",
+                f"{self._topic} has {found} partitions, but TOPIC_PARTITIONS is {wanted}: a tenant's "
+                "messages would change their partition. Set TOPIC_PARTITIONS to what the topic has",
+            )
+
+    def _usable(self) -> AIOKafkaProducer:
+        if self._failure is not None:
+            raise self._failure
+        if self._producer is None:
+            raise DeliveryFailed(self._topic, "the writer is not open")
+        return self._producer
+
+    def _follow(self, sent: "asyncio.Future[Any]") -> Written:
+        """Return a future that speaks of our errors instead of aiokafka's."""
+        written: Written = asyncio.get_running_loop().create_future()
+        self._unwritten.add(written)
+        sent.add_done_callback(partial(self._settle, written))
+        return written
+
+    def _settle(self, written: Written, sent: "asyncio.Future[Any]") -> None:
+        self._unwritten.discard(written)
+        error = None if sent.cancelled() else sent.exception()
+        if written.done():
+            return
+        if error is not None or sent.cancelled():
+            written.set_exception(self._failed(error or "the record was given up"))
+        else:
+            written.set_result(None)
+
+    def _failed(self, why: object) -> DeliveryFailed:
+        """Take no more: what follows a record that was not taken would be out of order.
+
+        An idempotent producer could not go on anyway: the broker misses the sequence number (aiokafka fails
+        each later batch of the partition with OutOfOrderSequenceNumber).
+        """
+        self._failure = DeliveryFailed(self._topic, why if isinstance(why, str) else repr(why))
+        return self._failure
+
+
+async def _discard(producer: AIOKafkaProducer) -> None:
+    """Stop a producer. If it waits for a Kafka that is away, only its connections are closed."""
+    try:
+        await asyncio.wait_for(producer.stop(), STOP_TIMEOUT_S)
+    except (KafkaError, TimeoutError) as error:
+        log.info("the Kafka producer of ingress did not stop cleanly: %r", error)
+        await producer.client.close()

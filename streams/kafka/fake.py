@@ -1,0 +1,33 @@
+"""Topics in memory, for tests without a server."""
+
+from collections import defaultdict
+from typing import NamedTuple
+
+from streams.errors import DeliveryFailed
+
+
+class FakeRecord(NamedTuple):
+    """A record as its topic holds it; its offset is its place in the partition."""
+
+    value: bytes
+    headers: dict[str, bytes]
+
+
+class FakeTopics:
+    """Keeps what is sent, by topic and partition; `away` makes it an outage."""
+
+    def __init__(self) -> None:
+        self.logs: dict[tuple[str, int], list[FakeRecord]] = defaultdict(list)
+        self.away = False
+
+    async def emit(
+        self, topic: str, value: bytes, *, partition: int, headers: list[tuple[str, bytes]]
+    ) -> None:
+        """Append a record."""
+        if self.away:
+            raise DeliveryFailed(topic, "is away")
+        self.logs[topic, partition].append(FakeRecord(value, dict(headers)))
+
+    def all(self, topic: str) -> list[FakeRecord]:
+        """Return a topic's records, partition by partition."""
+        return [record for (name, _), log in sorted(self.logs.items()) if name == topic for record in log]

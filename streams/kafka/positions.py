@@ -1,0 +1,92 @@
+"""Where each governed partition stands, by its effects: pure bookkeeping, without Kafka.
+
+Faust's committed offsets cannot be trusted around rebalances, so refine resumes at the last decision in its
+table and handoff behind its fence in Redis. A `Cursor` holds what the consumer hands on next and what the
+agent takes next; both sides refuse anything out of order, so a hole is never passed over.
+"""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import NamedTuple, Protocol
+
+
+class LogRange(NamedTuple):
+    """The offsets that a partition's log holds: from `start` up to, not including, `end`."""
+
+    start: int
+    end: int
+
+
+class PositionSource(Protocol):
+    """Tells where a partition's effects say to resume."""
+
+    async def position(self, partition: int, log: LogRange, committed: int | None) -> int:
+        """Return the offset to resume at, within the log.
+
+        Raises:
+            Outage: if it cannot be told now; the partition is held back until it can.
+        """
+        ...
+
+
+class Admission(Enum):
+    """What to do with a record at the consumer or at the agent."""
+
+    TAKE = auto()
+    PASS_OVER = auto()
+    """Behind the cursor, or the partition is held: its effects stand already, or it will come again."""
+    REWIND = auto()
+    """Ahead of the cursor: something between was not delivered."""
+
+
+@dataclass(slots=True)
+class Cursor:
+    """One governed partition: what the consumer hands on next, what the agent takes next."""
+
+    next_fetch: int | None = None
+    """None while the partition is held back, its position unknown."""
+    expected: int | None = None
+    busy: bool = False
+    """Whether the agent is at work on `expected`."""
+
+    def place(self, offset: int) -> None:
+        """Start anew at `offset`, on both sides."""
+        self.next_fetch = self.expected = offset
+
+    def hold(self) -> None:
+        """Hand nothing on until the cursor is placed."""
+        self.next_fetch = None
+
+    def fetched(self, offset: int) -> Admission:
+        """Judge a record that the consumer has fetched; TAKE moves on behind it."""
+        admission = _judge(offset, self.next_fetch)
+        if admission is Admission.TAKE:
+            self.next_fetch = offset + 1
+        return admission
+
+    def offered(self, offset: int) -> Admission:
+        """Judge a record that reached the agent."""
+        if self.next_fetch is None:
+            return Admission.PASS_OVER
+        return _judge(offset, self.expected)
+
+    def done(self, offset: int) -> None:
+        """Note that all effects of a record stand."""
+        if self.expected == offset:
+            self.expected = offset + 1
+
+    @property
+    def starved(self) -> bool:
+        """Whether records were handed on that neither reached the agent nor are at work."""
+        return (
+            not self.busy
+            and self.next_fetch is not None
+            and self.expected is not None
+            and self.next_fetch > self.expected
+        )
+
+
+def _judge(offset: int, wanted: int | None) -> Admission:
+    if wanted is None or offset < wanted:
+        return Admission.PASS_OVER
+    return Admission.TAKE if offset == wanted else Admission.REWIND

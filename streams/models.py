@@ -1,0 +1,117 @@
+"""The values that travel through the pipeline. Pure: no Faust, sockets, clock or environment.
+
+A device's publication is a `Message`; Kafka gives its chunk an `Origin`; refine turns it into a
+`Reading` or a `Rejection`, or finds it a duplicate.
+"""
+
+import base64
+from enum import StrEnum
+
+import msgspec
+
+
+class Message(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """One MQTT publication, as it came and as it stands in ``metrics.raw``.
+
+    Exactly one of `payload` and `payload_base64` is set; the latter where the bytes are not UTF-8.
+    """
+
+    topic: str
+    payload: str | None = None
+    payload_base64: str | None = None
+    received_at: str = ""
+    """RFC 3339 with microseconds in UTC: ``2026-11-23T14:00:00.123456Z``."""
+    qos: int = 0
+    size_bytes: int | None = None
+    """The payload's full size, set only where it was cut because it was too large."""
+
+    def payload_bytes(self) -> bytes:
+        """Return the payload as the device sent it (its beginning, if it was cut)."""
+        if self.payload is not None:
+            return self.payload.encode()
+        return base64.b64decode(self.payload_base64 or "")
+
+
+class Origin(msgspec.Struct, frozen=True, order=True, gc=False):
+    """A chunk's identity to the end: the coordinate of its record in ``metrics.raw``."""
+
+    partition: int
+    offset: int
+
+
+class Reading(msgspec.Struct, frozen=True, gc=False):
+    """A valid metric, in the form in which ``metrics.unique`` carries it."""
+
+    index: int
+    """The message's place in its chunk; with the `Origin` it is the message's identity."""
+    tenant_id: str
+    agent_id: str
+    metric_name: str
+    value: int | float
+    timestamp: str
+    """UTC, ``YYYY-MM-DD HH:MM:SS.ffffff``."""
+    dedupe_id: str | None
+    """As the device sent it; None where it sent none."""
+    key: str
+    """32 hex digits that identify the reading: the row's dedupe id where the device sent none."""
+
+
+class Candidate(msgspec.Struct, frozen=True, gc=False):
+    """A reading that dedupe has still to judge."""
+
+    reading: Reading
+    id: bytes | None
+    """16 bytes that stand for the row the reading will write; None where the device named no row, so that the
+    reading is never a duplicate."""
+    content: bytes
+    """8 bytes that stand for all else the device sent: agent, metric, value and timestamp."""
+
+
+class Reason(StrEnum):
+    """Why a message was rejected. The order is that of the steps; values are public."""
+
+    TOPIC_MALFORMED = "topic_malformed"
+    PAYLOAD_NOT_JSON = "payload_not_json"
+    PAYLOAD_NOT_OBJECT = "payload_not_object"
+    PAYLOAD_TOO_LARGE = "payload_too_large"
+    VALUE_MISSING = "value_missing"
+    VALUE_NOT_A_NUMBER = "value_not_a_number"
+    VALUE_OUT_OF_RANGE = "value_out_of_range"
+    TIMESTAMP_INVALID = "timestamp_invalid"
+    TIMESTAMP_OUT_OF_RANGE = "timestamp_out_of_range"
+    AGENT_ID_INVALID = "agent_id_invalid"
+    METRIC_NAME_INVALID = "metric_name_invalid"
+    DEDUPE_ID_INVALID = "dedupe_id_invalid"
+    TENANT_NOT_A_UUID = "tenant_not_a_uuid"
+    TENANT_UNKNOWN = "tenant_unknown"
+    INTERNAL_ERROR = "internal_error"
+
+
+class Stage(StrEnum):
+    """The step of refine that rejected a message."""
+
+    PARSE = "parse"
+    VALIDATE = "validate"
+    DEDUPE = "dedupe"
+
+
+class Rejection(msgspec.Struct, frozen=True, gc=False):
+    """Why one message goes to ``metrics.rejected`` instead of on."""
+
+    stage: Stage
+    reason: Reason
+    detail: str
+    """One line for a person: what was found, and what would have been right."""
+
+
+class RejectedMessage(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """A message on ``metrics.rejected``: as it came, with its place in the chunk and the detail."""
+
+    index: int
+    topic: str
+    payload: str | None = None
+    payload_base64: str | None = None
+    received_at: str = ""
+    qos: int = 0
+    size_bytes: int | None = None
+    detail: str = ""

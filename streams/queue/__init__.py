@@ -1,0 +1,1 @@
+"""The Redis job queue."""

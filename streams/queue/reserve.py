@@ -1,0 +1,212 @@
+r"""Takes jobs from the Laravel queue and settles them, by the protocol of Laravel's own workers.
+
+Between Redis and ``streams.ingest``. What each step does is read from ``Illuminate\Queue\RedisQueue`` and
+``LuaScripts`` (8.83): a pop moves due jobs of ``:delayed`` and ``:reserved`` back to the list, takes the
+first, raises its ``attempts`` through cjson, and keeps that copy in ``:reserved`` until now + retry after.
+Workers of both kinds can share a queue, and either can die: the other gets its jobs back.
+"""
+
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, Self
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from streams.errors import Outage
+from streams.settings import Settings
+
+# The effect of so many pops in a row, but in an order in which a Redis that is out of memory in the middle
+# leaves a job in two places rather than in none. A payload that a pop would destroy (no JSON object with a
+# number of attempts) is reserved as it is.
+RESERVE = """
+local queue, delayed, reserved, notify = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local now, expires, most_jobs, most_bytes, woken = ARGV[1], ARGV[2], ARGV[3] + 0, ARGV[4] + 0, ARGV[5] + 0
+
+local function bring_back(from)
+  local due = redis.call('zrangebyscore', from, '-inf', now)
+  for i = 1, #due, 100 do
+    redis.call('rpush', queue, unpack(due, i, math.min(i + 99, #due)))
+    for _ = i, math.min(i + 99, #due) do redis.call('rpush', notify, 1) end
+  end
+  if #due > 0 then redis.call('zremrangebyrank', from, 0, #due - 1) end
+end
+
+local function next_attempt(job)
+  local decoded = cjson.decode(job)
+  decoded['attempts'] = decoded['attempts'] + 1
+  return cjson.encode(decoded)
+end
+
+bring_back(delayed)
+bring_back(reserved)
+
+local taken, size_bytes = {}, 0
+for i = 0, most_jobs - 1 do
+  local job = redis.call('lindex', queue, i)
+  if not job or (i > 0 and size_bytes + #job > most_bytes) then break end
+  size_bytes = size_bytes + #job
+  local readable, copy = pcall(next_attempt, job)
+  if not readable then copy = job end
+  redis.call('zadd', reserved, expires, copy)
+  taken[#taken + 1] = {job, copy}
+end
+if #taken > 0 then redis.call('ltrim', queue, #taken, -1) end
+for _ = 1, #taken - woken do redis.call('lpop', notify) end
+return taken
+"""
+
+# A job that is no longer ours is another worker's to announce.
+COMPLETE = """
+local ours = {}
+for i = 1, #ARGV, 3 do
+  ours[#ours + 1] = redis.call('zrem', KEYS[1], ARGV[i])
+  if ours[#ours] == 1 then redis.call('publish', ARGV[i + 1], ARGV[i + 2]) end
+end
+return ours
+"""
+
+RELEASE = """
+if redis.call('zrem', KEYS[1], ARGV[1]) == 0 then return 0 end
+redis.call('zadd', KEYS[2], ARGV[2], ARGV[1])
+return 1
+"""
+
+PUT_BACK = """
+local returned = 0
+for i = #ARGV - 1, 1, -2 do
+  if redis.call('zrem', KEYS[1], ARGV[i]) == 1 then
+    redis.call('lpush', KEYS[2], ARGV[i + 1])
+    redis.call('rpush', KEYS[3], 1)
+    returned = returned + 1
+  end
+end
+return returned
+"""
+
+
+class ReservedJob(NamedTuple):
+    """A job that this worker holds until it settles it or its time has passed."""
+
+    payload: bytes
+    """As it stood in the list: what a worker reads and what goes into failed_jobs."""
+    reserved: bytes
+    """As it stands in ``:reserved``: what settles it."""
+
+
+class Publication(NamedTuple):
+    """What is published when a job is done."""
+
+    channel: str
+    """Without the prefix."""
+    message: bytes
+
+
+class ReservingQueue:
+    """A Laravel queue as its workers see it. Every method raises `Outage` when Redis does not answer.
+
+    Args:
+        redis: a client that does not retry by itself: a script whose answer was lost may have run.
+        prefix: Laravel's key prefix, which stands before channels too.
+        queue: the queue's name.
+        retry_after_s: seconds after which a job that was not settled goes to another worker.
+        clock: Unix time in seconds; all workers of a queue should agree on it.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        *,
+        prefix: str,
+        queue: str,
+        retry_after_s: int,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._redis = redis
+        self._prefix = prefix
+        self._retry_after_s = retry_after_s
+        self._clock = clock
+        self._list = f"{prefix}queues:{queue}"
+        self._delayed, self._reserved, self._notify = (
+            f"{self._list}:{kind}" for kind in ("delayed", "reserved", "notify")
+        )
+        self._woken = 0
+        self._reserve, self._complete, self._release, self._put_back = (
+            redis.register_script(script) for script in (RESERVE, COMPLETE, RELEASE, PUT_BACK)
+        )
+
+    @classmethod
+    def from_settings(cls, redis: Redis, settings: Settings) -> Self:
+        """Build the queue that handoff writes to."""
+        return cls(
+            redis,
+            prefix=settings.queue_prefix,
+            queue=settings.queue_name,
+            retry_after_s=settings.queue_retry_after_s,
+        )
+
+    async def reserve(self, *, max_jobs: int, max_bytes: int) -> list[ReservedJob]:
+        """Take jobs from the front, in order: at most `max_jobs` and `max_bytes`, but one in any case."""
+        now = int(self._clock())
+        taken = await _answer(
+            self._reserve(
+                keys=[self._list, self._delayed, self._reserved, self._notify],
+                args=[now, now + self._retry_after_s, max_jobs, max_bytes, self._woken],
+            )
+        )
+        self._woken = 0
+        return [ReservedJob(payload, reserved) for payload, reserved in taken]
+
+    async def wait(self, timeout_s: float) -> None:
+        """Return when there may be a job, at the latest after `timeout_s`.
+
+        Delayed and expired jobs announce themselves only to those who reserve, so the wait should be short.
+        """
+        if await _answer(self._redis.blpop([self._notify], timeout=timeout_s)):
+            self._woken = 1
+
+    async def complete(self, done: Iterable[tuple[ReservedJob, Publication]]) -> list[bool]:
+        """Delete jobs and publish what they announce, in one step.
+
+        Returns:
+            Which of them were still ours. Of the others nothing was published: another worker has taken them.
+        """
+        arguments = [part for job, publication in done for part in self._announced(job, publication)]
+        return [bool(ours) for ours in await _answer(self._complete(keys=[self._reserved], args=arguments))]
+
+    async def delete(self, job: ReservedJob) -> bool:
+        """Delete a job; return whether it was still ours."""
+        return bool(await _answer(self._redis.zrem(self._reserved, job.reserved)))
+
+    async def release(self, job: ReservedJob, delay_s: int) -> bool:
+        """Let a job be tried again after a delay, its attempt counted; return whether it was still ours."""
+        available_at = int(self._clock()) + delay_s
+        released = self._release(keys=[self._reserved, self._delayed], args=[job.reserved, available_at])
+        return bool(await _answer(released))
+
+    async def put_back(self, jobs: Sequence[ReservedJob]) -> int:
+        """Undo the reservation: back to the front in their old order, bytes and attempts as before.
+
+        Returns:
+            How many were still ours to put back.
+        """
+        arguments = [part for job in jobs for part in (job.reserved, job.payload)]
+        keys = [self._reserved, self._list, self._notify]
+        return int(await _answer(self._put_back(keys=keys, args=arguments)))
+
+    async def close(self) -> None:
+        """Close the client."""
+        await self._redis.aclose()
+
+    def _announced(self, job: ReservedJob, publication: Publication) -> Iterator[bytes | str]:
+        yield job.reserved
+        yield self._prefix + publication.channel
+        yield publication.message
+
+
+async def _answer(call: Awaitable[Any]) -> Any:
+    """Await Redis; whatever redis-py raises is an outage, a refusal (read-only, out of memory) as well."""
+    try:
+        return await call
+    except (RedisError, OSError) as error:
+        raise Outage("redis", str(error) or type(error).__name__) from error

@@ -1,0 +1,62 @@
+"""The payload: an object ``{"value", "timestamp"?, "dedupe_id"?}``; any further members are ignored.
+
+Two decoders that give the same: msgspec for the messages that nearly all devices send, and a scanner of our
+own for the rest, which also finds the words for what is wrong.
+"""
+
+import binascii
+
+import msgspec
+
+from streams.models import Message, Reason
+from streams.rules.json_scanner import read_object
+from streams.rules.problem import Problem
+
+MAX_BYTES = 64 * 1024
+
+
+class Payload(msgspec.Struct, frozen=True):
+    """The members that mean something, as decoded; None where one is absent or null."""
+
+    value: object = None
+    timestamp: object = None
+    dedupe_id: object = None
+    tenant_id: object = None
+    agent_id: object = None
+    metric_name: object = None
+
+
+_decoder = msgspec.json.Decoder(Payload)
+
+
+def read_payload(message: Message) -> Payload | Problem:
+    """Decode a message's payload."""
+    if message.size_bytes is not None:
+        found = f"the payload has {message.size_bytes} bytes; at most {MAX_BYTES} are allowed"
+        return Problem(Reason.PAYLOAD_TOO_LARGE, found)
+    text = message.payload if message.payload is not None else _decode(message)
+    if isinstance(text, Problem):
+        return text
+    try:
+        return _decoder.decode(text)
+    except (msgspec.MsgspecError, RecursionError, UnicodeError):
+        return _read_slowly(text)
+
+
+def _read_slowly(text: str) -> Payload | Problem:
+    members = read_object(text)
+    if isinstance(members, Problem):
+        return members
+    return Payload(**{name: members[name] for name in Payload.__struct_fields__ if name in members})
+
+
+def _decode(message: Message) -> str | Problem:
+    try:
+        return message.payload_bytes().decode()
+    except UnicodeDecodeError as error:
+        found = (
+            f"not UTF-8: byte 0x{error.object[error.start]:02x} at position {error.start + 1} of the payload"
+        )
+        return Problem(Reason.PAYLOAD_NOT_JSON, found)
+    except binascii.Error as error:
+        return Problem(Reason.PAYLOAD_NOT_JSON, f"payload_base64 cannot be read: {error}")

@@ -1,0 +1,237 @@
+"""The settings: one frozen value, built once from a mapping such as the environment.
+
+``.env.example`` is rendered from this file (`render_example`), and a test holds the two together.
+"""
+
+from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from streams.errors import SettingsError
+
+MQTT_SCHEMES = ("mqtt", "mqtts", "ws", "wss")
+NEVER_EXPIRES_S = 0xFFFFFFFF  # MQTT 5, 3.1.2.11.2: a session expiry of this value never expires
+
+Seconds = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(gt=0)]
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9._-]+$")]
+
+
+class Settings(BaseModel):
+    """Every setting with its unit and default. The names in the environment are these in capitals."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", validate_default=True)
+
+    # --- Kafka
+    broker_url: str = Field(
+        "kafka://localhost:9092", description="Kafka bootstrap servers, as Faust takes them (a;b for several)"
+    )
+    topic_prefix: Name = Field("metrics", description="names the topics: {prefix}.raw, .unique, .rejected")
+    topic_partitions: Count = Field(
+        8, description="partitions of each topic; equal everywhere, fixed for good"
+    )
+    topic_replication_factor: Count = Field(1, description="copies of each partition; 3 on a cluster")
+    topic_min_insync_replicas: Count = Field(
+        1, description="copies that must hold a record before it counts as written; 2 of 3"
+    )
+    raw_retention_s: Seconds = Field(7 * 86_400, description="seconds that metrics.raw and .unique are kept")
+    rejected_retention_s: Seconds = Field(30 * 86_400, description="seconds that metrics.rejected is kept")
+    producer_idempotence: bool = Field(
+        default=True, description="off only for a broker without InitProducerId"
+    )
+    compression: Literal["none", "lz4", "zstd"] = Field("lz4", description="none, lz4 or zstd")
+    consumer_group: Name = Field("metric-streams", description="Faust app id, and so the consumer group")
+
+    # --- MQTT
+    mqtt_url: SecretStr = Field(
+        SecretStr("mqtt://localhost:1883"),
+        description="mqtt://, mqtts://, ws:// or wss://, with user:password@ where the broker asks for it",
+    )
+    mqtt_client_id: Name = Field("metric-streams", description="fixed: the broker keeps our session under it")
+    mqtt_topic_filter: str = Field("metrics/#", min_length=1, description="what to subscribe to")
+    mqtt_share_group: str = Field("", description="set to share the subscription among workers (clusters)")
+    mqtt_receive_maximum: int = Field(
+        2_000, gt=0, le=65_535, description="messages in flight from the broker"
+    )
+    mqtt_session_expiry_s: int = Field(
+        NEVER_EXPIRES_S,
+        ge=0,
+        le=NEVER_EXPIRES_S,
+        description="seconds the broker keeps our session while away",
+    )
+    mqtt_keepalive_s: int = Field(
+        30, ge=5, le=3600, description="seconds between pings on an idle connection"
+    )
+    mqtt_status_topic: str = Field("bridge/status", min_length=1, description="retained: online or offline")
+    worker_id: str = Field(
+        "", description="stable name of this worker for MQTT_SHARE_GROUP; default host name"
+    )
+
+    # --- chunks
+    chunk_linger_ms: Annotated[float, Field(ge=0, le=1_000)] = Field(
+        10.0, description="milliseconds that a chunk waits for more messages"
+    )
+    chunk_max_messages: int = Field(500, gt=0, le=500, description="messages in a chunk at most")
+    chunk_max_bytes: int = Field(512 * 1024, ge=1_024, le=512 * 1024, description="bytes of a chunk at most")
+
+    # --- rules
+    max_clock_skew_s: Annotated[float, Field(ge=0)] = Field(
+        86_400.0, description="seconds that a device's timestamp may lie ahead of its arrival"
+    )
+    dedupe_window_s: Seconds = Field(3_600.0, description="seconds that an id is remembered")
+    dedupe_max_ids: Count = Field(5_000_000, description="ids remembered by one worker at most")
+    dedupe_id_when_missing: Literal["derive", "none"] = Field(
+        "derive", description="derive: rows without a dedupe_id get one, so a retried job cannot double them"
+    )
+    tenant_known_s: Seconds = Field(60.0, description="seconds that a known tenant is trusted")
+    tenant_unknown_s: Seconds = Field(5.0, description="seconds that an unknown tenant stays unknown")
+
+    # --- Redis and the job
+    redis_url: SecretStr = Field(
+        SecretStr("redis://localhost:6379/0"), description="the Redis of the job queue"
+    )
+    queue_prefix: str = Field("laravel_database_", description="Laravel's key prefix (config/database.php)")
+    queue_name: str = Field("default", min_length=1, description="Laravel's queue")
+    queue_retry_after_s: Count = Field(90, description="seconds after which a reserved job is taken again")
+    handoff_max_queued_jobs: Count = Field(
+        100_000, description="above this the hand-off waits, and Kafka holds"
+    )
+
+    # --- PostgreSQL
+    database_url: SecretStr = Field(
+        SecretStr("postgresql://postgres@localhost:5432/postgres"),
+        description="the database with the tables tenants and metrics_raw",
+    )
+
+    # --- web
+    web_bind: str = Field(
+        "127.0.0.1", description="address of the web pages; beyond loopback needs WEB_TOKEN"
+    )
+    web_port: int = Field(6066, ge=1, le=65_535, description="port of the worker's web pages")
+    ingest_web_port: int = Field(6067, ge=0, le=65_535, description="port of ingest's web pages; 0 for none")
+    web_token: SecretStr = Field(SecretStr(""), description="bearer token that the web pages ask for")
+
+    @model_validator(mode="after")
+    def _hold_together(self) -> Self:
+        """Check what no single field can."""
+        problems = list(self._problems())
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    def _problems(self) -> Iterator[str]:
+        mqtt = urlsplit(self.mqtt_url.get_secret_value())
+        if mqtt.scheme not in MQTT_SCHEMES or not mqtt.hostname:
+            schemes = ", ".join(MQTT_SCHEMES)
+            given = f"{mqtt.scheme}://{mqtt.hostname or ''}"
+            yield f"MQTT_URL must be one of {schemes}:// with a host, not {given}"
+        if urlsplit(self.redis_url.get_secret_value()).scheme not in ("redis", "rediss", "unix"):
+            yield "REDIS_URL must begin with redis://, rediss:// or unix://"
+        if urlsplit(self.database_url.get_secret_value()).scheme not in ("postgres", "postgresql"):
+            yield "DATABASE_URL must begin with postgresql://"
+        if self.topic_min_insync_replicas > self.topic_replication_factor:
+            yield (
+                f"TOPIC_MIN_INSYNC_REPLICAS={self.topic_min_insync_replicas} is more than "
+                f"TOPIC_REPLICATION_FACTOR={self.topic_replication_factor}: nothing could be written"
+            )
+        if not is_loopback(self.web_bind) and not self.web_token.get_secret_value():
+            yield f"WEB_BIND={self.web_bind} is reachable from outside: set WEB_TOKEN, or bind 127.0.0.1"
+
+    @classmethod
+    def from_mapping(cls, environment: Mapping[str, str]) -> Self:
+        """Build the settings from a mapping such as ``os.environ``.
+
+        ``NAME_FILE`` names a file that holds the value of ``NAME`` (its last line break is dropped); an
+        empty value counts as absent.
+
+        Raises:
+            SettingsError: with one line for each problem, all at once.
+        """
+        problems: list[str] = []
+        values = dict(_values(environment, cls.model_fields, problems))
+        try:
+            settings = cls(**values)
+        except ValidationError as error:
+            problems += [line for item in error.errors() for line in _explain(dict(item))]
+        else:
+            if not problems:
+                return settings
+        raise SettingsError(problems)
+
+    @property
+    def raw_topic(self) -> str:
+        """The topic with what devices sent, in chunks."""
+        return f"{self.topic_prefix}.raw"
+
+    @property
+    def unique_topic(self) -> str:
+        """The topic with valid readings, duplicates dropped."""
+        return f"{self.topic_prefix}.unique"
+
+    @property
+    def rejected_topic(self) -> str:
+        """The topic with what was refused, and why."""
+        return f"{self.topic_prefix}.rejected"
+
+    @property
+    def bootstrap_servers(self) -> list[str]:
+        """The Kafka servers as ``host:port``, for clients other than Faust."""
+        parts = self.broker_url.split(";")
+        hosts = (urlsplit(part if "://" in part else f"kafka://{part}") for part in parts)
+        return [f"{host.hostname}:{host.port or 9092}" for host in hosts]
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether an address to bind is reachable from this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def render_example() -> str:
+    """Return the text of ``.env.example``: every setting, its meaning with unit, and its default."""
+    lines = ["# Every setting, with its default. A secret may stand in a file named by NAME_FILE instead."]
+    for name, field in Settings.model_fields.items():
+        lines += ["", f"# {field.description}", f"{name.upper()}={_shown(field.default)}"]
+    return "\n".join(lines) + "\n"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def _values(
+    environment: Mapping[str, str], names: Mapping[str, Any], problems: list[str]
+) -> Iterator[tuple[str, str]]:
+    for name in names:
+        key = name.upper()
+        path = environment.get(f"{key}_FILE")
+        if path:
+            try:
+                yield name, Path(path).read_text(encoding="utf-8").removesuffix("\n")
+            except (OSError, UnicodeDecodeError) as error:
+                problems.append(f"{key}_FILE={path} cannot be read: {error}")
+        elif environment.get(key):
+            yield name, environment[key]
+
+
+def _explain(item: dict[str, Any]) -> list[str]:
+    """Turn one pydantic error into lines that name the setting, the value and the mend."""
+    message = str(item["msg"]).removeprefix("Value error, ")
+    if not item["loc"]:
+        return message.split("\n")
+    name = str(item["loc"][0]).upper()
+    return [f"{name}={item['input']!r}: {message}"]

@@ -1,0 +1,48 @@
+"""The topics: their names, partitions and configuration, in one place. Pure."""
+
+from dataclasses import dataclass, field
+
+from streams.settings import Settings
+
+MAX_RECORD_BYTES = 4 * 1024 * 1024
+"""A chunk of 512 KiB, or one oversized message with every byte escaped, with room to spare."""
+
+SEEN_TABLE = "seen"
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """One topic as it should stand."""
+
+    name: str
+    partitions: int
+    replication_factor: int
+    configs: dict[str, str] = field(default_factory=dict)
+
+
+def seen_changelog(settings: Settings) -> str:
+    """Return the changelog topic of the table ``seen``, as Faust names it."""
+    return f"{settings.consumer_group}-{SEEN_TABLE}-changelog"
+
+
+def topic_specs(settings: Settings) -> list[TopicSpec]:
+    """Return every topic that the worker needs, in the order in which messages pass them."""
+    kept = _retention(settings.raw_retention_s)
+    return [
+        _spec(settings, settings.raw_topic, kept),
+        _spec(settings, settings.unique_topic, kept),
+        _spec(settings, settings.rejected_topic, _retention(settings.rejected_retention_s)),
+        _spec(settings, seen_changelog(settings), {"cleanup.policy": "compact"}),
+    ]
+
+
+def _spec(settings: Settings, name: str, configs: dict[str, str]) -> TopicSpec:
+    common = {
+        "max.message.bytes": str(MAX_RECORD_BYTES),
+        "min.insync.replicas": str(settings.topic_min_insync_replicas),
+    }
+    return TopicSpec(name, settings.topic_partitions, settings.topic_replication_factor, common | configs)
+
+
+def _retention(retention_s: float) -> dict[str, str]:
+    return {"cleanup.policy": "delete", "retention.ms": str(int(retention_s * 1000))}

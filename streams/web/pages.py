@@ -1,0 +1,65 @@
+"""The worker's web pages: statistics, liveness and readiness, on Faust's web server.
+
+The statistics ask for the bearer token, if there is one; health is for whoever starts and stops the worker,
+and says nothing of tenants.
+"""
+
+import hmac
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+from faust import web
+
+from streams.kafka.app import StreamsApp
+from streams.web.health import Progress, readiness, statistics_page
+
+blueprint = web.Blueprint("metric_streams")
+_progress = Progress()
+
+Handler = Callable[[Any, web.Request], Awaitable[web.Response]]
+
+
+def guarded(handler: Handler) -> Handler:
+    """Answer 401 unless the request carries WEB_TOKEN, where one is set."""
+
+    async def check(view: Any, request: web.Request) -> web.Response:
+        token = view.app.settings.web_token.get_secret_value()
+        given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if token and not hmac.compare_digest(given.encode(), token.encode()):
+            headers = {"WWW-Authenticate": "Bearer"}
+            refusal: web.Response = view.json({"error": "send WEB_TOKEN"}, status=401, headers=headers)
+            return refusal
+        return await handler(view, request)
+
+    return check
+
+
+@blueprint.route("/", name="statistics")
+class StatisticsPage(web.View):
+    """Messages by stage, rejections by reason, lag."""
+
+    @guarded
+    async def get(self, request: web.Request) -> web.Response:  # noqa: ARG002 - Faust's signature
+        """Answer with JSON."""
+        return self.json(statistics_page(cast("StreamsApp", self.app)))
+
+
+@blueprint.route("/health/live", name="live")
+class LivePage(web.View):
+    """Whether the process answers."""
+
+    async def get(self, request: web.Request) -> web.Response:  # noqa: ARG002 - Faust's signature
+        """Answer 200."""
+        return self.json({"live": True})
+
+
+@blueprint.route("/health/ready", name="ready")
+class ReadyPage(web.View):
+    """Whether every part answers and the positions move."""
+
+    async def get(self, request: web.Request) -> web.Response:  # noqa: ARG002 - Faust's signature
+        """Answer 200, or 503 with what is missing."""
+        parts = await readiness(cast("StreamsApp", self.app), _progress)
+        ready = all(part.up for part in parts.values())
+        body = {"ready": ready, "parts": {name: part._asdict() for name, part in parts.items()}}
+        return self.json(body, status=200 if ready else 503)

@@ -1,0 +1,1 @@
+"""The wire formats, each with encode and decode side by side."""

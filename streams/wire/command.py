@@ -1,0 +1,156 @@
+r"""The command within a Laravel job: the PHP object that the job is, with its tenant and its metrics.
+
+    O:32:"App\Jobs\ProcessMetricSubmission":14:{s:5:"tries";i:5;s:7:"backoff";a:3:{i:0;i:10;i:1;i:30;i:2;i:60;}
+    s:6:"tenant";O:45:"Illuminate\Contracts\Database\ModelIdentifier":4:{s:5:"class";s:17:"App\Models\Tenant";
+    s:2:"id";s:36:"11111111-1111-4111-8111-111111111111"; … }s:7:"metrics";a:1:{i:0;a:5:{
+    s:8:"agent_id";s:2:"a1";s:11:"metric_name";s:3:"cpu";s:5:"value";d:42.17;
+    s:9:"timestamp";s:26:"2026-11-23 14:00:00.123456";s:9:"dedupe_id";N;}} … s:7:"chained";a:0:{}}
+
+all on one line. Written is every property that Laravel 8.83 writes; later versions leave out those that hold
+their default, and read them all the same (``Illuminate\Queue\SerializesModels``).
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from streams.errors import MalformedRecord
+from streams.rules.numeric import is_integral, read_numeric
+from streams.wire.php import PhpObject, PhpValue, serialize, serialize_members, unserialize
+
+TRIES = 5
+BACKOFF_S = (10, 30, 60)
+"""Seconds before each further try; the last counts for all that follow."""
+
+_IDENTIFIER_CLASS = r"Illuminate\Contracts\Database\ModelIdentifier"
+_PROPERTIES = 14
+_SURE_DIGITS = 18  # so many fit into 64 bits, whatever they are
+
+_BEFORE = serialize_members([("tries", TRIES), ("backoff", BACKOFF_S)])
+_AFTER = serialize_members(
+    [
+        ("job", None),
+        ("connection", None),
+        ("queue", None),
+        ("chainConnection", None),
+        ("chainQueue", None),
+        ("chainCatchCallbacks", None),
+        ("delay", None),
+        ("afterCommit", None),
+        ("middleware", []),
+        ("chained", []),
+    ]
+)
+
+
+class JobMetric(msgspec.Struct, frozen=True, gc=False):
+    """One metric of a job: one row."""
+
+    agent_id: str
+    metric_name: str
+    value: int | float
+    timestamp: str | None
+    """``2026-11-23 14:00:00.123456``, UTC; None for the time at which the job runs."""
+    dedupe_id: str | None
+
+
+class Command(NamedTuple):
+    """What the job is to do."""
+
+    tenant_id: str
+    metrics: list[JobMetric]
+
+
+def write_command(
+    tenant_id: str,
+    metrics: Sequence[JobMetric],
+    *,
+    job_class: str,
+    model_class: str,
+    model_connection: str | None,
+) -> str:
+    """Return the serialized job; the parameters are those of `streams.wire.job.encode_job`."""
+    identifier = PhpObject(
+        _IDENTIFIER_CLASS,
+        {"class": model_class, "id": tenant_id, "relations": [], "connection": model_connection},
+    )
+    tenant = serialize_members([("tenant", identifier)])
+    items = "".join([_serialize_metric(index, metric) for index, metric in enumerate(metrics)])
+    properties = f'{_BEFORE}{tenant}s:7:"metrics";a:{len(metrics)}:{{{items}}}{_AFTER}'
+    return f'O:{len(job_class.encode())}:"{job_class}":{_PROPERTIES}:{{{properties}}}'
+
+
+def _serialize_metric(index: int, metric: JobMetric) -> str:
+    """Return an element of the array; written out because every message passes here."""
+    return (
+        f'i:{index};a:5:{{s:8:"agent_id";{serialize(metric.agent_id)}'
+        f's:11:"metric_name";{serialize(metric.metric_name)}s:5:"value";{serialize(metric.value)}'
+        f's:9:"timestamp";{serialize(metric.timestamp)}s:9:"dedupe_id";{serialize(metric.dedupe_id)}}}'
+    )
+
+
+def read_command(command: str, job_class: str) -> Command:
+    """Read a command.
+
+    Raises:
+        MalformedRecord: if it is none of that class, or its tenant or a metric is not what the job takes.
+    """
+    job = unserialize(command.encode())
+    if not isinstance(job, PhpObject) or job.class_name != job_class:
+        raise MalformedRecord(f"the command is no {job_class}")
+    properties = job.properties
+    return Command(_read_tenant_id(properties.get("tenant")), _read_metrics(properties.get("metrics")))
+
+
+def _read_tenant_id(tenant: PhpValue) -> str:
+    if not isinstance(tenant, PhpObject) or tenant.class_name != _IDENTIFIER_CLASS:
+        raise MalformedRecord("the command's tenant is no model identifier (SerializesModels)")
+    tenant_id = tenant.properties.get("id")
+    try:
+        return str(UUID(str(tenant_id)))
+    except ValueError as error:
+        raise MalformedRecord(f"the command's tenant {tenant_id!r} is no UUID") from error
+
+
+def _read_metrics(metrics: PhpValue) -> list[JobMetric]:
+    if isinstance(metrics, Mapping):
+        metrics = list(metrics.values())
+    if not isinstance(metrics, list):
+        raise MalformedRecord("the command's metrics are no array")
+    return [_read_metric(metric) for metric in metrics]
+
+
+def _read_metric(metric: PhpValue) -> JobMetric:
+    if not isinstance(metric, Mapping):
+        raise MalformedRecord("a metric of the command is no array")
+    return JobMetric(
+        agent_id=_read_text(metric, "agent_id"),
+        metric_name=_read_text(metric, "metric_name"),
+        value=_read_value(metric.get("value")),
+        timestamp=_read_optional_text(metric, "timestamp"),
+        dedupe_id=_read_optional_text(metric, "dedupe_id"),
+    )
+
+
+def _read_optional_text(metric: Mapping[int | str, PhpValue], name: str) -> str | None:
+    return None if metric.get(name) is None else _read_text(metric, name)
+
+
+def _read_text(metric: Mapping[int | str, PhpValue], name: str) -> str:
+    """Return a string; an integer becomes one, as it does on its way into a column of text."""
+    text = metric.get(name)
+    if isinstance(text, bool) or not isinstance(text, str | int):
+        raise MalformedRecord(f"a metric's {name} is {text!r}; it must be a string")
+    return str(text)
+
+
+def _read_value(value: PhpValue) -> int | float:
+    """Return a number; a numeric string, which the application's HTTP interface lets through, becomes one."""
+    if isinstance(value, str) and (numeric := read_numeric(value)) is not None:
+        value = int(numeric) if is_integral(numeric) and len(numeric) <= _SURE_DIGITS else float(numeric)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise MalformedRecord(f"a metric's value is {value!r}; it must be a finite number")
+    return value

@@ -1,0 +1,105 @@
+"""What refine decided about a chunk: the record of the table ``seen`` and so of its changelog.
+
+Key: the chunk's raw coordinate as ``b"3-1841"``. Value: a MessagePack array
+
+    [1, 1795442400123, 1764000000.25, <8 bytes>, [7],
+     [[4, "validate", "tenant_unknown", "no tenant 7c9e…"]], <24 n bytes>]
+
+of format, epoch, time of the decision, digest of the raw record, indexes of the duplicates, the rejections,
+and for each accepted reading that has an id its fingerprint: 16 bytes of id and 8 of content. All indexes
+that are named nowhere were accepted. A replay needs nothing else to emit the very same again.
+"""
+
+from collections.abc import Iterator
+from hashlib import blake2b
+
+import msgspec
+
+from streams.errors import MalformedRecord
+from streams.models import Origin, Reason, Stage
+
+FORMAT = 1
+ID_BYTES = 16
+CONTENT_BYTES = 8
+FINGERPRINT_BYTES = ID_BYTES + CONTENT_BYTES
+
+
+class Refusal(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """One rejected message of the chunk."""
+
+    index: int
+    stage: Stage
+    reason: Reason
+    detail: str
+
+
+class Decision(msgspec.Struct, array_like=True, frozen=True):
+    """What became of each message of one chunk."""
+
+    format: int
+    epoch: int
+    """Which life of ``metrics.raw`` the coordinate belongs to: grows when the topic was recreated."""
+    decided_at: float
+    """Unix time in seconds."""
+    digest: bytes
+    """Of the raw record's bytes: tells a record from another one at the same coordinate."""
+    duplicates: list[int]
+    refusals: list[Refusal]
+    fingerprints: bytes
+
+    def pairs(self) -> Iterator[tuple[bytes, bytes]]:
+        """Yield (id, content) of every accepted reading that has an id."""
+        return unpack(self.fingerprints)
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Decision)
+
+
+def encode(decision: Decision) -> bytes:
+    """Return the changelog record's value."""
+    return _encoder.encode(decision)
+
+
+def decode(value: bytes) -> Decision:
+    """Read a changelog record's value.
+
+    Raises:
+        MalformedRecord: if it is not a decision of a known format.
+    """
+    try:
+        decision = _decoder.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise MalformedRecord(f"not a decision: {error}") from error
+    if decision.format != FORMAT or len(decision.fingerprints) % FINGERPRINT_BYTES:
+        raise MalformedRecord(f"not a decision of format {FORMAT}: format {decision.format}")
+    return decision
+
+
+def encode_key(origin: Origin) -> bytes:
+    """Return the record's key, ``b"3-1841"``."""
+    return b"%d-%d" % (origin.partition, origin.offset)
+
+
+def decode_key(key: bytes) -> Origin:
+    """Read a record's key.
+
+    Raises:
+        MalformedRecord: if it is no coordinate.
+    """
+    partition, dash, offset = key.partition(b"-")
+    if not (dash and partition.isdigit() and offset.isdigit()):
+        raise MalformedRecord(f"not a raw coordinate: {key!r}")
+    return Origin(int(partition), int(offset))
+
+
+def digest(value: bytes) -> bytes:
+    """Return the 8 bytes by which a decision knows its raw record again."""
+    return blake2b(value, digest_size=8).digest()
+
+
+def unpack(fingerprints: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield (id, content) from packed fingerprints."""
+    for start in range(0, len(fingerprints), FINGERPRINT_BYTES):
+        middle = start + ID_BYTES
+        yield fingerprints[start:middle], fingerprints[middle : start + FINGERPRINT_BYTES]

@@ -1,0 +1,177 @@
+r"""The job of the Laravel queue: ``ProcessMetricSubmission`` for one tenant, as Laravel's dispatch writes it.
+
+Written by handoff, read by Laravel's workers and by ``ingest``; all on one line, the command shortened:
+
+    {"uuid":"013e00c0-a519-4bbd-b8fd-4d6a52ae375e","displayName":"App\\Jobs\\ProcessMetricSubmission",
+    "job":"Illuminate\\Queue\\CallQueuedHandler@call","maxTries":5,"maxExceptions":null,"failOnTimeout":false,
+    "backoff":"10,30,60","timeout":null,"retryUntil":null,"data":{
+    "commandName":"App\\Jobs\\ProcessMetricSubmission",
+    "command":"O:32:\"App\\Jobs\\ProcessMetricSubmission\":14:{s:5:\"tries\";i:5; … }"},
+    "id":"1ElK4XaPq6OzF11BHbfU1j8MKqwDce8h","attempts":0}
+
+The whole stands in ``tests/golden/laravel-job.json``; the command is `streams.wire.command`. Written is what
+Laravel 8.83 writes, which all later versions run; read is what any of them writes, with further fields, and
+the copy that Redis's cjson makes of a reserved job (``Illuminate\Queue\Queue::createObjectPayload``).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from streams.errors import ForeignJob, MalformedRecord
+from streams.wire import php_json
+from streams.wire.command import BACKOFF_S, TRIES, Command, JobMetric, read_command, write_command
+
+__all__ = ["JOB_CLASS", "MODEL_CLASS", "Job", "JobMetric", "decode_job", "encode_job"]
+
+JOB_CLASS = r"App\Jobs\ProcessMetricSubmission"
+MODEL_CLASS = r"App\Models\Tenant"
+MODEL_CONNECTION = "default"
+
+_HANDLER = r"Illuminate\Queue\CallQueuedHandler@call"
+
+
+class Job(msgspec.Struct, frozen=True):
+    """A job read from the queue."""
+
+    uuid: str
+    id: str
+    display_name: str
+    attempts: int
+    """How often it was taken before."""
+    max_tries: int | None
+    backoff: list[int]
+    """Seconds to wait before each further try; the last counts for all that follow."""
+    tenant_id: str
+    metrics: list[JobMetric]
+    raw: bytes
+    """The payload as it was read."""
+
+
+def encode_job(
+    tenant_id: str,
+    metrics: Sequence[JobMetric],
+    uuid: str,
+    job_id: str,
+    *,
+    job_class: str = JOB_CLASS,
+    model_class: str = MODEL_CLASS,
+    model_connection: str | None = MODEL_CONNECTION,
+) -> bytes:
+    """Return the payload to push.
+
+    Args:
+        tenant_id: the tenant's UUID.
+        metrics: at most 500, none of their dedupe ids twice.
+        uuid: by which Laravel names the job in ``failed_jobs``.
+        job_id: 32 letters and digits.
+        job_class: the class of the job.
+        model_class: the class of the tenant's model.
+        model_connection: the application's database connection that has the tenant, by its name in
+            ``config/database.php``; None for the application's default.
+    """
+    command = write_command(
+        tenant_id, metrics, job_class=job_class, model_class=model_class, model_connection=model_connection
+    )
+    payload: dict[str, php_json.Json] = {
+        "uuid": uuid,
+        "displayName": job_class,
+        "job": _HANDLER,
+        "maxTries": TRIES,
+        "maxExceptions": None,
+        "failOnTimeout": False,
+        "backoff": ",".join(map(str, BACKOFF_S)),
+        "timeout": None,
+        "retryUntil": None,
+        "data": {
+            "commandName": job_class,
+            "command": command,
+        },
+        "id": job_id,
+        "attempts": 0,
+    }
+    return php_json.encode(payload, unescaped_unicode=True).encode()
+
+
+def decode_job(payload: bytes, *, job_class: str = JOB_CLASS) -> Job:
+    """Read a payload, as pushed or as reserved.
+
+    Raises:
+        ForeignJob: if it is a job of another class, or encrypted, which only the application can undo.
+        MalformedRecord: if it is no job, or one whose command cannot be read.
+    """
+    try:
+        envelope = _envelopes.decode(payload)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedRecord(f"not a job of a Laravel queue: {error}") from error
+    _refuse_foreign(envelope, envelope.job, _HANDLER, job_class)
+    try:
+        command = _read_command(envelope, job_class)
+        backoff = _read_backoff(envelope.backoff)
+    except MalformedRecord as error:
+        raise MalformedRecord(f"job {envelope.uuid}: {error}") from error
+    return Job(
+        uuid=envelope.uuid or "",
+        id=envelope.id or "",
+        display_name=envelope.display_name or job_class,
+        attempts=envelope.attempts,
+        max_tries=envelope.max_tries,
+        backoff=backoff,
+        tenant_id=command.tenant_id,
+        metrics=command.metrics,
+        raw=payload,
+    )
+
+
+class _Data(msgspec.Struct, rename="camel"):
+    command_name: str
+    command: str
+
+
+class _Envelope(msgspec.Struct, rename="camel"):
+    job: str
+    data: msgspec.Raw
+    uuid: str | None = None
+    id: str | None = None
+    display_name: str | None = None
+    attempts: int = 0
+    max_tries: int | None = None
+    backoff: object = None
+
+
+_envelopes = msgspec.json.Decoder(_Envelope)
+_datas = msgspec.json.Decoder(_Data)
+
+
+def _read_command(envelope: _Envelope, job_class: str) -> Command:
+    try:
+        data = _datas.decode(envelope.data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedRecord(f"it has no command: {error}") from error
+    _refuse_foreign(envelope, data.command_name, job_class, job_class)
+    if not data.command.startswith("O:"):  # as Illuminate\Queue\CallQueuedHandler::getCommand tells it
+        raise ForeignJob(
+            f"job {envelope.uuid} of class {job_class} is encrypted (ShouldBeEncrypted): "
+            "only a Laravel worker of the application can run it"
+        )
+    return read_command(data.command, job_class)
+
+
+def _refuse_foreign(envelope: _Envelope, found: str, ours: str, job_class: str) -> None:
+    if found != ours:
+        raise ForeignJob(
+            f"job {envelope.uuid} is of class {found}, but only {job_class} is run here: "
+            "let a Laravel worker of the application run it, or give it a queue of its own"
+        )
+
+
+def _read_backoff(backoff: object) -> list[int]:
+    """Read seconds from a number, ``"10,30,60"`` or an array, which cjson makes an object if it is empty."""
+    if not backoff:
+        return []
+    parts: Any = backoff.split(",") if isinstance(backoff, str) else backoff
+    try:
+        return [int(part) for part in (parts if isinstance(parts, list) else [parts])]
+    except (TypeError, ValueError, OverflowError) as error:
+        raise MalformedRecord(f"its backoff {backoff!r} is no list of seconds") from error

@@ -1,0 +1,1 @@
+"""The changelog tables. May import `streams`, never `agents`."""

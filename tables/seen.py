@@ -1,0 +1,167 @@
+"""The table ``seen``: Faust carries its changelog, `SeenState` holds its content.
+
+Between refine and the changelog topic. Rows that cannot be read are passed over, since a row that raised
+would stall Faust's recovery for good (``tables/recovery.py`` swallows exceptions).
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, cast
+
+import faust
+from aiokafka.errors import KafkaError
+from faust.exceptions import ProducerSendError
+from faust.stores.memory import Store
+from faust.types import TP, EventT
+
+from streams.errors import DeliveryFailed, MalformedRecord
+from streams.kafka.positions import LogRange
+from streams.kafka.producer import Producer, renew_if_broken
+from streams.models import Origin
+from streams.wire.decision import Decision, decode, decode_key, encode, encode_key
+from tables.state import SeenState
+
+log = logging.getLogger(__name__)
+
+EVICTIONS_A_DECISION = 32
+RECREATED = (
+    "metrics.raw[%d] was recreated: the last decision is about offset %d and the log ends at %d. "
+    "Its decisions are dropped; reading begins at the start of the new log."
+)
+CUT = "metrics.raw[%d] begins at %d but offset %d was next: retention removed what stood between."
+
+
+class SeenStore(Store[bytes, bytes]):
+    """Feeds what recovery reads into a `SeenState`, and remembers how far that is.
+
+    With the offset remembered, a rebalance reads only what came since, not the whole changelog.
+    """
+
+    def __init__(self, *args: Any, memory: SeenState, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.memory = memory
+        self.offsets: dict[TP, int] = {}
+
+    def persisted_offset(self, tp: TP) -> int | None:
+        """Return the changelog offset up to which the state is complete."""
+        return self.offsets.get(tp)
+
+    def set_persisted_offset(self, tp: TP, offset: int) -> None:
+        """Note that the state holds everything up to a changelog offset."""
+        self.offsets[tp] = max(offset, self.offsets.get(tp, -1))
+
+    def apply_changelog_batch(
+        self,
+        batch: Iterable[EventT[bytes]],
+        to_key: Callable[[Any], Any],  # noqa: ARG002 - rows are raw bytes
+        to_value: Callable[[Any], Any],  # noqa: ARG002 - rows are raw bytes
+    ) -> None:
+        """Apply rows of the changelog."""
+        for event in batch:
+            message = event.message
+            self._apply(message.key, message.value)
+            self.set_persisted_offset(message.tp, message.offset)
+
+    def _apply(self, key: bytes | None, value: bytes | None) -> None:
+        try:
+            origin = decode_key(key or b"")
+            if value is None:
+                self.memory.remove(origin)
+            else:
+                self.memory.add(origin, decode(value))
+        except MalformedRecord as error:
+            log.error("a row of the changelog is passed over: %s", error)
+
+    async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
+        """Forget the partitions that are another worker's now."""
+        held = active_tps | standby_tps
+        self.memory.keep_only(tp.partition for tp in held)
+        self.offsets = {tp: offset for tp, offset in self.offsets.items() if tp in held}
+
+
+class SeenTable(faust.Table[bytes, bytes]):
+    """Decisions by raw coordinate."""
+
+    def __init__(self, app: faust.App, *, memory: SeenState, **kwargs: Any) -> None:
+        self.memory = memory
+        super().__init__(app, key_type=bytes, value_type=bytes, **kwargs)
+
+    def _new_store_by_url(self, url: Any) -> SeenStore:
+        return SeenStore(url, self.app, self, table_name=self.name, memory=self.memory, loop=self.loop)
+
+    def _on_changelog_sent(self, fut: Any) -> None:
+        """Do nothing: `record` moves the persisted offset once the state holds the row."""
+
+    async def record(self, origin: Origin, decision: Decision) -> None:
+        """Make a decision last: in the changelog first, then here.
+
+        Raises:
+            DeliveryFailed: if Kafka did not take it; nothing has changed here then.
+        """
+        metadata = await self._send(origin, encode(decision))
+        self.memory.add(origin, decision)
+        self.data.set_persisted_offset(metadata.topic_partition, metadata.offset)
+        self._evict(origin.partition)
+
+    async def drop_partition(self, partition: int) -> None:
+        """Forget all decisions of a partition for good, because its raw log was recreated."""
+        for offset in list(self.memory.partition(partition).offsets()):
+            await self._send(Origin(partition, offset), None)
+        self.memory.forget(partition)
+
+    def _evict(self, partition: int) -> None:
+        for origin in self.memory.evictable(partition, time.time(), EVICTIONS_A_DECISION):
+            self.memory.remove(origin)
+            # Not awaited: a tombstone that is lost leaves a row that is evicted again after a recovery.
+            sent = self.send_changelog(origin.partition, encode_key(origin), None)
+            sent.add_done_callback(_note_failure)
+
+    async def _send(self, origin: Origin, value: bytes | None) -> Any:
+        try:
+            return await self.send_changelog(origin.partition, encode_key(origin), value)
+        except (KafkaError, ProducerSendError) as error:
+            await renew_if_broken(cast("Producer", self.app.producer), error)
+            raise DeliveryFailed(self.changelog_topic.get_topic_name(), repr(error)) from error
+
+
+class SeenPositions:
+    """Where refine stands: at the last decision of the partition, which may not have been emitted."""
+
+    def __init__(self, seen: SeenTable) -> None:
+        self._seen = seen
+
+    async def position(self, partition: int, log_range: LogRange, committed: int | None) -> int:
+        """Return the offset at which refine resumes.
+
+        Raises:
+            Outage: if the decisions about a log that is gone could not be removed.
+        """
+        at = self._seen.memory.partition(partition).last_offset
+        if at is None:
+            return _without_decision(partition, log_range, committed)
+        if at >= log_range.end:
+            log.error(RECREATED, partition, at, log_range.end)
+            await self._seen.drop_partition(partition)
+            return log_range.start
+        if at < log_range.start:
+            log.error(CUT, partition, log_range.start, at)
+        return max(at, log_range.start)
+
+
+def _without_decision(partition: int, log_range: LogRange, committed: int | None) -> int:
+    if committed is None:
+        return log_range.start
+    at = committed if log_range.start <= committed <= log_range.end else log_range.start
+    log.warning(
+        "metrics.raw[%d] has no decision in the table (committed: %d): going on at %d",
+        partition,
+        committed,
+        at,
+    )
+    return at
+
+
+def _note_failure(sent: Any) -> None:
+    if not sent.cancelled() and (error := sent.exception()) is not None:
+        log.info("a tombstone was not written, the row is evicted again after a recovery: %r", error)

@@ -1,0 +1,149 @@
+"""The agents' loop: in order, retried on an outage, acknowledged only after the effects."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, Self
+
+import pytest
+from faust.types import TP
+
+from agents import loop
+from agents.loop import Record, carry
+from streams.errors import Displaced, Outage
+from streams.kafka.positions import Cursor
+from streams.statistics import Statistics
+
+TOPIC = TP("metrics.raw", 0)
+
+
+@dataclass
+class FakeEvent:
+    offset: int
+    acked: bool = False
+
+    @property
+    def message(self) -> Any:
+        return SimpleNamespace(
+            topic=TOPIC.topic, partition=0, offset=self.offset, value=b"v%d" % self.offset, headers=None
+        )
+
+    def ack(self) -> None:
+        self.acked = True
+
+
+@dataclass
+class FakeStream:
+    queue: list[FakeEvent]
+
+    def noack(self) -> Self:
+        return self
+
+    async def events(self) -> AsyncIterator[FakeEvent]:
+        for event in self.queue:
+            yield event
+
+
+@dataclass
+class FakeDeliverer:
+    flow_active: bool = True
+    of: Cursor = field(default_factory=Cursor)
+    rewinds: list[int] = field(default_factory=list)
+    repositions: int = 0
+
+    def cursor(self, tp: TP) -> Cursor:
+        assert tp == TOPIC
+        return self.of
+
+    async def rewind(self, _tp: TP, offset: int) -> None:
+        self.rewinds.append(offset)
+
+    async def reposition(self, _tp: TP) -> None:
+        self.repositions += 1
+
+
+class Work:
+    """Fails as told, then works."""
+
+    def __init__(self, *failures: Exception) -> None:
+        self.failures = list(failures)
+        self.done: list[int] = []
+        self.tries = 0
+
+    async def __call__(self, record: Record) -> None:
+        self.tries += 1
+        if self.failures:
+            raise self.failures.pop(0)
+        self.done.append(record.offset)
+
+
+async def _carry(work: Work, *offsets: int, start: int = 0, deliverer: FakeDeliverer | None = None) -> Any:
+    deliverer = deliverer or FakeDeliverer()
+    deliverer.of.place(start)
+    events = [FakeEvent(offset) for offset in offsets]
+    stream: Any = FakeStream(events)
+    statistics = Statistics()
+    await carry(stream, lambda: deliverer, work, statistics)
+    return SimpleNamespace(
+        deliverer=deliverer, acked=[e.offset for e in events if e.acked], statistics=statistics
+    )
+
+
+async def test_records_in_order_are_worked_and_acknowledged() -> None:
+    work = Work()
+    ran = await _carry(work, 0, 1, 2)
+    assert work.done == ran.acked == [0, 1, 2]
+    assert ran.deliverer.of.expected == 3
+
+
+async def test_an_outage_is_waited_out_and_then_said_to_be_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "RETRY_FIRST_S", 0.001)
+    work = Work(Outage("redis", "away"), Outage("redis", "away"))
+    ran = await _carry(work, 0)
+    assert (work.tries, work.done, ran.acked) == (3, [0], [0])
+    assert ran.statistics.parts["redis"].up
+
+
+async def test_a_bug_is_tried_again_and_never_skips_the_record(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(loop, "RETRY_FIRST_S", 0.001)
+    work = Work(ZeroDivisionError("a bug"))
+    ran = await _carry(work, 0, 1)
+    assert work.done == ran.acked == [0, 1]
+    assert "a bug holds up partition 0 at offset 0" in caplog.text
+
+
+async def test_when_the_partition_is_taken_away_an_outage_is_given_up_unacknowledged() -> None:
+    work = Work(Outage("redis", "away"))
+    ran = await _carry(work, 0, deliverer=FakeDeliverer(flow_active=False))
+    assert (work.tries, ran.acked) == (1, [])
+    assert ran.deliverer.of.expected == 0
+
+
+async def test_a_displaced_agent_asks_for_its_position_and_acknowledges_nothing() -> None:
+    ran = await _carry(Work(Displaced("the fence moved")), 0)
+    assert (ran.deliverer.repositions, ran.acked) == (1, [])
+    assert ran.deliverer.of.expected == 0
+
+
+async def test_a_record_ahead_is_not_worked_and_one_rewind_is_asked_for() -> None:
+    work = Work()
+    ran = await _carry(work, 5, 6, 7, start=4)
+    assert (work.done, ran.acked, ran.deliverer.rewinds) == ([], [], [4])
+
+
+async def test_a_record_behind_is_acknowledged_without_work() -> None:
+    work = Work()
+    ran = await _carry(work, 3, 4, start=4)
+    assert (work.done, ran.acked) == ([4], [3, 4])
+
+
+async def test_a_held_partition_works_nothing() -> None:
+    work, deliverer = Work(), FakeDeliverer()
+    deliverer.of.place(0)
+    stream: Any = FakeStream([FakeEvent(0)])
+    deliverer.of.hold()
+    await asyncio.wait_for(carry(stream, lambda: deliverer, work, Statistics()), 1)
+    assert work.done == []

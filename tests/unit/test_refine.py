@@ -1,0 +1,217 @@
+"""refine: decide, record, emit; what comes again is emitted again, word for word."""
+
+import json
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+from agents import refine as module
+from agents.loop import Record
+from agents.refine import Refinery
+from streams.errors import Displaced, Outage
+from streams.kafka.fake import FakeTopics
+from streams.postgres.tenants import FakeTenants
+from streams.settings import Settings
+from streams.statistics import Statistics
+from streams.wire import raw, rejected, unique
+from tables.fake import FakeSeen
+
+TENANT = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
+OTHER = "0d1f3a52-3a0f-4c36-9f5c-3c1d7b1f2a10"
+AT = "2026-11-23T14:00:00.123456Z"
+
+
+class Bench:
+    """A refinery between fakes."""
+
+    def __init__(self, **settings: str) -> None:
+        self.seen = FakeSeen()
+        self.tenants = FakeTenants({TENANT})
+        self.topics = FakeTopics()
+        self.settings = Settings.from_mapping(settings)
+        self.statistics = Statistics()
+        self.now = 1_795_442_400.0
+
+    def refinery(self) -> Refinery:
+        return Refinery(
+            self.settings,
+            seen=self.seen,
+            tenants=self.tenants,
+            emit=self.topics.emit,
+            statistics=self.statistics,
+            clock=lambda: self.now,
+        )
+
+    def readings(self) -> list[tuple[int, Any, str | None]]:
+        chunks = [unique.decode(record.value) for record in self.topics.all("metrics.unique")]
+        return [(r.index, r.value, r.dedupe_id) for chunk in chunks for r in chunk.readings]
+
+    def reasons(self) -> list[tuple[str, list[int]]]:
+        chunks = [rejected.decode(record.value) for record in self.topics.all("metrics.rejected")]
+        return [(chunk.reason, [message.index for message in chunk.messages]) for chunk in chunks]
+
+
+def message(payload: object, tenant: str = TENANT, topic: str | None = None) -> bytes:
+    body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+    return raw.encode_message(topic or f"metrics/{tenant}/edge-1/cpu", body, AT, 1)
+
+
+def chunk(*messages: bytes, offset: int = 0) -> Record:
+    return Record(3, offset, raw.join(messages), {})
+
+
+async def test_valid_readings_and_rejections_go_to_their_topics_with_the_chunks_coordinate() -> None:
+    bench = Bench()
+    await bench.refinery().refine(
+        chunk(message({"value": 1}), message(b"{"), message({"value": 2}, tenant=OTHER), offset=1841)
+    )
+    assert bench.readings() == [(0, 1, None)]
+    assert bench.reasons() == [("payload_not_json", [1]), ("tenant_unknown", [2])]
+    (record,) = bench.topics.all("metrics.unique")
+    assert unique.decode(record.value).origin == module.Origin(3, 1841)
+    assert record.headers["messages"] == b"1"
+
+
+async def test_a_rejected_message_stands_in_its_topic_as_it_came() -> None:
+    bench = Bench()
+    topic = "metrics/too/short"
+    await bench.refinery().refine(chunk(message(b"\xff\x00", topic=topic)))
+    (record,) = bench.topics.all("metrics.rejected")
+    (found,) = rejected.decode(record.value).messages
+    assert (found.topic, found.payload_base64, found.received_at, found.qos) == (topic, "/wA=", AT, 1)
+    assert found.detail
+
+
+async def test_an_exact_duplicate_is_dropped_and_a_correction_goes_on() -> None:
+    bench = Bench()
+    refinery = bench.refinery()
+    first = {"value": 1, "dedupe_id": "d"}
+    await refinery.refine(chunk(message(first), message(first)))
+    await refinery.refine(chunk(message(first), message({"value": 2, "dedupe_id": "d"}), offset=1))
+    await refinery.refine(chunk(message(first), offset=2))
+    assert bench.readings() == [(0, 1, "d"), (1, 2, "d"), (0, 1, "d")]
+    assert bench.statistics.messages["duplicate"] == 2
+
+
+async def test_a_duplicate_outside_the_window_goes_on() -> None:
+    bench = Bench(DEDUPE_WINDOW_S="60")
+    refinery = bench.refinery()
+    await refinery.refine(chunk(message({"value": 1, "dedupe_id": "d"})))
+    bench.now += 61
+    await refinery.refine(chunk(message({"value": 1, "dedupe_id": "d"}), offset=1))
+    assert len(bench.readings()) == 2
+
+
+async def test_a_chunk_that_comes_again_is_never_taken_for_a_duplicate_of_itself() -> None:
+    bench = Bench()
+    record = chunk(message({"value": 1, "dedupe_id": "d"}), message({"value": 5}), message(b"["))
+    await bench.refinery().refine(record)
+    bench.seen = bench.seen.recovered()
+    await bench.refinery().refine(record)
+    for topic in ("metrics.unique", "metrics.rejected"):
+        first, second = bench.topics.all(topic)
+        assert first == second
+
+
+async def test_a_replay_says_what_was_decided_whatever_tenants_and_settings_say_by_now() -> None:
+    bench = Bench()
+    late = {"value": 1, "timestamp": "2026-11-24T10:00:00Z"}
+    record = chunk(message(late), message({"value": 2}, tenant=OTHER))
+    await bench.refinery().refine(record)
+    bench.tenants.existing = {OTHER}
+    bench.settings = Settings.from_mapping({"MAX_CLOCK_SKEW_S": "0"})
+    bench.seen = bench.seen.recovered()
+    await bench.refinery().refine(record)
+    for topic in ("metrics.unique", "metrics.rejected"):
+        first, second = bench.topics.all(topic)
+        assert first == second
+
+
+async def test_nothing_is_emitted_before_the_decision_is_recorded() -> None:
+    bench = Bench()
+    bench.seen.away = True
+    with pytest.raises(Outage):
+        await bench.refinery().refine(chunk(message({"value": 1})))
+    assert not bench.topics.logs
+    assert bench.seen.memory.partition(3).last_offset is None
+
+
+async def test_a_decision_survives_an_outage_of_the_emission_and_is_emitted_later() -> None:
+    bench = Bench()
+    refinery, record = bench.refinery(), chunk(message({"value": 1, "dedupe_id": "d"}))
+    bench.topics.away = True
+    with pytest.raises(Outage):
+        await refinery.refine(record)
+    bench.topics.away = False
+    await refinery.refine(record)
+    assert bench.readings() == [(0, 1, "d")]
+
+
+async def test_tenants_that_cannot_be_asked_decide_nothing() -> None:
+    bench = Bench()
+    bench.tenants.away = True
+    with pytest.raises(Outage):
+        await bench.refinery().refine(chunk(message({"value": 1})))
+    assert not bench.topics.logs
+    assert not bench.seen.changelog
+
+
+async def test_a_bug_on_one_message_rejects_that_message_alone_with_its_last_line() -> None:
+    bench = Bench()
+
+    def broken(parsed: Any, **context: Any) -> Any:
+        if context["index"] == 1:
+            raise ZeroDivisionError("division by zero")
+        return original(parsed, **context)
+
+    original = module.validate
+    with patch.object(module, "validate", broken):
+        await bench.refinery().refine(chunk(*(message({"value": n}) for n in range(3))))
+    assert [index for index, *_ in bench.readings()] == [0, 2]
+    (record,) = bench.topics.all("metrics.rejected")
+    refused = rejected.decode(record.value)
+    assert (refused.reason, refused.messages[0].detail) == (
+        "internal_error",
+        "ZeroDivisionError: division by zero",
+    )
+
+
+async def test_a_record_that_is_no_chunk_is_rejected_and_holds_up_nothing() -> None:
+    bench = Bench()
+    refinery = bench.refinery()
+    await refinery.refine(Record(3, 0, b"\xffrubbish", {}))
+    await refinery.refine(chunk(message({"value": 1}), offset=1))
+    assert bench.reasons() == [("internal_error", [0])]
+    assert len(bench.readings()) == 1
+
+
+async def test_another_record_under_a_decided_coordinate_begins_a_new_epoch() -> None:
+    bench = Bench()
+    refinery = bench.refinery()
+    await refinery.refine(chunk(message({"value": 1, "dedupe_id": "d"})))
+    bench.now += 10
+    recreated = chunk(message({"value": 1, "dedupe_id": "d"}), message({"value": 2}))
+    with pytest.raises(Displaced):
+        await refinery.refine(recreated)
+    await refinery.refine(recreated)
+    assert bench.readings() == [(0, 1, "d"), (0, 1, "d"), (1, 2, None)]
+    before, after = (int(r.headers["epoch"]) for r in bench.topics.all("metrics.unique"))
+    assert before < after
+
+
+async def test_a_chunk_before_the_last_decision_is_passed_over() -> None:
+    bench = Bench()
+    refinery = bench.refinery()
+    for offset in range(2):
+        await refinery.refine(chunk(message({"value": offset}), offset=offset))
+    await refinery.refine(chunk(message({"value": 0}), offset=0))
+    assert len(bench.readings()) == 2
+
+
+async def test_a_payload_that_names_another_tenant_is_counted_and_the_topic_believed() -> None:
+    bench = Bench()
+    await bench.refinery().refine(chunk(message({"value": 1, "tenant_id": OTHER})))
+    assert bench.statistics.notes["payload_disagrees"] == 1
+    (record,) = bench.topics.all("metrics.unique")
+    assert unique.decode(record.value).readings[0].tenant_id == TENANT

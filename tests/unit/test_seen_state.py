@@ -1,0 +1,138 @@
+"""What the table remembers: the latest acceptance of each id, within a window and a number, never less."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.models import Origin
+from streams.wire.decision import FORMAT, Decision
+from tables.state import SeenState
+
+WINDOW_S = 100.0
+
+
+def _id(number: int) -> bytes:
+    return number.to_bytes(16)
+
+
+def _content(number: int) -> bytes:
+    return number.to_bytes(8)
+
+
+def _decision(*pairs: tuple[int, int], at: float = 0.0, epoch: int = 1) -> Decision:
+    fingerprints = b"".join(_id(id_) + _content(content) for id_, content in pairs)
+    return Decision(FORMAT, epoch, at, b"8 bytes.", [], [], fingerprints)
+
+
+def _state(max_ids: int = 1000) -> SeenState:
+    return SeenState(window_s=WINDOW_S, max_ids=max_ids)
+
+
+def test_an_id_is_known_by_the_content_it_was_accepted_with_last() -> None:
+    state = _state()
+    state.add(Origin(0, 1), _decision((7, 1)))
+    state.add(Origin(0, 2), _decision((7, 2)))
+    assert state.partition(0).seen(_id(7), horizon=0) == _content(2)
+
+
+def test_an_id_accepted_before_the_window_is_unknown_even_before_it_is_evicted() -> None:
+    state = _state()
+    state.add(Origin(0, 1), _decision((7, 1), at=10))
+    assert state.partition(0).seen(_id(7), horizon=10.5) is None
+
+
+def test_partitions_do_not_share_their_ids() -> None:
+    state = _state()
+    state.add(Origin(0, 1), _decision((7, 1)))
+    assert state.partition(1).seen(_id(7), horizon=0) is None
+
+
+def test_removing_an_older_acceptance_keeps_the_newer_one() -> None:
+    state = _state()
+    state.add(Origin(0, 1), _decision((7, 1)))
+    state.add(Origin(0, 2), _decision((7, 2)))
+    state.remove(Origin(0, 1))
+    assert state.partition(0).seen(_id(7), horizon=0) == _content(2)
+
+
+def test_only_the_last_decision_is_kept_in_full() -> None:
+    state = _state()
+    first, second = _decision((1, 1)), _decision((2, 2))
+    state.add(Origin(0, 1), first)
+    assert state.decision(Origin(0, 1)) == first
+    state.add(Origin(0, 2), second)
+    assert state.decision(Origin(0, 1)) is None
+    assert state.decision(Origin(0, 2)) == second
+
+
+def test_a_decision_recorded_twice_counts_once() -> None:
+    state = _state()
+    state.add(Origin(0, 1), _decision((7, 1), (8, 1)))
+    state.add(Origin(0, 1), _decision((7, 1)))
+    assert state.ids == 1
+    assert state.partition(0).seen(_id(8), horizon=0) is None
+
+
+def test_the_last_decision_of_a_partition_is_never_evicted() -> None:
+    state = _state(max_ids=1)
+    state.add(Origin(0, 1), _decision((1, 1), (2, 2), at=0))
+    assert state.evictable(0, now=10_000.0, limit=10) == []
+
+
+def test_what_fell_out_of_the_window_is_evicted_oldest_first_and_in_portions() -> None:
+    state = _state()
+    for offset in range(5):
+        state.add(Origin(0, offset), _decision((offset, 1), at=float(offset)))
+    assert state.evictable(0, now=WINDOW_S + 3, limit=2) == [Origin(0, 0), Origin(0, 1)]
+    assert state.evictable(0, now=WINDOW_S + 1.5, limit=10) == [Origin(0, 0), Origin(0, 1)]
+
+
+def test_a_decision_without_ids_leaves_as_soon_as_it_is_not_the_last() -> None:
+    state = _state()
+    state.add(Origin(0, 1), _decision())
+    state.add(Origin(0, 2), _decision((1, 1)))
+    assert state.evictable(0, now=1.0, limit=10) == [Origin(0, 1)]
+
+
+def test_above_the_limit_the_oldest_decision_of_any_partition_goes() -> None:
+    state = _state(max_ids=3)
+    state.add(Origin(1, 5), _decision((1, 1), at=5))
+    state.add(Origin(0, 1), _decision((2, 1), at=6))
+    state.add(Origin(1, 6), _decision((3, 1), at=7))
+    state.add(Origin(0, 2), _decision((4, 1), at=8))
+    assert state.evictable(0, now=9.0, limit=1) == [Origin(1, 5)]
+
+
+def test_partitions_of_other_workers_are_forgotten() -> None:
+    state = _state()
+    state.add(Origin(0, 1), _decision((1, 1)))
+    state.add(Origin(1, 1), _decision((2, 1)))
+    assert state.keep_only([1]) == {0}
+    assert state.ids == 1
+    assert state.partition(0).last_offset is None
+
+
+pairs = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3)), max_size=4, unique_by=lambda pair: pair[0])
+changes = st.lists(st.tuples(st.integers(0, 6), st.none() | pairs), max_size=30)
+
+
+@given(changes)
+def test_the_index_says_what_the_decisions_that_are_held_say(
+    steps: list[tuple[int, list[tuple[int, int]] | None]],
+) -> None:
+    state, held = _state(), dict[int, list[tuple[int, int]]]()
+    for offset, accepted in steps:
+        if accepted is None:  # as eviction does: the oldest that is held, the last one never
+            oldest = min(held, default=offset)
+            if len(held) > 1:
+                state.remove(Origin(0, oldest))
+                del held[oldest]
+        else:
+            state.add(Origin(0, offset), _decision(*accepted))
+            held[offset] = accepted
+    known = {id_: content for offset in sorted(held) for id_, content in held[offset]}
+    partition = state.partition(0)
+    assert state.ids == sum(map(len, held.values()))
+    for id_, content in known.items():
+        # What a decision that was recorded anew had overwritten may be unknown: that lets a duplicate pass.
+        assert partition.seen(_id(id_), horizon=0) in (_content(content), None)
+    assert not set(partition.index) - {_id(id_) for id_ in known}
