@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 
 from faust.types import StreamT
-from streams.wire.job import JobMetric, encode_job
 
 from agents.loop import Record, carry
 from streams.application import app, settings, statistics
@@ -21,6 +20,7 @@ from streams.queue.handoff import Fence, FencePositions, JobQueue, Push, RedisJo
 from streams.statistics import Statistics
 from streams.wire import unique
 from streams.wire.headers import EPOCH
+from streams.wire.job import JobMetric, encode_job
 
 log = logging.getLogger(__name__)
 

@@ -56,12 +56,12 @@ class ConnectionLost(Outage):
     """The MQTT connection is over.
 
     Attributes:
-        by_peer: the broker closed it, as opposed to silence, a broken network or ourselves.
+        wordless: it was closed from afar without a reason.
     """
 
-    def __init__(self, detail: str, *, by_peer: bool) -> None:
+    def __init__(self, detail: str, *, wordless: bool = False) -> None:
         super().__init__("mqtt", detail)
-        self.by_peer = by_peer
+        self.wordless = wordless
 
 
 class QueueFull(Outage):

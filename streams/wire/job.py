@@ -124,6 +124,9 @@ def decode_job(payload: bytes, *, job_class: str = JOB_CLASS) -> Job:
     )
 
 
+_ENCRYPTED = "eyJ"  # ``{"`` in base64: what Illuminate\Encryption\Encrypter writes is ``{"iv":…}``
+
+
 class _Data(msgspec.Struct, rename="camel"):
     command_name: str
     command: str
@@ -150,7 +153,7 @@ def _read_command(envelope: _Envelope, job_class: str) -> Command:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedRecord(f"it has no command: {error}") from error
     _refuse_foreign(envelope, data.command_name, job_class, job_class)
-    if not data.command.startswith("O:"):  # as Illuminate\Queue\CallQueuedHandler::getCommand tells it
+    if data.command.startswith(_ENCRYPTED):
         raise ForeignJob(
             f"job {envelope.uuid} of class {job_class} is encrypted (ShouldBeEncrypted): "
             "only a Laravel worker of the application can run it"

@@ -47,6 +47,7 @@ _VALUE = re.compile(
     re.VERBOSE,
 )
 _PROPERTIES = re.compile(rb":([0-9]{1,10}):\{")
+_VISIBILITY = re.compile(r"\A\0[^\0]+\0")
 
 
 def serialize(value: PhpValue) -> str:
@@ -192,4 +193,5 @@ def _as_list(array: dict[int | str, PhpValue]) -> PhpArray:
 
 
 def _bare(name: int | str) -> str:
-    return str(name).rpartition("\0")[2]
+    """Return a property's name without what tells who may see it."""
+    return _VISIBILITY.sub("", str(name), count=1)

@@ -1,0 +1,1 @@
+"""The commands of `faust -A streams`: thin, options in, output out."""

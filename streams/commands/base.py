@@ -1,0 +1,39 @@
+"""What the project's commands share: run to the end, one line for an error that is no surprise."""
+
+import asyncio
+import logging
+import sys
+from typing import Any, ClassVar, NoReturn
+
+from faust.cli.base import AppCommand
+from mode.utils.logging import setup_logging
+
+from streams.errors import MetricStreamsError
+
+INTERRUPTED = 130  # what a shell reports for a command that Ctrl+C ended
+
+
+class PlainCommand(AppCommand):
+    """A command without Faust's worker around it, which would hide errors in its own and end a second later.
+
+    Use it as ``@app.command(..., base=PlainCommand)``.
+
+    Attributes:
+        log_level: unless ``--loglevel`` says otherwise.
+    """
+
+    abstract: ClassVar[bool] = True  # or Faust would make a command of this class itself
+
+    log_level: ClassVar[str] = "WARN"
+
+    def __call__(self, *_: Any, **__: Any) -> NoReturn:
+        """Run the command and exit: 0, or 1 after one line on stderr."""
+        setup_logging(loglevel=self._loglevel or self.log_level, logfile=self.logfile)
+        logging.captureWarnings(capture=True)
+        try:
+            asyncio.run(self.execute(*self.args, **self.kwargs))
+        except MetricStreamsError as error:
+            sys.exit(f"{self.ctx.command_path}: {error}")
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
+        sys.exit(0)

@@ -1,0 +1,77 @@
+"""The project's own processes as parts of the stack: the worker and ``ingest``."""
+
+import asyncio
+import sys
+import urllib.request
+from collections.abc import Mapping
+from http import HTTPStatus
+from pathlib import Path
+from typing import ClassVar
+
+import streams
+from streams.embedded.part import PROBE_TIMEOUT_S, Part
+from streams.embedded.ports import HOST
+
+ROOT = Path(streams.__file__).parents[1]
+
+
+class Service(Part):
+    """One of the project's own processes.
+
+    Args:
+        directory: where it works.
+        port: of its web pages.
+        settings: the settings that tell it where the other parts are, as an environment.
+    """
+
+    command: ClassVar[list[str]]
+    origin = "this project"
+    start_timeout_s = 60.0
+    stop_timeout_s = 40.0
+
+    def __init__(self, directory: Path, port: int, settings: Mapping[str, str]) -> None:
+        super().__init__(directory, port)
+        self._settings = settings
+
+    @property
+    def url(self) -> str:
+        """Its web pages."""
+        return f"http://{HOST}:{self.port}/"
+
+    def argv(self) -> list[str]:
+        """Return the command line."""
+        return [sys.executable, "-m", "faust", "-A", "streams", "--loglevel", "info", *self.command]
+
+    def environment(self) -> Mapping[str, str]:
+        """Return the settings; from a checkout, the packages lie beside this one."""
+        return {**self._settings, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+
+
+class Worker(Service):
+    """``faust -A streams worker``."""
+
+    name = "worker"
+    command: ClassVar[list[str]] = ["worker"]
+
+    async def is_ready(self) -> bool:
+        """Tell whether all parts answer it and its positions are known."""
+        return await asyncio.to_thread(_is_ok, f"{self.url}health/ready")
+
+
+class Ingest(Service):
+    """``faust -A streams ingest``. It shows no sign of readiness; jobs wait in the queue until it is."""
+
+    name = "ingest"
+    command: ClassVar[list[str]] = ["ingest"]
+
+    async def is_ready(self) -> bool:
+        """Return True: it is a part like the others, so its death is noticed."""
+        return True
+
+
+def _is_ok(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=PROBE_TIMEOUT_S) as answer:  # noqa: S310 - our own http URL
+            return bool(answer.status == HTTPStatus.OK)
+    except OSError:  # refused, or an answer such as 503
+        return False

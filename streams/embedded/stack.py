@@ -1,0 +1,145 @@
+"""Starts the parts of the stack, notices when one dies, and stops them in reverse order."""
+
+import asyncio
+import os
+import tempfile
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from streams.embedded.child import Child, PartFailed
+from streams.embedded.part import Part
+from streams.embedded.reaper import Reaper
+from streams.settings import Settings
+
+POLL_S = 0.05
+SET_UP_TIMEOUT_S = 60.0
+DEATH_GRACE_S = 1.0
+
+T = TypeVar("T")
+
+
+class Stack:
+    """The processes that run, in a temporary directory.
+
+    A context manager: leaving stops them all, the last one first, and removes the directory unless something
+    failed.
+
+    Args:
+        tell: called with a line about each part that has started.
+
+    Attributes:
+        directory: everything that the stack writes.
+        failed: whether a part died or had to be killed: then the logs are kept.
+    """
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self.failed = False
+        self._tell = tell
+        self._running: list[tuple[Part, Child]] = []
+
+    async def __aenter__(self) -> Self:
+        self.directory = Path(tempfile.mkdtemp(prefix="metric-streams-"))
+        self.directory.chmod(0o711)  # a part that runs as another user must pass through
+        self._environment = inherited_environment() | {"TMPDIR": str(self.directory)}
+        self._reaper = Reaper(self.directory).__enter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            await self.stop()
+        finally:
+            if self.failed or isinstance(error, PartFailed):
+                self._reaper.keep_directory()
+                self._tell(f"The logs are kept in {self.directory}")
+            self._reaper.__exit__(kind, error, trace)
+
+    async def start(self, part: Part) -> None:
+        """Start a part and return once it is ready.
+
+        Raises:
+            PartFailed: if it ends, or is not ready in time.
+        """
+        began = time.monotonic()
+        part.prepare()
+        await self._set_up(part)
+        child = self._child(part, part.argv())
+        await child.start(self._reaper)
+        self._running.append((part, child))
+        await self._until_ready(part, child)
+        self._tell(f"  {part.name:10} {time.monotonic() - began:5.1f} s   {part.origin}")
+
+    async def stop(self, down_to: Part | None = None) -> None:
+        """Stop parts, the last one first; those that were started after `down_to`, or all."""
+        while self._running and self._running[-1][0] is not down_to:
+            part, child = self._running.pop()
+            if not await child.stop(part.stop_signal, part.stop_timeout_s):
+                self.failed = True
+                self._tell(f"{part.name} did not stop within {part.stop_timeout_s:g} s and was killed")
+
+    async def unless_a_part_dies(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do some work while all parts run.
+
+        Raises:
+            PartFailed: as soon as one ends; the work is cancelled.
+        """
+        task = asyncio.ensure_future(work)
+        ends = {child.ended for _, child in self._running}
+        try:
+            await asyncio.wait({task, *ends}, return_when=asyncio.FIRST_COMPLETED)
+            if task.done() and not task.cancelled() and task.exception():
+                # A client often notices a death before we do; what matters is the death.
+                await asyncio.wait(ends, timeout=DEATH_GRACE_S, return_when=asyncio.FIRST_COMPLETED)
+            self._check_alive()
+            return await task
+        finally:
+            task.cancel()
+
+    def _check_alive(self) -> None:
+        for _, child in self._running:
+            if child.ended.done():
+                raise child.failure(f"ended by itself with code {child.ended.result()}")
+
+    async def _set_up(self, part: Part) -> None:
+        argv = part.set_up_argv()
+        if argv is None:
+            return
+        child = self._child(part, argv)
+        await child.start(self._reaper)
+        await asyncio.wait([child.ended], timeout=SET_UP_TIMEOUT_S)
+        await child.stop(part.stop_signal, part.stop_timeout_s)
+        if child.ended.result():
+            raise child.failure(f"was not set up, {Path(argv[0]).name} ended with {child.ended.result()}")
+
+    async def _until_ready(self, part: Part, child: Child) -> None:
+        deadline = time.monotonic() + part.start_timeout_s
+        while not await part.is_ready():
+            if child.ended.done():
+                raise child.failure(f"ended while starting, with code {child.ended.result()}")
+            if time.monotonic() > deadline:
+                raise child.failure(f"was not ready after {part.start_timeout_s:g} s")
+            await asyncio.sleep(POLL_S)
+
+    def _child(self, part: Part, argv: list[str]) -> Child:
+        return Child(
+            part.name,
+            argv,
+            directory=part.directory,
+            log_path=self.log_path(part.name),
+            environment={**self._environment, **part.environment()},
+            user=part.user,
+        )
+
+    def log_path(self, name: str) -> Path:
+        """Return where a part's log is."""
+        return self.directory / f"{name}.log"
+
+
+def inherited_environment() -> dict[str, str]:
+    """Return our environment without settings of the project: those of the stack are its own."""
+    ours = {name.upper() for name in Settings.model_fields}
+    return {key: value for key, value in os.environ.items() if key.removesuffix("_FILE") not in ours}

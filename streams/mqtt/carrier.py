@@ -1,0 +1,160 @@
+"""Carries what one MQTT connection receives into ``metrics.raw``, and acknowledges what is durable there.
+
+Between a `Connection` and a `ChunkWriter`; ``agents/ingress.py`` makes one for each connection.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import lru_cache, partial
+from typing import Any, NoReturn
+
+from streams.chunks import Chunk, Chunker, InOrderAcks, Ticket
+from streams.errors import MetricStreamsError
+from streams.kafka.chunk_writer import ChunkWriter, Written
+from streams.mqtt.transport import Connection, Publication, Token
+from streams.settings import Settings
+from streams.statistics import Statistics
+from streams.wire.headers import headers
+from streams.wire.raw import encode_message
+
+NS_PER_S, NS_PER_US = 1_000_000_000, 1_000
+
+AckTicket = Ticket[Token] | None
+"""A message's place among the acknowledgements; None at QoS 0, which has none."""
+
+
+class Carrier:
+    """The flow of one connection: receive, chunk, write, acknowledge."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        statistics: Statistics,
+        connection: Connection,
+        writer: ChunkWriter,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._statistics = statistics
+        self._connection = connection
+        self._writer = writer
+        self._monotonic = monotonic
+        self._chunker: Chunker[AckTicket] = Chunker(
+            partitions=settings.topic_partitions,
+            linger_s=settings.chunk_linger_ms / 1_000,
+            max_messages=settings.chunk_max_messages,
+            max_bytes=settings.chunk_max_bytes,
+        )
+        self._acks: InOrderAcks[Token] = InOrderAcks()
+        self._cut: deque[Chunk[AckTicket]] = deque()
+        """Chunks that are to be written next, oldest first."""
+        self._in_flight: set[Written] = set()
+
+    async def run(self) -> NoReturn:
+        """Carry until the connection is over.
+
+        Raises:
+            MetricStreamsError: what ended it: `ConnectionLost`, `SessionTakenOver` or `DeliveryFailed`.
+        """
+        pump = asyncio.create_task(self._pump(), name="ingress pump")
+        try:
+            ends: set[asyncio.Future[Any]] = {pump, self._connection.closed}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            pump.cancel()
+            (outcome,) = await asyncio.gather(pump, return_exceptions=True)
+        if isinstance(outcome, Exception):
+            raise outcome
+        raise self._connection.closed.result()
+
+    async def finish(self) -> None:
+        """Write what has been received so far and acknowledge it; to be called when `run` has been cancelled.
+
+        Raises:
+            DeliveryFailed: Kafka did not take it.
+        """
+        self._cut.extend(self._chunker.rest())
+        await self._write_cut()
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Wait until Kafka has taken or refused all that was written."""
+        while self._in_flight:
+            await asyncio.wait(self._in_flight)
+
+    def abandon(self) -> None:
+        """Give up what was not written: at QoS 1 the broker sends it again, at QoS 0 it is gone."""
+        chunks = [*self._cut, *self._chunker.rest()]
+        self._cut.clear()
+        gone = sum(chunk.tokens.count(None) for chunk in chunks) + self._connection.waiting_qos0()
+        if gone:
+            self._statistics.notes["qos0_dropped"] += gone
+
+    async def _pump(self) -> NoReturn:
+        while True:
+            publications = await self._connection.receive(self._patience_s())
+            self._take(publications)
+            self._cut.extend(self._chunker.due(self._monotonic()))
+            await self._write_cut()
+
+    def _patience_s(self) -> float | None:
+        due_at = self._chunker.next_due()
+        return None if due_at is None else max(0.0, due_at - self._monotonic())
+
+    def _take(self, publications: list[Publication]) -> None:
+        self._statistics.messages["received"] += len(publications)
+        now = self._monotonic()
+        for publication in publications:
+            ticket = publication.token and self._acks.received(publication.token)
+            if publication.retained:
+                self._skip_retained(ticket)
+            else:
+                received_at = rfc3339(publication.arrived_ns)
+                encoded = encode_message(publication.topic, publication.payload, received_at, publication.qos)
+                self._chunker.add(publication.topic, encoded, ticket, now)
+
+    def _skip_retained(self, ticket: AckTicket) -> None:
+        """Pass over what the broker sends only because we subscribed: it was carried when it was new."""
+        self._statistics.notes["retained_skipped"] += 1
+        self._durable([ticket])
+
+    async def _write_cut(self) -> None:
+        while self._cut:
+            # Taken out only when it is queued: this may be cancelled, and `finish` then goes on here.
+            chunk = self._cut[0]
+            written = await self._writer.write(chunk.partition, chunk.value(), headers(len(chunk.messages)))
+            self._cut.popleft()
+            self._in_flight.add(written)
+            written.add_done_callback(partial(self._on_written, chunk))
+
+    def _on_written(self, chunk: Chunk[AckTicket], written: Written) -> None:
+        self._in_flight.discard(written)
+        failure = written.exception()
+        if failure is None:
+            self._statistics.messages["written"] += len(chunk.messages)
+            self._durable(chunk.tokens)
+        elif isinstance(failure, MetricStreamsError):
+            # Acknowledging anything behind the gap would lose it, so the broker is to send it all again.
+            self._connection.drop(failure)
+        else:
+            raise failure
+
+    def _durable(self, tickets: list[AckTicket]) -> None:
+        tokens = self._acks.durable(ticket for ticket in tickets if ticket is not None)
+        if tokens and not self._connection.closed.done():
+            self._connection.acknowledge(tokens)
+            self._statistics.messages["acknowledged"] += len(tokens)
+
+
+def rfc3339(unix_ns: int) -> str:
+    """Return a Unix time in nanoseconds as ``2026-11-23T14:00:00.123456Z``."""
+    seconds, rest_ns = divmod(unix_ns, NS_PER_S)
+    return f"{_to_the_second(seconds)}.{rest_ns // NS_PER_US:06d}Z"
+
+
+@lru_cache(maxsize=4)  # a second holds many messages
+def _to_the_second(unix_s: int) -> str:
+    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%S")

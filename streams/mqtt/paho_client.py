@@ -1,0 +1,153 @@
+"""aiomqtt's client, bent where the guarantees of ingress need it. Read against aiomqtt 2.5.1 and paho 2.2.
+
+Only ``streams/mqtt/aiomqtt_transport.py`` uses it.
+"""
+
+import asyncio
+import time
+from typing import Any
+
+import aiomqtt
+from paho.mqtt.client import Client as Paho
+from paho.mqtt.client import ConnectFlags, DisconnectFlags, MQTTMessage
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from streams.mqtt.inbox import Inbox
+from streams.mqtt.transport import Publication, Token
+
+
+class NoConnackError(aiomqtt.MqttError):
+    """The broker closed the connection instead of answering the CONNECT."""
+
+
+class PahoClient(aiomqtt.Client):
+    """One connection with manual acknowledgements, whose end is always noticed and whose socket never leaks.
+
+    Args:
+        inbox: takes what arrives.
+        options: those of `aiomqtt.Client`.
+
+    Attributes:
+        ended: done when the connection is over; its result is what ended it.
+        session_present: whether the broker had kept the session.
+    """
+
+    def __init__(self, inbox: Inbox, **options: Any) -> None:
+        # queue_type is called to make the queue, of which aiomqtt uses put_nowait alone.
+        super().__init__(**options, queue_type=lambda maxsize: inbox)  # type: ignore[arg-type]  # noqa: ARG005
+        self.ended: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        self.session_present = False
+        self._inbox = inbox
+        self._is_cut = self._is_paused = False
+        self._client.manual_ack_set(on=True)  # aiomqtt has no option for it
+        # paho hands a line to it for each packet, wanted or not. Why a connection ends is in `ended`.
+        self._client.disable_logger()
+
+    async def open(self) -> None:
+        """Connect and wait for the CONNACK.
+
+        Raises:
+            aiomqtt.MqttError: the broker is not reached or refuses.
+        """
+        await self.__aenter__()
+        # It may have replaced this future, and with it the news that the connection is over already.
+        self._disconnected.add_done_callback(self._on_disconnected)
+
+    def acknowledge(self, token: Token) -> None:
+        """Queue a PUBACK."""
+        self._client.ack(token.packet_id, token.qos)
+
+    def cut(self) -> None:
+        """Close the socket without a DISCONNECT, which lets the broker publish the will."""
+        self._is_cut = True
+        # Not at once: what aiomqtt has scheduled before (add_reader, add_writer) would be done to a closed
+        # socket, or to the next one that is given its number.
+        self._loop.call_soon_threadsafe(self._close_socket)
+
+    def resume_reading(self) -> None:
+        """Read on, if reading was paused because the inbox was full."""
+        sock = self._client.socket()
+        if self._is_paused and sock is not None and self._misc_task is not None:
+            self._is_paused = False
+            self._misc_task.cancel()  # aiomqtt starts another, and makes the reader that we have removed
+            self._on_socket_open(self._client, None, sock)
+
+    def _pause_reading(self) -> None:
+        """Leave what comes to TCP; if it lasts beyond the keepalive, pings are missed, and we reconnect."""
+        sock = self._client.socket()
+        if sock is not None:
+            self._is_paused = True
+            self._loop.remove_reader(sock.fileno())
+
+    def _close_socket(self) -> None:
+        self._client._sock_close()  # paho's disconnect() would send a DISCONNECT
+
+    def _client_connect(self) -> None:
+        """Connect, in a thread of its own that outlives a cancelled `open`."""
+        super()._client_connect()
+        if self._is_cut:
+            self._loop.call_soon_threadsafe(self._close_socket)
+
+    def _on_connect(
+        self,
+        client: Paho,
+        userdata: Any,
+        flags: ConnectFlags,
+        reason_code: ReasonCode,
+        properties: Properties | None = None,
+    ) -> None:
+        self.session_present = flags.session_present
+        super()._on_connect(client, userdata, flags, reason_code, properties)
+
+    def _on_disconnect(
+        self,
+        client: Paho,
+        userdata: Any,
+        flags: DisconnectFlags,
+        reason_code: ReasonCode,
+        properties: Properties | None = None,
+    ) -> None:
+        """Note the end also where aiomqtt forgets it: before, and just after, the CONNACK."""
+        if not self._connected.done():
+            self._connected.set_exception(
+                NoConnackError("the broker closed the connection without an answer")
+            )
+        super()._on_disconnect(client, userdata, flags, reason_code, properties)
+        self._end(reason_code)
+
+    def _on_disconnected(self, disconnected: "asyncio.Future[None]") -> None:
+        """Note an end that paho has not told: an exception in its reader or writer."""
+        if not disconnected.cancelled():
+            self._end(disconnected.exception())
+
+    def _end(self, why: object) -> None:
+        if not self.ended.done():
+            self.ended.set_result(why)
+
+    def _on_message(self, client: Paho, userdata: Any, message: MQTTMessage) -> None:  # noqa: ARG002 - paho's
+        """Take a message as it is.
+
+        aiomqtt's own raises on a topic that is not UTF-8 or that holds a wildcard. That ends the connection,
+        and once more with each redelivery.
+        """
+        self._inbox.put_nowait(
+            Publication(
+                topic=message._topic.decode("utf-8", "surrogateescape"),  # message.topic decodes strictly
+                payload=bytes(message.payload),
+                arrived_ns=time.time_ns(),
+                token=Token(message.mid, message.qos) if message.qos else None,
+                retained=message.retain,
+            )
+        )
+        if message.qos and self._inbox.is_full:
+            self._pause_reading()
+
+    def _on_socket_register_write(self, client: Paho, userdata: Any, sock: Any) -> None:  # noqa: ARG002 - paho's
+        """Watch for the socket to take more, unless it is closed by then; aiomqtt's own does not ask."""
+        self._loop.call_soon_threadsafe(self._add_writer, sock)
+
+    def _add_writer(self, sock: Any) -> None:
+        current = self._client.socket()
+        if current is not None and current is sock:
+            self._loop.add_writer(current.fileno(), self._client.loop_write)

@@ -1,0 +1,120 @@
+"""What ingress asks of an MQTT client: the interface behind which transports can be exchanged.
+
+Implemented on aiomqtt (``streams/mqtt/aiomqtt_transport.py``) and, for tests without a server, in memory
+(``streams/mqtt/fake.py``). A `Transport` makes connections; a `Connection` lives once and is never reopened,
+so that no acknowledgement can go out on another connection than the one its message came on.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, Self
+
+from streams.errors import MetricStreamsError
+from streams.settings import Settings
+
+ONLINE, OFFLINE = b"online", b"offline"
+
+
+class Token(NamedTuple):
+    """What acknowledges a publication, on its own connection alone."""
+
+    packet_id: int
+    qos: int
+
+
+class Publication(NamedTuple):
+    """One message from the broker."""
+
+    topic: str
+    """Invalid UTF-8, which a broker should have refused, stands as lone surrogates (``surrogateescape``)."""
+    payload: bytes
+    arrived_ns: int
+    """Unix time in nanoseconds."""
+    token: Token | None
+    """None at QoS 0, which knows no acknowledgement."""
+    retained: bool = False
+    """Kept by the broker from an earlier time and sent because we subscribed: no news."""
+
+    @property
+    def qos(self) -> int:
+        """The quality of service it was delivered with."""
+        return 0 if self.token is None else self.token.qos
+
+
+class Connection(Protocol):
+    """One connection: subscribed, announced as online, and delivering."""
+
+    closed: asyncio.Future[MetricStreamsError]
+    """Done when the connection is over; says why: `ConnectionLost`, `SessionTakenOver` or what `drop` got."""
+
+    @property
+    def protocol(self) -> str:
+        """The version of MQTT that is spoken: "5" or "3.1.1"."""
+        ...
+
+    @property
+    def session_present(self) -> bool:
+        """Whether the broker had kept our session."""
+        ...
+
+    async def receive(self, timeout_s: float | None) -> list[Publication]:
+        """Take all that has arrived, in order; wait for something if there is nothing.
+
+        Returns:
+            An empty list after `timeout_s` (None: never) without a publication.
+        """
+        ...
+
+    def acknowledge(self, tokens: Iterable[Token]) -> None:
+        """Acknowledge publications of this connection, in the order given; once it is over, do nothing."""
+        ...
+
+    def drop(self, reason: MetricStreamsError) -> None:
+        """Cut the connection: the broker speaks our will, and will deliver again what is not acknowledged."""
+        ...
+
+    async def close(self) -> None:
+        """Say that we are offline and take leave. What is not acknowledged stays in the session."""
+        ...
+
+    def waiting_qos0(self) -> int:
+        """Count the messages at QoS 0 that were not taken; no broker will send them again."""
+        ...
+
+
+class Transport(Protocol):
+    """Connects to the broker with our session."""
+
+    async def connect(self) -> Connection:
+        """Open a connection.
+
+        Raises:
+            Outage: the broker is not reached, refuses us, or does not grant what we need.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Session:
+    """Under which names we stand at the broker."""
+
+    client_id: str
+    subscription: str
+    status_topic: str
+
+    @classmethod
+    def of(cls, settings: Settings, host_name: str) -> Self:
+        """Derive the names.
+
+        Alone, one fixed client id: the broker itself then throws out whoever is left over. In a share group
+        each worker has an id, and a status topic, of its own, which must stay the same over restarts.
+        """
+        if not settings.mqtt_share_group:
+            return cls(settings.mqtt_client_id, settings.mqtt_topic_filter, settings.mqtt_status_topic)
+        worker = settings.worker_id or host_name
+        return cls(
+            f"{settings.mqtt_client_id}-{worker}",
+            f"$share/{settings.mqtt_share_group}/{settings.mqtt_topic_filter}",
+            f"{settings.mqtt_status_topic}/{worker}",
+        )

@@ -1,0 +1,1 @@
+"""PostgreSQL: the schema, and which tenants exist."""

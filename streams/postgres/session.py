@@ -1,0 +1,188 @@
+"""One connection to PostgreSQL that comes back by itself; the tenants and ``ingest`` each hold one."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from types import TracebackType
+from typing import Self
+
+import asyncpg
+
+from streams.backoff import delays
+from streams.errors import Outage
+from streams.postgres.outages import ERRORS, PART, as_outage, breaks_connection, describe
+from streams.statistics import Statistics
+
+log = logging.getLogger(__name__)
+
+
+CONNECT_TIMEOUT_S = 5.0
+
+
+async def connect(database_url: str, *, timeout_s: float = 5.0) -> asyncpg.Connection:
+    """Open one connection, in UTC, under our name.
+
+    Args:
+        database_url: as asyncpg takes it.
+        timeout_s: seconds for each command on the connection.
+    """
+    return await asyncpg.connect(
+        database_url,
+        timeout=CONNECT_TIMEOUT_S,
+        command_timeout=timeout_s,
+        server_settings={"application_name": "metric-streams", "TimeZone": "UTC"},
+    )
+
+
+@asynccontextmanager
+async def connected(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    """Open a connection for the block, as a command needs it.
+
+    Raises:
+        Outage: PostgreSQL does not answer, does not let us in, or fails what the block asks of it.
+    """
+    try:
+        connection = await connect(database_url)
+        try:
+            yield connection
+        finally:
+            await connection.close(timeout=CONNECT_TIMEOUT_S)
+    except ERRORS as error:
+        raise as_outage(error) from error
+
+
+class Session:
+    """Keeps one connection open: notices that it is gone, and reconnects with backoff.
+
+    Args:
+        database_url: as asyncpg takes it.
+        statistics: told how ``postgres`` fares.
+        on_connect: called with each new connection before anyone may use it.
+        timeout_s: seconds for each command.
+        ping_every_s: seconds of silence after which the server is asked for a sign of life, so that a
+            connection that a network lost without a word is noticed too.
+    """
+
+    def __init__(
+        self,
+        database_url: str,
+        statistics: Statistics,
+        *,
+        on_connect: Callable[[asyncpg.Connection], Awaitable[None]] | None = None,
+        timeout_s: float = 5.0,
+        ping_every_s: float = 15.0,
+    ) -> None:
+        self._database_url = database_url
+        self._statistics = statistics
+        self._on_connect = on_connect
+        self._timeout_s = timeout_s
+        self._ping_every_s = ping_every_s
+        self._connection: asyncpg.Connection | None = None
+        self._lost = asyncio.Event()
+        self._attempted = asyncio.Event()
+        self._lock = asyncio.Lock()
+        self._keeper: asyncio.Task[None] | None = None
+        self._why = "not connected yet"
+
+    async def start(self) -> None:
+        """Try to connect once, then keep at it in the background. Never fails because PostgreSQL is away."""
+        self._keeper = asyncio.create_task(self._keep_connected(), name="postgres session")
+        await self._attempted.wait()
+
+    async def stop(self) -> None:
+        """Close the connection."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._keeper
+            self._keeper = None
+        if self._connection is not None and not self._connection.is_closed():
+            with suppress(*ERRORS):
+                await self._connection.close(timeout=CONNECT_TIMEOUT_S)
+        self._connection = None
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    @asynccontextmanager
+    async def use(self) -> AsyncIterator[asyncpg.Connection]:
+        """Lend the connection to one task at a time.
+
+        Raises:
+            Outage: there is no connection, or what the block ran on it failed.
+        """
+        async with self._lock:
+            connection = self._connection
+            if connection is None or connection.is_closed():
+                raise Outage(PART, self._why)
+            try:
+                yield connection
+            except ERRORS as error:
+                self._failed(connection, error)
+                raise as_outage(error) from error
+            except asyncio.CancelledError:
+                connection.terminate()  # what it is in the middle of is unknown
+                raise
+            self._is_up()
+
+    def _failed(self, connection: asyncpg.Connection, error: BaseException) -> None:
+        if breaks_connection(error):
+            connection.terminate()
+        self._is_down(describe(error))
+
+    async def _keep_connected(self) -> None:
+        waits = delays()
+        while True:
+            try:
+                await self._connect()
+            except ERRORS as error:
+                self._is_down(describe(error))
+                await asyncio.sleep(next(waits))
+            else:
+                waits = delays()
+                await self._until_lost()
+
+    async def _connect(self) -> None:
+        try:
+            connection = await connect(self._database_url, timeout_s=self._timeout_s)
+            self._lost.clear()
+            connection.add_termination_listener(self._on_lost)
+            if self._on_connect is not None:
+                await self._on_connect(connection)
+            self._connection = connection
+            self._is_up()
+        finally:
+            self._attempted.set()
+
+    async def _until_lost(self) -> None:
+        while not self._lost.is_set():
+            try:
+                await asyncio.wait_for(self._lost.wait(), self._ping_every_s)
+            except TimeoutError:
+                await self._ping()
+        self._is_down("the connection was lost")
+
+    async def _ping(self) -> None:
+        """Ask for a sign of life; a server that gives none loses the connection (in `use`)."""
+        with suppress(Outage):
+            async with self.use() as connection:
+                await connection.execute("select 1")
+
+    def _on_lost(self, _connection: object) -> None:
+        self._lost.set()
+
+    def _is_up(self) -> None:
+        if self._statistics.set_part(PART, up=True):
+            log.info("postgres answers")
+
+    def _is_down(self, why: str) -> None:
+        self._why = why
+        if self._statistics.set_part(PART, up=False, detail=why):
+            log.warning("postgres: %s; trying again until it answers", why)

@@ -1,0 +1,83 @@
+"""Lists, adds and removes tenants: what stands behind ``faust -A streams tenants``."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID, uuid4
+
+import asyncpg
+import msgspec
+
+from streams.errors import MetricStreamsError
+from streams.postgres.schema import TENANTS_CHANNEL
+
+LIST = "select id, name, created_at from tenants order by created_at nulls first, name, id"
+
+# The application's migration may ask for settings, so they are given: an empty object.
+ADD = """
+insert into tenants (id, name, settings, created_at, updated_at)
+values ($1, $2, '{}', now() at time zone 'utc', now() at time zone 'utc')
+returning id, name, created_at
+"""
+
+
+class Tenant(msgspec.Struct, frozen=True):
+    """One customer of the application, as its table has it."""
+
+    id: UUID
+    name: str
+    created_at: datetime | None
+    """UTC, without a zone; None where the application left it out."""
+
+
+async def list_tenants(connection: asyncpg.Connection) -> Sequence[Tenant]:
+    """Return all tenants, the oldest first."""
+    return [Tenant(**row) for row in await connection.fetch(LIST)]
+
+
+async def add_tenant(connection: asyncpg.Connection, name: str, tenant_id: UUID | None = None) -> Tenant:
+    """Create a tenant and tell every worker.
+
+    Raises:
+        MetricStreamsError: the id is taken, or the name does not fit.
+    """
+    new_id = tenant_id or uuid4()
+    try:
+        async with connection.transaction():
+            rows = await connection.fetch(ADD, new_id, name)
+            await _tell_workers(connection, new_id)
+    except asyncpg.UniqueViolationError:
+        raise MetricStreamsError(f"there is already a tenant {new_id}") from None
+    except asyncpg.DataError as error:
+        raise MetricStreamsError(f"the name {name!r} does not fit: {error}") from None
+    return Tenant(**rows[0])
+
+
+async def remove_tenant(connection: asyncpg.Connection, tenant_id: UUID, *, with_metrics: bool) -> None:
+    """Delete a tenant and tell every worker.
+
+    The table's foreign key takes the tenant's metrics along, which cannot be undone.
+
+    Args:
+        connection: to the application's database.
+        tenant_id: which one.
+        with_metrics: also where the tenant has metrics.
+
+    Raises:
+        MetricStreamsError: there is no such tenant, or it has metrics and `with_metrics` is off.
+    """
+    async with connection.transaction():
+        if not await connection.fetchval("select 1 from tenants where id = $1 for update", tenant_id):
+            raise MetricStreamsError(f"there is no tenant {tenant_id}")
+        if not with_metrics and await connection.fetchval(
+            "select exists (select from metrics_raw where tenant_id = $1)", tenant_id
+        ):
+            raise MetricStreamsError(
+                f"tenant {tenant_id} has metrics, which would go with it: add --with-metrics if that is meant"
+            )
+        await connection.execute("delete from tenants where id = $1", tenant_id)
+        await _tell_workers(connection, tenant_id)
+
+
+async def _tell_workers(connection: asyncpg.Connection, tenant_id: UUID) -> None:
+    """Notify as the trigger does, for a database without it; equal ones in a transaction become one."""
+    await connection.execute("select pg_notify($1, $2)", TENANTS_CHANNEL, str(tenant_id))

@@ -1,0 +1,158 @@
+"""Which tenants exist: the question that refine's validate step asks for every chunk."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Collection, Iterable
+from collections.abc import Set as AbstractSet
+from types import TracebackType
+from typing import Protocol, Self
+from uuid import UUID
+
+import asyncpg
+
+from streams.errors import Outage
+from streams.postgres.schema import TENANTS_CHANNEL
+from streams.postgres.session import Session
+from streams.postgres.tenant_cache import TenantCache
+from streams.settings import Settings
+from streams.statistics import Statistics
+
+log = logging.getLogger(__name__)
+
+EXISTING = "select id::text from tenants where id = any($1::uuid[])"
+READY = "select from tenants limit 0"  # reads nothing, but needs the table and the right
+
+
+class Tenants(Protocol):
+    """Knows which tenants exist."""
+
+    async def known(self, tenant_ids: Collection[str]) -> AbstractSet[str]:
+        """Return those of the ids that exist.
+
+        Args:
+            tenant_ids: UUIDs in their canonical form, in lower case.
+
+        Raises:
+            Outage: nobody can tell for at least one of them now.
+        """
+
+
+class TenantDirectory:
+    """Asks PostgreSQL once a call, for the ids alone that the cache lacks.
+
+    A NOTIFY from the trigger of ``schema.sql`` makes a change count at once. A database that Laravel made
+    has no such trigger: there the cache's times are the delay. While PostgreSQL is away, tenants that
+    existed before pass, and a call that names any other raises `Outage`.
+    """
+
+    def __init__(
+        self, database_url: str, cache: TenantCache, statistics: Statistics, *, timeout_s: float = 5.0
+    ) -> None:
+        self._cache = cache
+        self._session = Session(database_url, statistics, on_connect=self._listen, timeout_s=timeout_s)
+        self._asking = asyncio.Lock()
+
+    @classmethod
+    def from_settings(cls, settings: Settings, statistics: Statistics) -> Self:
+        """Build the directory as the worker uses it."""
+        cache = TenantCache(
+            known_s=settings.tenant_known_s, unknown_s=settings.tenant_unknown_s, clock=time.monotonic
+        )
+        return cls(settings.database_url.get_secret_value(), cache, statistics)
+
+    async def start(self) -> None:
+        """Connect, in the background where PostgreSQL does not answer at once."""
+        await self._session.start()
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        await self._session.stop()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def known(self, tenant_ids: Collection[str]) -> AbstractSet[str]:
+        """Return those of the ids that exist; see `Tenants.known`."""
+        answer = self._cache.look_up(tenant_ids)
+        if not answer.missing:
+            return answer.known
+        async with self._asking:  # partitions that ask for the same tenants at once share one question
+            answer = self._cache.look_up(tenant_ids)
+            if not answer.missing:
+                return answer.known
+            return answer.known | await self._ask(answer.missing)
+
+    async def ping(self) -> None:
+        """Ask PostgreSQL whether it answers.
+
+        Raises:
+            Outage: it does not.
+        """
+        async with self._session.use() as connection:
+            await connection.execute("select 1")
+
+    async def check(self) -> None:
+        """Return if PostgreSQL answers, for the readiness page.
+
+        Raises:
+            Outage: it does not, or there is no table of tenants.
+        """
+        async with self._session.use() as connection:
+            await connection.execute(READY)
+
+    async def _ask(self, missing: AbstractSet[str]) -> AbstractSet[str]:
+        generation = self._cache.generation
+        try:
+            async with self._session.use() as connection:
+                rows = await connection.fetch(EXISTING, [UUID(tenant_id) for tenant_id in missing])
+        except Outage:
+            stale = self._cache.stale(missing)
+            if len(stale) < len(missing):
+                raise
+            return stale
+        found = {row["id"] for row in rows}
+        self._cache.remember(missing, found, generation=generation)
+        return found
+
+    async def _listen(self, connection: asyncpg.Connection) -> None:
+        """Listen first, then ask for everything again: what changed unheard must not be missed."""
+        await connection.add_listener(TENANTS_CHANNEL, self._on_notify)
+        self._cache.expire_all()
+
+    def _on_notify(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
+        tenant_id = str(payload)
+        log.info("tenant %s changed: asking for it again", tenant_id or "list")
+        if tenant_id:
+            self._cache.forget(tenant_id)
+        else:
+            self._cache.forget_all()
+
+
+class FakeTenants:
+    """`Tenants` in memory, for tests and demonstrations.
+
+    Attributes:
+        existing: the tenants that exist; change it at will.
+        away: True for an outage: every call raises.
+    """
+
+    def __init__(self, existing: Iterable[str] = ()) -> None:
+        self.existing = set(existing)
+        self.away = False
+
+    async def known(self, tenant_ids: Collection[str]) -> AbstractSet[str]:
+        """Return those of the ids that exist; see `Tenants.known`."""
+        await self.check()
+        return self.existing.intersection(tenant_ids)
+
+    async def check(self) -> None:
+        """Raise `Outage` while `away`."""
+        if self.away:
+            raise Outage("postgres", "away, as the test asked")

@@ -1,0 +1,116 @@
+"""Fixtures for all tests: the real parts, started when first asked for, and names that no two tests share.
+
+A part that is not installed skips the tests that need it, with the reason; where the environment has CI set,
+it fails them, so that nothing is left out unnoticed.
+"""
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import TypeVar
+
+import pytest
+
+from tests.parts.kafka import Kafka
+from tests.parts.mosquitto import Mosquitto
+from tests.parts.php import Php
+from tests.parts.postgres import Postgres
+from tests.parts.process import MissingPartError, Part
+from tests.parts.redis import Redis
+
+T = TypeVar("T")
+P = TypeVar("P", bound=Part)
+
+
+def real(make: Callable[[], T]) -> T:
+    """Make a part, or skip (in CI: fail) the test that asked for it."""
+    try:
+        return make()
+    except MissingPartError as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"missing in CI: {error}", pytrace=False)
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def _shared_parts() -> list[Part]:
+    """The parts that tests share, in the order of their start."""
+    return []
+
+
+@pytest.fixture(autouse=True)
+def _leave_shared_parts_working(_shared_parts: list[Part]) -> Iterator[None]:
+    """Bring back, after each test, the shared parts that it has stopped, killed or paused."""
+    yield
+    for part in _shared_parts:
+        part.heal()
+
+
+def _share(part: P, shared: list[Part]) -> Iterator[P]:
+    with part:
+        shared.append(part)
+        yield part
+        shared.remove(part)
+
+
+@pytest.fixture(scope="session")
+def mosquitto(_shared_parts: list[Part]) -> Iterator[Mosquitto]:
+    """The MQTT broker that tests share, with the project's own configuration."""
+    yield from _share(real(Mosquitto), _shared_parts)
+
+
+@pytest.fixture(scope="session")
+def kafka(_shared_parts: list[Part]) -> Iterator[Kafka]:
+    """The Kafka that tests share; it creates no topic by itself."""
+    yield from _share(real(Kafka), _shared_parts)
+
+
+@pytest.fixture(scope="session")
+def redis_server(_shared_parts: list[Part]) -> Iterator[Redis]:
+    """The Redis that tests share; what was written survives even a kill."""
+    yield from _share(real(lambda: Redis(append_only=True)), _shared_parts)
+
+
+@pytest.fixture(scope="session")
+def postgres(_shared_parts: list[Part]) -> Iterator[Postgres]:
+    """The PostgreSQL that tests share."""
+    yield from _share(real(Postgres), _shared_parts)
+
+
+@pytest.fixture(scope="session")
+def php() -> Php:
+    """PHP with Laravel's components."""
+    return real(Php)
+
+
+@pytest.fixture
+def unique() -> str:
+    """A short name that no other test has, good for topics, keys, client ids and databases."""
+    return f"t{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def redis_url(redis_server: Redis) -> str:
+    """The URL of an empty Redis database of this test's own (published channels are shared by all)."""
+    return redis_server.new_database_url()
+
+
+@pytest.fixture
+def database_url(postgres: Postgres, unique: str) -> Iterator[str]:
+    """The URL of an empty PostgreSQL database of this test's own."""
+    with postgres.new_database(unique) as url:
+        yield url
+
+
+@pytest.fixture
+def own() -> Iterator[Callable[[Callable[[], P]], P]]:
+    """Start a part for one test alone, as in ``own(lambda: Mosquitto({"allow_anonymous": "false"}))``."""
+    with ExitStack() as stack:
+
+        def start(make: Callable[[], P]) -> P:
+            part: P = real(make)
+            stack.enter_context(part)
+            return part
+
+        yield start

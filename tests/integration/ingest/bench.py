@@ -1,0 +1,121 @@
+"""What the tests of ingest share: the queue from outside, a worker at work, the tables."""
+
+import asyncio
+import itertools
+import json
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import asyncpg
+
+from streams.ingest.store import MetricStore
+from streams.ingest.worker import IngestWorker
+from streams.queue.handoff import connect
+from streams.queue.reserve import ReservingQueue
+from streams.statistics import Statistics
+from streams.wire.job import JobMetric, encode_job
+from tests.parts.eventually import eventually
+
+WHEN = "2026-11-23 14:00:00.123456"
+RETRY_AFTER_S = 90
+numbers = itertools.count()
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+class Bench:
+    """The queue's Redis, seen from outside, with names of the test's own."""
+
+    def __init__(self, redis_url: str, prefix: str, tenant_id: str) -> None:
+        self.redis_url = redis_url
+        self.redis = connect(redis_url)
+        self.prefix = prefix
+        self.tenant_id = tenant_id
+        self.name = f"{prefix}queues:default"
+
+    async def push(self, *metrics: JobMetric, tenant_id: str | None = None, **fields: object) -> bytes:
+        job_id = f"{next(numbers):032}"
+        payload = encode_job(tenant_id or self.tenant_id, metrics, str(uuid.uuid4()), job_id)
+        if fields:
+            payload = json.dumps({**json.loads(payload), **fields}).encode()
+        await self.push_raw(payload)
+        return payload
+
+    async def push_raw(self, payload: bytes) -> None:
+        await self.redis.rpush(self.name, payload)
+        await self.redis.rpush(f"{self.name}:notify", 1)
+
+    async def waiting(self) -> list[bytes]:
+        return await self.redis.lrange(self.name, 0, -1)
+
+    async def delayed(self) -> list[tuple[int, float]]:
+        entries = await self.redis.zrange(f"{self.name}:delayed", 0, -1, withscores=True)
+        return [(json.loads(member)["attempts"], score) for member, score in entries]
+
+    async def reserved(self) -> int:
+        return int(await self.redis.zcard(f"{self.name}:reserved"))
+
+    async def is_empty(self) -> bool:
+        return not await self.redis.keys(f"{self.prefix}*")
+
+
+def metric(dedupe_id: str | None = None, value: float = 42.17, agent_id: str = "edge-7") -> JobMetric:
+    return JobMetric(agent_id, "cpu.usage.percent", value, WHEN, dedupe_id)
+
+
+def make_worker(queue: ReservingQueue, store: MetricStore) -> IngestWorker:
+    return IngestWorker(
+        queue,
+        store,
+        queue_name="default",
+        statistics=Statistics(),
+        clock=lambda: datetime(2026, 11, 24, 1, 2, 3, tzinfo=UTC),
+    )
+
+
+@asynccontextmanager
+async def running(worker: IngestWorker) -> AsyncIterator[None]:
+    task = asyncio.create_task(worker.run())
+    try:
+        yield
+        worker.stop()
+        await asyncio.wait_for(task, 10)
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+@asynccontextmanager
+async def listening(bench: Bench) -> AsyncIterator[Callable[[], Awaitable[bytes]]]:
+    async with bench.redis.pubsub() as pubsub:
+        await pubsub.subscribe(f"{bench.prefix}tenant.{bench.tenant_id}.metrics")
+
+        async def heard() -> bytes:
+            async def message() -> dict[str, Any] | None:
+                found: dict[str, Any] | None = await pubsub.get_message(ignore_subscribe_messages=True)
+                return found
+
+            return bytes((await eventually(message))["data"])
+
+        yield heard
+
+
+async def rows(database: asyncpg.Connection) -> list[tuple[object, ...]]:
+    found = await database.fetch(
+        "select agent_id, metric_name, value, timestamp::text, dedupe_id from metrics_raw order by id"
+    )
+    return [tuple(row) for row in found]
+
+
+async def failures(database: asyncpg.Connection) -> list[asyncpg.Record]:
+    return await database.fetch("select * from failed_jobs order by id")

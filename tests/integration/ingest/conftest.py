@@ -1,0 +1,67 @@
+"""A worker on a real Redis and a real PostgreSQL."""
+
+import uuid
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from streams.ingest.store import PostgresStore
+from streams.ingest.worker import IngestWorker
+from streams.postgres.schema import apply_schema
+from streams.postgres.session import Session, connected
+from streams.postgres.tenant_admin import add_tenant
+from streams.queue.reserve import ReservingQueue
+from streams.statistics import Statistics
+from tests.integration.ingest.bench import (
+    RETRY_AFTER_S,
+    Bench,
+    Clock,
+    make_worker,
+)
+from tests.parts.postgres import Postgres
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    async with connected(database_url) as connection:
+        await apply_schema(connection)
+        yield connection
+
+
+@pytest.fixture
+async def bench(redis_url: str, unique: str) -> AsyncIterator[Bench]:
+    bench = Bench(redis_url, f"{unique}_", str(uuid.uuid4()))
+    yield bench
+    await bench.redis.aclose()
+
+
+@pytest.fixture
+async def tenant(bench: Bench, database: asyncpg.Connection) -> str:
+    await add_tenant(database, "the tests'", uuid.UUID(bench.tenant_id))
+    return bench.tenant_id
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def queue(bench: Bench, clock: Clock) -> ReservingQueue:
+    return ReservingQueue(
+        bench.redis, prefix=bench.prefix, queue="default", retry_after_s=RETRY_AFTER_S, clock=clock
+    )
+
+
+@pytest.fixture
+async def session(database_url: str, postgres: Postgres) -> AsyncIterator[Session]:
+    # The tests' server answers a commit before it is written down; here a killed one must keep it.
+    postgres.execute(f'alter database "{database_url.rpartition("/")[2]}" set synchronous_commit to on')
+    async with Session(database_url, Statistics(), timeout_s=1.0) as session:
+        yield session
+
+
+@pytest.fixture
+def worker(queue: ReservingQueue, session: Session) -> IngestWorker:
+    return make_worker(queue, PostgresStore(session))

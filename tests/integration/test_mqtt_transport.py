@@ -1,0 +1,403 @@
+"""The transport on a real Mosquitto: sessions, redelivery, takeover, will, and the ways to reach it."""
+
+import asyncio
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from streams.errors import ConnectionLost, Outage, SessionTakenOver
+from streams.mqtt.aiomqtt_transport import ANSWER_TIMEOUT_S, AiomqttConnection, AiomqttTransport
+from streams.mqtt.inbox import Inbox
+from streams.mqtt.paho_client import PahoClient
+from streams.mqtt.transport import Publication, Token
+from streams.settings import Settings
+from streams.statistics import Statistics
+from tests.parts.devices import publish, watching
+from tests.parts.eventually import eventually
+from tests.parts.mosquitto import Mosquitto
+from tests.parts.scripted_broker import DISCONNECT, PUBACK, PUBLISH, SUBSCRIBE, ScriptedBroker
+
+Own = Callable[[Callable[[], Mosquitto]], Mosquitto]
+Connect = Callable[..., Awaitable[AiomqttConnection]]
+
+
+@pytest.fixture
+async def connect(mosquitto: Mosquitto, unique: str) -> AsyncIterator[Connect]:
+    """Connect with names of this test's own; what is open at its end is dropped."""
+    opened: list[AiomqttConnection] = []
+
+    async def connect(url: str = mosquitto.url, **different: object) -> AiomqttConnection:
+        named = {
+            "mqtt_url": url,
+            "mqtt_client_id": unique,
+            "mqtt_topic_filter": f"{unique}/#",
+            "mqtt_status_topic": f"status/{unique}",
+        }
+        settings = Settings(**(named | different))  # type: ignore[arg-type]  # by name
+        opened.append(await AiomqttTransport(settings, Statistics(), "host").connect())
+        return opened[-1]
+
+    yield connect
+    for connection in opened:
+        connection.drop(ConnectionLost("the test is over"))
+    # The sockets are closed by the event loop's next turn, and theirs tasks by the one after it.
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+
+async def receive(connection: AiomqttConnection, count: int) -> list[Publication]:
+    """Take messages until there are so many."""
+    taken: list[Publication] = []
+
+    async def enough() -> bool:
+        taken.extend(await connection.receive(0.05))
+        return len(taken) >= count
+
+    await eventually(enough)
+    return taken
+
+
+def tokens(publications: list[Publication]) -> list[Token]:
+    return [publication.token for publication in publications if publication.token is not None]
+
+
+async def test_it_speaks_mqtt_5_and_delivers_what_was_published(
+    connect: Connect, mosquitto: Mosquitto, unique: str
+) -> None:
+    connection = await connect()
+    await publish(mosquitto.url, f"{unique}/a/b/c", [b'{"value": 1}'])
+    (message,) = await receive(connection, 1)
+
+    assert connection.protocol == "5"
+    assert (message.topic, message.payload, message.qos) == (f"{unique}/a/b/c", b'{"value": 1}', 1)
+    assert not message.retained
+
+
+async def test_what_is_not_acknowledged_comes_again_in_order_and_what_is_does_not(
+    connect: Connect, mosquitto: Mosquitto, unique: str
+) -> None:
+    payloads = [b"%d" % number for number in range(10)]
+    first = await connect()
+    await publish(mosquitto.url, f"{unique}/a/b/c", payloads)
+    received = await receive(first, 10)
+    first.acknowledge(tokens(received[:3]))
+    await first.close()
+
+    second = await connect()
+    assert second.session_present
+    assert [message.payload for message in await receive(second, 7)] == payloads[3:]
+
+
+async def test_after_a_cut_too_what_is_not_acknowledged_comes_again(
+    connect: Connect, mosquitto: Mosquitto, unique: str
+) -> None:
+    first = await connect()
+    await publish(mosquitto.url, f"{unique}/a/b/c", [b"1"])
+    await receive(first, 1)
+    first.drop(ConnectionLost("to see it again"))
+
+    assert [message.payload for message in await receive(await connect(), 1)] == [b"1"]
+
+
+async def test_a_closed_connection_acknowledges_nothing(
+    connect: Connect, mosquitto: Mosquitto, unique: str
+) -> None:
+    first = await connect()
+    await publish(mosquitto.url, f"{unique}/a/b/c", [b"1"])
+    received = await receive(first, 1)
+    first.drop(ConnectionLost("before the acknowledgement"))
+    first.acknowledge(tokens(received))
+
+    assert [message.payload for message in await receive(await connect(), 1)] == [b"1"]
+
+
+async def test_the_broker_keeps_what_comes_while_we_are_away(
+    connect: Connect, mosquitto: Mosquitto, unique: str
+) -> None:
+    await (await connect()).close()
+    payloads = [b"%d" % number for number in range(1_500)]  # more than Mosquitto queues by default
+    await publish(mosquitto.url, f"{unique}/a/b/c", payloads)
+
+    assert [message.payload for message in await receive(await connect(), 1_500)] == payloads
+
+
+async def test_no_more_than_receive_maximum_is_under_way(
+    connect: Connect, mosquitto: Mosquitto, unique: str
+) -> None:
+    connection = await connect(mqtt_receive_maximum=7)
+    await publish(mosquitto.url, f"{unique}/a/b/c", [b"%d" % number for number in range(20)])
+    # QoS 0 is outside the window, so its arrival shows that the broker has sent all that it may.
+    await publish(mosquitto.url, f"{unique}/end", [b""], qos=0)
+    received = [message for message in await receive(connection, 8) if message.token]
+    taken = [message.payload for message in received]
+    assert taken == [b"%d" % number for number in range(7)]
+
+    # From here on Mosquitto 2.0.11 no longer counts, so only the order is looked at.
+    for _ in range(13):
+        connection.acknowledge(tokens(received))
+        received = await connection.receive(0.05)
+        taken += [message.payload for message in received]
+    assert taken == [b"%d" % number for number in range(20)]
+
+
+async def test_retained_messages_are_not_sent_for_our_subscription(
+    connect: Connect, mosquitto: Mosquitto, unique: str
+) -> None:
+    await publish(mosquitto.url, f"{unique}/a/b/c", [b"old"], retain=True)
+    connection = await connect()
+    await publish(mosquitto.url, f"{unique}/a/b/c", [b"new"])
+
+    assert [(message.payload, message.retained) for message in await receive(connection, 1)] == [
+        (b"new", False)
+    ]
+
+
+async def test_another_client_with_our_id_ends_the_connection(connect: Connect) -> None:
+    first = await connect()
+    second = await connect()
+
+    reason = await asyncio.wait_for(first.closed, 5)
+    # Mosquitto 2.0.11 just closes; later ones say what happened.
+    assert isinstance(reason, SessionTakenOver) or (isinstance(reason, ConnectionLost) and reason.wordless)
+    assert not second.closed.done()
+
+
+async def test_status_is_online_while_connected_and_offline_after_leaving(
+    connect: Connect, mosquitto: Mosquitto, unique: str
+) -> None:
+    connection = await connect()
+    async with watching(mosquitto.url, f"status/{unique}") as seen:
+        await eventually(lambda: seen == [(b"online", True)])
+        await connection.close()
+        await eventually(lambda: seen == [(b"online", True), (b"offline", False)])
+    async with watching(mosquitto.url, f"status/{unique}") as seen:
+        await eventually(lambda: seen == [(b"offline", True)])
+
+
+async def test_the_will_says_offline_when_the_connection_is_cut(
+    connect: Connect, mosquitto: Mosquitto, unique: str
+) -> None:
+    connection = await connect()
+    async with watching(mosquitto.url, f"status/{unique}") as seen:
+        await eventually(lambda: seen == [(b"online", True)])
+        connection.drop(ConnectionLost("a crash"))
+        await eventually(lambda: seen[1:] == [(b"offline", False)])
+
+
+async def test_a_killed_broker_ends_the_connection_and_brings_the_session_back(
+    connect: Connect, own: Own, unique: str
+) -> None:
+    broker = own(Mosquitto)
+    first = await connect(broker.url)
+    await first.close()
+    await publish(broker.url, f"{unique}/a/b/c", [b"1", b"2"])
+    await asyncio.to_thread(broker.restart)  # an orderly stop writes sessions and queues to disk
+    second = await connect(broker.url)
+    assert second.session_present
+    assert [message.payload for message in await receive(second, 2)] == [b"1", b"2"]
+
+    await asyncio.to_thread(broker.kill)
+    reason = await asyncio.wait_for(second.closed, 5)
+    assert isinstance(reason, ConnectionLost)
+    await asyncio.to_thread(broker.start)
+    assert [message.payload for message in await receive(await connect(broker.url), 2)] == [b"1", b"2"]
+
+
+async def test_a_broker_that_hangs_is_noticed_by_its_missing_answers(connect: Connect, own: Own) -> None:
+    broker = own(Mosquitto)
+    connection = await connect(broker.url, mqtt_keepalive_s=5)
+    broker.pause()
+
+    reason = await asyncio.wait_for(connection.closed, 20)
+    assert isinstance(reason, ConnectionLost)
+    assert not reason.wordless
+    broker.resume()
+
+
+async def test_a_broker_that_is_not_there_is_an_outage(connect: Connect) -> None:
+    with pytest.raises(Outage, match=r"mqtt://127\.0\.0\.1:1: .*refused"):
+        await connect("mqtt://127.0.0.1:1")
+
+
+async def test_giving_up_while_connecting_leaves_no_connection_behind(
+    connect: Connect, own: Own, unique: str
+) -> None:
+    broker = own(Mosquitto)
+    broker.pause()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(connect(broker.url), 0.5)
+    broker.resume()
+
+    connection = await connect(broker.url)
+    await publish(broker.url, f"{unique}/a/b/c", [b"1"])
+    assert len(await receive(connection, 1)) == 1
+    assert not connection.closed.done()
+
+
+@pytest.fixture
+def guarded(own: Own, tmp_path: Path) -> Mosquitto:
+    """A broker that asks for a password."""
+    passwords = tmp_path / "passwords"
+    passwords.touch(mode=0o600)
+    subprocess.run(
+        ["mosquitto_passwd", "-b", passwords, "us@er", "se/cr:et"], check=True, capture_output=True
+    )
+    return own(lambda: Mosquitto({"allow_anonymous": "false", "password_file": str(passwords)}))
+
+
+async def test_user_and_password_are_those_of_the_url(
+    connect: Connect, guarded: Mosquitto, unique: str
+) -> None:
+    url = f"mqtt://us%40er:se%2Fcr%3Aet@{guarded.host}:{guarded.port}"
+    connection = await connect(url)
+    await publish(url, f"{unique}/a/b/c", [b"1"])
+
+    assert len(await receive(connection, 1)) == 1
+
+
+async def test_a_wrong_password_is_told(connect: Connect, guarded: Mosquitto) -> None:
+    with pytest.raises(Outage, match="Not authorized") as refused:
+        await connect(f"mqtt://us%40er:wrong@{guarded.host}:{guarded.port}")
+    assert "wrong" not in str(refused.value)
+
+
+async def test_it_speaks_over_websockets(connect: Connect, mosquitto: Mosquitto, unique: str) -> None:
+    connection = await connect(mosquitto.websocket_url)
+    payloads = [b"%d" % number * 100 for number in range(300)]
+    await publish(mosquitto.url, f"{unique}/a/b/c", payloads)
+    received = await receive(connection, 300)
+    assert [message.payload for message in received] == payloads
+
+    connection.acknowledge(tokens(received))
+    await connection.close()
+    assert await (await connect(mosquitto.websocket_url)).receive(0.2) == []
+
+
+async def test_in_a_share_group_each_message_goes_to_one_worker(
+    connect: Connect, mosquitto: Mosquitto, unique: str
+) -> None:
+    workers = [await connect(mqtt_share_group=unique, worker_id=name) for name in ("w1", "w2")]
+    await publish(mosquitto.url, f"{unique}/a/b/c", [b"%d" % number for number in range(20)])
+    taken: list[list[bytes]] = [[], []]
+
+    async def all_taken() -> bool:
+        for worker, into in zip(workers, taken, strict=True):
+            into.extend(message.payload for message in await worker.receive(0.05))
+        return len(taken[0]) + len(taken[1]) >= 20
+
+    await eventually(all_taken)
+    assert sorted(taken[0] + taken[1], key=int) == [b"%d" % number for number in range(20)]
+    assert all(taken)
+    assert not any(worker.closed.done() for worker in workers)
+
+
+async def test_a_device_that_publishes_at_qos_2_is_carried_at_qos_1(
+    connect: Connect, mosquitto: Mosquitto, unique: str
+) -> None:
+    connection = await connect()
+    await publish(mosquitto.url, f"{unique}/a/b/c", [b"1"], qos=2)
+
+    assert (await receive(connection, 1))[0].qos == 1
+
+
+async def test_a_broker_that_sends_too_much_is_read_no_further_until_something_is_taken(
+    mosquitto: Mosquitto, unique: str
+) -> None:
+    inbox = Inbox(10, Statistics())
+    client = PahoClient(inbox, hostname=mosquitto.host, port=mosquitto.port, identifier=unique)
+    await client.open()  # MQTT 3.1.1, which knows no Receive Maximum
+    await client.subscribe(f"{unique}/#", qos=1)
+    payloads = [b"%d" % number for number in range(200)]
+    await publish(mosquitto.url, f"{unique}/a/b/c", payloads)
+    await eventually(lambda: len(inbox) == 10)
+    await publish(mosquitto.url, f"{unique}/a/b/c", [b"200"])  # had it been reading, this would have come too
+    assert len(inbox) == 10
+
+    taken: list[bytes] = []
+    while len(taken) < 201:
+        some = await inbox.take(5.0)
+        assert 0 < len(some) <= 10
+        taken += [message.payload for message in some]
+        client.resume_reading()
+    assert taken == [*payloads, b"200"]
+    await client.__aexit__(None, None, None)
+
+
+async def test_a_takeover_that_the_broker_tells_of_is_told(connect: Connect) -> None:
+    async with ScriptedBroker() as broker:
+        connection = await connect(broker.url)
+        broker.send(DISCONNECT << 4, b"\x8e")
+
+        assert isinstance(await asyncio.wait_for(connection.closed, 5), SessionTakenOver)
+
+
+async def test_a_broker_that_gives_a_reason_is_quoted(connect: Connect) -> None:
+    async with ScriptedBroker() as broker:
+        connection = await connect(broker.url)
+        broker.send(DISCONNECT << 4, b"\x8b")
+        reason = await asyncio.wait_for(connection.closed, 5)
+
+    assert isinstance(reason, ConnectionLost)
+    assert not reason.wordless
+    assert "Server shutting down" in str(reason)
+
+
+@pytest.mark.parametrize("wordlessly", [False, True])
+async def test_where_the_broker_speaks_no_5_we_speak_3(connect: Connect, *, wordlessly: bool) -> None:
+    async with ScriptedBroker(versions=(4,), refuses_wordlessly=wordlessly) as broker:
+        connection = await connect(broker.url)
+        assert connection.protocol == "3.1.1"
+        broker.publish(b"a/b", b"1", packet_id=7)
+        connection.acknowledge(tokens(await receive(connection, 1)))
+        await eventually(lambda: broker.of_type(PUBACK) == [b"\0\7"])
+
+
+async def test_a_broker_that_speaks_neither_is_an_outage(connect: Connect) -> None:
+    async with ScriptedBroker(versions=(), refuses_wordlessly=True) as broker:
+        with pytest.raises(Outage, match="closed the connection without an answer"):
+            await connect(broker.url)
+
+
+@pytest.mark.parametrize(("code", "told"), [(0x87, "Not authorized"), (0, "Granted QoS 0")])
+async def test_a_subscription_that_is_not_granted_at_qos_1_is_an_outage(
+    connect: Connect, code: int, told: str
+) -> None:
+    async with ScriptedBroker(suback=code) as broker:
+        with pytest.raises(Outage, match=f"answered with {told}; check the broker's access control list"):
+            await connect(broker.url)
+
+
+@pytest.mark.parametrize("topic", [b"metrics/\xff/edge/cpu", b"metrics/+/edge/#", b"", b"a\0b"])
+async def test_a_topic_that_no_broker_should_let_through_does_not_end_the_connection(
+    connect: Connect, topic: bytes
+) -> None:
+    async with ScriptedBroker() as broker:
+        connection = await connect(broker.url)
+        broker.publish(topic, b"1", packet_id=1)
+        broker.publish(b"metrics/a/b/c", b"2", packet_id=2)
+        received = await receive(connection, 2)
+        assert received[0].topic == topic.decode("utf-8", "surrogateescape")
+        assert [message.payload for message in received] == [b"1", b"2"]
+
+        connection.acknowledge(tokens(received))
+        await eventually(lambda: broker.of_type(PUBACK) == [b"\0\1", b"\0\2"])
+        assert not connection.closed.done()
+
+
+async def test_garbage_ends_the_connection_and_nothing_else(connect: Connect) -> None:
+    async with ScriptedBroker() as broker:
+        connection = await connect(broker.url)
+        broker.send(PUBLISH << 4 | 2, b"\xff\xff")
+
+        assert isinstance(await asyncio.wait_for(connection.closed, 5), ConnectionLost)
+
+
+@pytest.mark.parametrize("unanswered", [SUBSCRIBE, PUBLISH])
+async def test_a_broker_that_closes_instead_of_answering_is_an_outage_at_once(
+    connect: Connect, unanswered: int
+) -> None:
+    async with ScriptedBroker(closes_at=unanswered) as broker:
+        with pytest.raises(Outage, match="the connection ended before the broker had answered"):
+            await asyncio.wait_for(connect(broker.url), ANSWER_TIMEOUT_S / 2)

@@ -1,0 +1,265 @@
+"""The tenants on a real PostgreSQL."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from streams.errors import MetricStreamsError, Outage
+from streams.postgres.schema import apply_schema, ensure_tables
+from streams.postgres.session import connected
+from streams.postgres.tenant_admin import add_tenant, list_tenants, remove_tenant
+from streams.postgres.tenant_cache import TenantCache
+from streams.postgres.tenants import FakeTenants, TenantDirectory, Tenants
+from streams.statistics import Statistics
+from tests.parts.eventually import eventually
+from tests.parts.postgres import Postgres
+
+KEPT_S = 3_600.0
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    async with connected(database_url) as connection:
+        await apply_schema(connection)
+        yield connection
+
+
+def make(database_url: str, *, known_s: float = KEPT_S, unknown_s: float = KEPT_S) -> TenantDirectory:
+    cache = TenantCache(known_s=known_s, unknown_s=unknown_s, clock=time.monotonic)
+    return TenantDirectory(database_url, cache, Statistics(), timeout_s=1.0)
+
+
+async def queries(connection: asyncpg.Connection) -> int:
+    """Count the questions for tenants that this database has ever been asked."""
+    await connection.execute("select pg_stat_force_next_flush()")
+    return int(
+        await connection.fetchval(
+            "select idx_scan + seq_scan from pg_stat_user_tables where relname = 'tenants'"
+        )
+    )
+
+
+async def test_those_that_exist_are_known_and_no_others(
+    database_url: str, database: asyncpg.Connection
+) -> None:
+    tenant = await add_tenant(database, "one")
+    existing, other = str(tenant.id), str(uuid.uuid4())
+    async with make(database_url) as directory:
+        assert await directory.known([existing, other, existing]) == {existing}
+        assert await directory.known([]) == set()
+
+
+async def test_what_was_answered_is_not_asked_again(database_url: str, database: asyncpg.Connection) -> None:
+    ids = [str((await add_tenant(database, "one")).id), str(uuid.uuid4())]
+    async with make(database_url) as directory:
+        await directory.known(ids)
+        await database.execute("alter table tenants rename to hidden")
+        assert await directory.known(ids) == {ids[0]}
+
+
+async def test_a_tenant_added_counts_at_once(database_url: str, database: asyncpg.Connection) -> None:
+    new = uuid.uuid4()
+    async with make(database_url) as directory:
+        assert await directory.known([str(new)]) == set()
+        await database.execute("insert into tenants (id, name) values ($1, 'new')", new)
+
+        async def is_known() -> bool:
+            return bool(await directory.known([str(new)]))
+
+        await eventually(is_known)
+
+
+async def test_a_tenant_removed_counts_at_once(database_url: str, database: asyncpg.Connection) -> None:
+    tenant = await add_tenant(database, "one")
+    async with make(database_url) as directory:
+        assert await directory.known([str(tenant.id)])
+        await database.execute("delete from tenants")
+
+        async def is_unknown() -> bool:
+            return not await directory.known([str(tenant.id)])
+
+        await eventually(is_unknown)
+
+
+async def test_emptying_the_table_counts_at_once(database_url: str, database: asyncpg.Connection) -> None:
+    tenant = await add_tenant(database, "one")
+    async with make(database_url) as directory:
+        assert await directory.known([str(tenant.id)])
+        await database.execute("truncate tenants cascade")
+
+        async def is_unknown() -> bool:
+            return not await directory.known([str(tenant.id)])
+
+        await eventually(is_unknown)
+
+
+async def test_without_the_trigger_a_removed_tenant_counts_after_the_time(
+    database_url: str, database: asyncpg.Connection
+) -> None:
+    tenant = await add_tenant(database, "one")
+    await database.execute("drop trigger metric_streams_tenants_changed on tenants")
+    async with make(database_url, known_s=0.05) as directory:
+        assert await directory.known([str(tenant.id)])
+        await database.execute("delete from tenants")
+
+        async def is_unknown() -> bool:
+            return not await directory.known([str(tenant.id)])
+
+        await eventually(is_unknown)
+
+
+async def test_the_command_notifies_where_there_is_no_trigger(
+    database_url: str, database: asyncpg.Connection
+) -> None:
+    await database.execute("drop trigger metric_streams_tenants_changed on tenants")
+    tenant = await add_tenant(database, "one")
+    async with make(database_url) as directory:
+        assert await directory.known([str(tenant.id)])
+        await remove_tenant(database, tenant.id, with_metrics=False)
+
+        async def is_unknown() -> bool:
+            return not await directory.known([str(tenant.id)])
+
+        await eventually(is_unknown)
+
+
+@pytest.mark.parametrize("fault", ["stop", "pause"])
+async def test_in_an_outage_known_tenants_pass_and_others_wait(
+    database_url: str, database: asyncpg.Connection, postgres: Postgres, fault: str
+) -> None:
+    tenant = await add_tenant(database, "one")
+    existing, other = str(tenant.id), str(uuid.uuid4())
+    async with make(database_url, known_s=0.001) as directory:
+        assert await directory.known([existing]) == {existing}
+        await asyncio.to_thread(getattr(postgres, fault))
+        assert await directory.known([existing]) == {existing}
+        with pytest.raises(Outage, match="postgres"):
+            await directory.known([existing, other])
+        await asyncio.to_thread(postgres.heal)
+
+        async def answers() -> bool:
+            try:
+                return await directory.known([existing, other]) == {existing}
+            except Outage:
+                return False
+
+        await eventually(answers, 20)
+
+
+async def test_changes_are_heard_again_after_an_outage_and_those_in_between_are_not_missed(
+    database_url: str, database: asyncpg.Connection, postgres: Postgres
+) -> None:
+    before, during, after = (uuid.uuid4() for _ in range(3))
+    everyone = {str(tenant_id) for tenant_id in (before, during, after)}
+    await add_tenant(database, "before", before)
+    async with make(database_url) as directory:
+        assert await directory.known(everyone) == {str(before)}
+        await asyncio.to_thread(postgres.restart)
+        async with connected(database_url) as connection:
+            await add_tenant(connection, "during", during)
+
+            async def knows(*expected: uuid.UUID) -> bool:
+                try:
+                    return await directory.known(everyone) == set(map(str, expected))
+                except Outage:
+                    return False
+
+            await eventually(lambda: knows(before, during))
+            await add_tenant(connection, "after", after)
+            await eventually(lambda: knows(before, during, after))
+
+
+async def test_it_starts_while_postgres_is_away_and_says_so(
+    database_url: str, database: asyncpg.Connection, postgres: Postgres
+) -> None:
+    existing = str((await add_tenant(database, "one")).id)
+    await asyncio.to_thread(postgres.stop)
+    async with make(database_url) as directory:
+        with pytest.raises(Outage, match="postgres"):
+            await directory.check()
+        await asyncio.to_thread(postgres.start)
+
+        async def answers() -> bool:
+            try:
+                return await directory.known([existing]) == {existing}
+            except Outage:
+                return False
+
+        await eventually(answers)
+
+
+async def test_a_database_without_tables_is_an_outage_that_names_the_mend(database_url: str) -> None:
+    async with make(database_url) as directory:
+        with pytest.raises(Outage, match="setup --database"):
+            await directory.known([str(uuid.uuid4())])
+        await ensure_tables(database_url)
+        assert await directory.known([str(uuid.uuid4())]) == set()
+
+
+async def test_many_partitions_that_ask_at_once_share_one_question(
+    database_url: str, database: asyncpg.Connection
+) -> None:
+    existing = str((await add_tenant(database, "one")).id)
+    before = await queries(database)
+    async with make(database_url) as directory:
+        answers = await asyncio.gather(*(directory.known([existing]) for _ in range(8)))
+        assert answers == [{existing}] * 8
+
+    async def asked() -> int:
+        return await queries(database) - before
+
+    assert await eventually(asked) == 1
+
+
+async def test_the_schema_can_be_applied_again_and_by_two_at_once(database_url: str) -> None:
+    first, second = await asyncio.gather(ensure_tables(database_url), ensure_tables(database_url))
+    assert {line.split()[-1] for line in first + second} == {"tenants", "metrics_raw", "failed_jobs"}
+    assert await ensure_tables(database_url) == [
+        "present  table tenants",
+        "present  table metrics_raw",
+        "present  table failed_jobs",
+    ]
+
+
+async def test_tenants_are_listed_oldest_first(database: asyncpg.Connection) -> None:
+    added = [await add_tenant(database, name) for name in ("b", "a")]
+    await database.execute("update tenants set created_at = created_at - interval '1 day' where name = 'b'")
+    assert [tenant.name for tenant in await list_tenants(database)] == ["b", "a"]
+    assert added[0].created_at is not None
+
+
+async def test_a_taken_id_and_a_name_that_does_not_fit_are_refused_in_one_line(
+    database: asyncpg.Connection,
+) -> None:
+    tenant = await add_tenant(database, "one")
+    with pytest.raises(MetricStreamsError, match=f"already a tenant {tenant.id}"):
+        await add_tenant(database, "two", tenant.id)
+    with pytest.raises(MetricStreamsError, match="does not fit"):
+        await add_tenant(database, "n" * 256)
+
+
+async def test_a_tenant_with_metrics_is_removed_only_on_demand(database: asyncpg.Connection) -> None:
+    tenant = await add_tenant(database, "one")
+    await database.execute(
+        "insert into metrics_raw (tenant_id, agent_id, metric_name, value, timestamp) "
+        "values ($1, 'a', 'm', 1, now())",
+        tenant.id,
+    )
+    with pytest.raises(MetricStreamsError, match="--with-metrics"):
+        await remove_tenant(database, tenant.id, with_metrics=False)
+    await remove_tenant(database, tenant.id, with_metrics=True)
+    assert await database.fetchval("select count(*) from metrics_raw") == 0
+    with pytest.raises(MetricStreamsError, match="no tenant"):
+        await remove_tenant(database, tenant.id, with_metrics=True)
+
+
+async def test_the_fake_behaves_as_the_real_one() -> None:
+    fake: Tenants = (kept := FakeTenants(["a"]))
+    assert await fake.known(["a", "b"]) == {"a"}
+    kept.away = True
+    with pytest.raises(Outage):
+        await fake.known(["a"])

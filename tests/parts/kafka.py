@@ -1,0 +1,143 @@
+"""A real Apache Kafka 4: one KRaft node that is broker and controller."""
+
+import contextlib
+import os
+import socket
+import struct
+import subprocess
+import uuid
+from base64 import urlsafe_b64encode
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.parts.ports import free_port
+from tests.parts.process import MissingPartError, Part, PartFailedError, find_program
+
+_REPOSITORY = Path(__file__).parents[2]
+_METADATA_API, _METADATA_VERSION = 3, 1
+# A small heap and no late compilation: it starts sooner, and a test's load is small.
+_JVM = ("-Xms256m", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto")
+_LOG4J = """\
+status = warn
+rootLogger.level = info
+rootLogger.appenderRef.console.ref = console
+appender.console.type = Console
+appender.console.name = console
+appender.console.layout.type = PatternLayout
+appender.console.layout.pattern = %d{HH:mm:ss,SSS} %p %c{1} %m%n
+"""
+
+
+class Kafka(Part):
+    """A Kafka broker that creates no topic by itself.
+
+    Args:
+        settings: further broker settings, such as ``{"log.retention.ms": "1000"}``.
+    """
+
+    name = "kafka"
+    start_timeout_s = 90.0
+    stop_timeout_s = 60.0
+
+    def __init__(self, settings: dict[str, str] | None = None) -> None:
+        self._java = find_program("java", package="openjdk-17-jre-headless")
+        self._libraries = _libraries()
+        super().__init__()
+        self._controller_port = free_port()
+        self._more_settings = dict(settings or {})
+        self._configuration = self.directory / "server.properties"
+
+    @property
+    def url(self) -> str:
+        """The URL as Faust takes it."""
+        return f"kafka://{self.bootstrap}"
+
+    @property
+    def bootstrap(self) -> str:
+        """``host:port``, as every other client takes it."""
+        return f"{self.host}:{self.port}"
+
+    def start(self) -> None:
+        """Start the broker, formatting its storage on the first call."""
+        if not self._configuration.exists():
+            self._format()
+        super().start()
+
+    def is_ready(self) -> bool:
+        """Tell whether the broker answers and counts itself in: a fenced one can create no topic yet."""
+        with contextlib.suppress(OSError, struct.error):
+            return _broker_count(self.host, self.port) > 0
+        return False
+
+    def _argv(self) -> Sequence[str]:
+        return [*self._main("kafka.Kafka"), str(self._configuration)]
+
+    def _main(self, name: str) -> list[str]:
+        logging = f"-Dlog4j2.configurationFile={self.directory / 'log4j2.properties'}"
+        return [str(self._java), *_JVM, logging, "-cp", f"{self._libraries}/*", name]
+
+    def _format(self) -> None:
+        (self.directory / "log4j2.properties").write_text(_LOG4J)
+        self._configuration.write_text(
+            "".join(f"{name}={value}\n" for name, value in self._settings().items())
+        )
+        cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        arguments = ["format", "-t", cluster, "-c", str(self._configuration)]
+        done = subprocess.run(
+            [*self._main("kafka.tools.StorageTool"), *arguments], capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            self._configuration.unlink()
+            raise PartFailedError(f"kafka.tools.StorageTool format failed\n{done.stdout}{done.stderr}")
+
+    def _settings(self) -> dict[str, str]:
+        controller = f"{self.host}:{self._controller_port}"
+        return {
+            "process.roles": "broker,controller",
+            "node.id": "1",
+            "controller.quorum.voters": f"1@{controller}",
+            "controller.listener.names": "CONTROLLER",
+            "listeners": f"PLAINTEXT://{self.bootstrap},CONTROLLER://{controller}",
+            "advertised.listeners": f"PLAINTEXT://{self.bootstrap}",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "log.dirs": str(self.directory / "data"),
+            "auto.create.topics.enable": "false",
+            "group.initial.rebalance.delay.ms": "0",
+            # A killed broker may come back only when its former self has been given up (default 9 s).
+            "broker.session.timeout.ms": "2000",
+            "broker.heartbeat.interval.ms": "250",
+            "offsets.topic.num.partitions": "4",
+            "offsets.topic.replication.factor": "1",
+            "transaction.state.log.num.partitions": "1",
+            "transaction.state.log.replication.factor": "1",
+            "transaction.state.log.min.isr": "1",
+            "share.coordinator.state.topic.replication.factor": "1",
+            "share.coordinator.state.topic.min.isr": "1",
+            **self._more_settings,
+        }
+
+
+def _libraries() -> Path:
+    """Find the directory with Kafka's jars."""
+    named = os.environ.get("KAFKA_LIBS")
+    libraries = Path(named) if named else _REPOSITORY / ".cache" / "kafka" / "libs"
+    if not any(libraries.glob("kafka_*.jar")):
+        raise MissingPartError(
+            f"no Kafka jars in {libraries} (run .ci/install, or set KAFKA_LIBS to where they are)"
+        )
+    return libraries.resolve()
+
+
+def _broker_count(host: str, port: int) -> int:
+    """Ask the broker for its metadata and return how many brokers it names.
+
+    The request and the start of its response: https://kafka.apache.org/protocol (Metadata, version 1).
+    A client library would need an event loop, which a test may already be running.
+    """
+    no_client_id, no_topics, correlation = -1, 0, 7
+    request = struct.pack(">hhihi", _METADATA_API, _METADATA_VERSION, correlation, no_client_id, no_topics)
+    with socket.create_connection((host, port), timeout=2) as connection:
+        connection.sendall(struct.pack(">i", len(request)) + request)
+        answer = connection.makefile("rb").read(12)
+    _size, _correlation, brokers = struct.unpack(">iii", answer)
+    return int(brokers)

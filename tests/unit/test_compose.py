@@ -1,0 +1,114 @@
+"""docker-compose.yml and Dockerfile: what can be held about them without Docker."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from streams.settings import Settings, is_loopback
+
+REPOSITORY = Path(__file__).parents[2]
+COMPOSE = REPOSITORY / "docker-compose.yml"
+DOCUMENT: dict[str, Any] = yaml.safe_load(COMPOSE.read_text())
+SERVICES: dict[str, dict[str, Any]] = DOCUMENT["services"]
+OURS = ["setup", "worker", "ingest"]
+
+
+def as_compose_reads(value: str, environment: dict[str, str] | None = None) -> str:
+    """Replace ``${NAME:-default}`` as Compose does."""
+    values = environment or {}
+    return re.sub(r"\$\{(\w+):-([^}]*)\}", lambda found: values.get(found[1]) or found[2], value)
+
+
+def test_it_follows_the_compose_specification() -> None:
+    tool = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(COMPOSE)]
+    done = subprocess.run(tool, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_it_has_every_part_on_the_network_that_others_share() -> None:
+    assert DOCUMENT["name"] == "metric-streams"
+    assert set(SERVICES) == {"mosquitto", "redpanda", "console", "redis", "postgres", *OURS}
+    assert all(service["networks"] == ["observability-network"] for service in SERVICES.values())
+    assert DOCUMENT["networks"]["observability-network"]["name"] == "observability-network"
+
+
+def test_mosquitto_is_of_2_0_and_runs_on_the_configuration_in_the_repository() -> None:
+    mosquitto = SERVICES["mosquitto"]
+    assert mosquitto["image"] == "eclipse-mosquitto:2.0"
+    assert {as_compose_reads(port) for port in mosquitto["ports"]} == {
+        "127.0.0.1:1883:1883",
+        "127.0.0.1:9001:9001",
+    }
+    for volume in mosquitto["volumes"]:
+        assert (REPOSITORY / volume.split(":")[0]).is_dir(), volume
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_nothing_is_published_beyond_this_machine_unless_asked_for(name: str) -> None:
+    for port in SERVICES[name].get("ports", []):
+        assert is_loopback(as_compose_reads(port).split(":")[0]), port
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_the_settings_of_our_programs_are_settings_and_are_usable(name: str) -> None:
+    environment = {key: as_compose_reads(value) for key, value in SERVICES[name]["environment"].items()}
+    assert set(environment) <= {field.upper() for field in Settings.model_fields}
+    settings = Settings.from_mapping(environment)
+    assert settings.bootstrap_servers == ["redpanda:9092"]
+    assert settings.web_token.get_secret_value()
+
+
+def test_the_token_and_the_password_come_from_the_environment_where_it_has_them() -> None:
+    chosen = {"WEB_TOKEN": "chosen-token", "POSTGRES_PASSWORD": "chosen-password"}
+    values = SERVICES["worker"]["environment"]
+    assert as_compose_reads(values["WEB_TOKEN"], chosen) == "chosen-token"
+    assert ":chosen-password@" in as_compose_reads(values["DATABASE_URL"], chosen)
+    assert (
+        as_compose_reads(SERVICES["postgres"]["environment"]["POSTGRES_PASSWORD"], chosen)
+        == "chosen-password"
+    )
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_whoever_waits_for_a_healthy_service_can_find_it_healthy(name: str) -> None:
+    for other, waits_for in SERVICES[name].get("depends_on", {}).items():
+        if waits_for["condition"] == "service_healthy":
+            assert SERVICES[other]["healthcheck"]["test"]
+        else:
+            assert waits_for["condition"] == "service_completed_successfully"
+            assert other == "setup"
+
+
+@pytest.mark.parametrize("name", sorted(set(SERVICES) - {"setup"}))
+def test_what_shall_keep_running_is_restarted(name: str) -> None:
+    assert SERVICES[name]["restart"] == "unless-stopped"
+
+
+def test_every_named_volume_is_declared_and_used() -> None:
+    named = {
+        volume.split(":")[0]
+        for service in SERVICES.values()
+        for volume in service.get("volumes", [])
+        if not volume.startswith(".")
+    }
+    assert named == set(DOCUMENT["volumes"])
+
+
+def test_the_image_is_made_of_files_that_are_there_and_sent_to_docker() -> None:
+    allowed = {
+        line[1:] for line in (REPOSITORY / ".dockerignore").read_text().splitlines() if line[:1] == "!"
+    }
+    lines = (REPOSITORY / "Dockerfile").read_text().splitlines()
+    sources = {name for line in lines if re.match(r"COPY (?!--from)", line) for name in line.split()[1:-1]}
+    assert sources == allowed
+    assert all((REPOSITORY / name).exists() for name in sources)
+
+
+def test_the_image_does_not_run_as_root() -> None:
+    final_stage = (REPOSITORY / "Dockerfile").read_text().split("\nFROM ")[-1]
+    assert re.search(r"^USER (?!root)\S+$", final_stage, re.MULTILINE)

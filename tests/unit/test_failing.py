@@ -1,0 +1,64 @@
+import json
+import uuid
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.ingest.failing import FailedJob, exhausted_message, is_exhausted, next_try_s
+from streams.wire.job import Job, decode_job, encode_job
+
+TENANT = "11111111-1111-4111-8111-111111111111"
+
+
+def job(**fields: object) -> Job:
+    payload = json.loads(encode_job(TENANT, [], str(uuid.uuid4()), "x" * 32))
+    return decode_job(json.dumps({**payload, **fields}).encode())
+
+
+@pytest.mark.parametrize(("attempts", "wait_s"), [(0, 10), (1, 30), (2, 60), (3, 60), (4, None), (9, None)])
+def test_five_tries_wait_10_30_and_then_60_seconds(attempts: int, wait_s: int | None) -> None:
+    assert next_try_s(job(attempts=attempts)) == wait_s
+
+
+def test_a_job_is_exhausted_when_it_is_taken_once_more_than_it_may() -> None:
+    assert not is_exhausted(job(attempts=4))
+    assert is_exhausted(job(attempts=5))
+
+
+def test_no_tries_mean_one_and_zero_tries_mean_without_end() -> None:
+    assert next_try_s(job(maxTries=None)) is None
+    assert is_exhausted(job(maxTries=None, attempts=1))
+    assert next_try_s(job(maxTries=0, attempts=1_000)) == 60
+    assert not is_exhausted(job(maxTries=0, attempts=1_000))
+
+
+def test_without_a_backoff_the_next_try_is_due_at_once() -> None:
+    assert next_try_s(job(backoff=None)) == 0
+
+
+def test_an_exhausted_job_fails_with_laravels_words() -> None:
+    assert exhausted_message(job()) == (
+        "Illuminate\\Queue\\MaxAttemptsExceededException: App\\Jobs\\ProcessMetricSubmission has been "
+        "attempted too many times or run too long. The job may have previously timed out."
+    )
+
+
+def test_a_failed_job_keeps_its_uuid_and_its_payload() -> None:
+    payload = encode_job(TENANT, [], "the-uuid", "x" * 32)
+    failed = FailedJob.of(payload, "default", "why")
+    assert failed == FailedJob("the-uuid", "redis", "default", payload.decode(), "why")
+
+
+@pytest.mark.parametrize("uuid_of_payload", [None, 5, "", "u" * 256, "nul\0"])
+def test_a_uuid_that_the_table_cannot_hold_is_replaced(uuid_of_payload: object) -> None:
+    payload = json.dumps({"uuid": uuid_of_payload}).encode()
+    assert len(FailedJob.of(payload, "default", "why").uuid) == 36
+
+
+@given(st.binary(), st.binary())
+def test_rubbish_gets_a_uuid_of_its_own_and_can_be_stored_as_text(one: bytes, other: bytes) -> None:
+    failed = FailedJob.of(one, "default", "why")
+    assert "\0" not in failed.payload
+    failed.payload.encode()
+    assert (failed.uuid == FailedJob.of(other, "default", "why").uuid) is (one == other)

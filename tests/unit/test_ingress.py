@@ -1,0 +1,492 @@
+"""Ingress on fakes: what is acknowledged, when, and what happens when a part goes away."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agents.ingress import CLOSES_MEAN_TAKEOVER, QUICK_CLOSE_S, RECONNECT_MOST_S, STEADY_S, Ingress
+from streams.errors import Outage
+from streams.kafka.fake_chunk_writer import FakeChunkWriter
+from streams.mqtt.carrier import rfc3339
+from streams.mqtt.fake import FakeTransport
+from streams.settings import Settings
+from streams.statistics import Statistics
+from streams.wire.raw import decode
+from tests.parts.eventually import eventually
+
+TENANTS = ["7c9e6679-7425-40de-944b-e07fc1f90ae7", "11111111-1111-4111-8111-111111111111", "other"]
+
+
+def topic(tenant: str = TENANTS[0]) -> str:
+    return f"metrics/{tenant}/edge-1/cpu"
+
+
+@dataclass
+class Clock:
+    """Time that passes only when ingress sleeps between attempts, or a test says so."""
+
+    now: float = 1_000.0
+    slept: list[float] = field(default_factory=list)
+
+    def monotonic(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+        await asyncio.sleep(0)
+
+
+@dataclass
+class Bench:
+    """An ingress between a fake broker and a fake Kafka."""
+
+    broker: FakeTransport
+    kafka: FakeChunkWriter
+    clock: Clock
+    statistics: Statistics
+    ingress: Ingress
+    bugs: list[BaseException]
+
+    def carried(self) -> list[bytes]:
+        """The payloads in the log."""
+        return [message.payload_bytes() for value in self.kafka.values() for message in decode(value)]
+
+    async def connected(self, times: int = 1) -> None:
+        await eventually(lambda: len(self.broker.connections) >= times and self.broker.connection)
+
+    def detail(self) -> str:
+        return self.statistics.parts["mqtt"].detail
+
+
+def bench(**different: object) -> Bench:
+    # A linger of 0: with a clock that stands still, no chunk would ever be due.
+    chosen = Settings(**({"chunk_linger_ms": 0.0} | different))  # type: ignore[arg-type]  # by name
+    statistics, clock, bugs = Statistics(), Clock(), list[BaseException]()
+    broker = FakeTransport(receive_maximum=chosen.mqtt_receive_maximum, statistics=statistics)
+    kafka = FakeChunkWriter()
+    ingress = Ingress(
+        chosen,
+        statistics,
+        broker,
+        kafka,
+        on_crash=bugs.append,
+        sleep=clock.sleep,
+        monotonic=clock.monotonic,
+    )
+    return Bench(broker, kafka, clock, statistics, ingress, bugs)
+
+
+@pytest.fixture
+async def parts() -> AsyncIterator[Bench]:
+    made = bench()
+    await made.ingress.lead()
+    await made.connected()
+    yield made
+    await made.ingress.stand_by()
+
+
+async def test_a_message_is_carried_as_it_came_and_acknowledged(parts: Bench) -> None:
+    parts.broker.publish(topic(), b'{"value": 42.17}')
+    await eventually(lambda: parts.broker.acknowledged)
+
+    (record,) = parts.kafka.log
+    (message,) = decode(record.value)
+    assert (message.topic, message.payload, message.qos) == (topic(), '{"value": 42.17}', 1)
+    assert record.headers == {"format": b"1", "messages": b"1"}
+    assert parts.broker.waiting == 0
+    assert parts.statistics.messages == {"received": 1, "written": 1, "acknowledged": 1}
+
+
+async def test_nothing_is_acknowledged_before_kafka_has_it(parts: Bench) -> None:
+    parts.kafka.away = True
+    parts.broker.publish(topic(), b"1")
+    await eventually(lambda: parts.kafka.held == 1)
+    assert parts.broker.acknowledged == []
+
+    parts.kafka.come_back()
+    await eventually(lambda: parts.broker.acknowledged == [(topic(), b"1")])
+
+
+async def test_acknowledgements_follow_the_order_of_arrival_not_that_of_kafka(parts: Bench) -> None:
+    parts.kafka.away = True
+    for number, tenant in enumerate(TENANTS):
+        parts.broker.publish(topic(tenant), b"%d" % number)
+        await eventually(lambda number=number: parts.kafka.held == number + 1)
+
+    parts.kafka.release(2)
+    parts.kafka.release(1)
+    await _breathe()
+    assert parts.broker.acknowledged == []
+
+    parts.kafka.release(0)
+    await eventually(lambda: [payload for _, payload in parts.broker.acknowledged] == [b"0", b"1", b"2"])
+
+
+async def test_a_chunk_that_kafka_refuses_is_delivered_again_in_order(parts: Bench) -> None:
+    parts.kafka.fail_next()
+    for number in range(3):
+        parts.broker.publish(topic(), b"%d" % number)
+    await eventually(lambda: len(parts.broker.acknowledged) == 3)
+
+    assert parts.carried() == [b"0", b"1", b"2"]
+    assert [payload for _, payload in parts.broker.acknowledged] == [b"0", b"1", b"2"]
+    assert len(parts.broker.connections) == 2
+
+
+async def test_what_a_lost_connection_left_unacknowledged_is_acknowledged_on_the_next(parts: Bench) -> None:
+    parts.kafka.away = True
+    parts.broker.publish(topic(), b"1")
+    await eventually(lambda: parts.kafka.held == 1)
+    parts.broker.lose()
+    parts.kafka.come_back()
+    await eventually(lambda: parts.broker.acknowledged == [(topic(), b"1")])
+
+    assert parts.carried() == [b"1", b"1"]  # the copy that dedupe is there for
+    assert parts.broker.waiting == 0
+
+
+async def test_while_kafka_is_away_a_lost_connection_does_not_multiply_what_is_read(parts: Bench) -> None:
+    parts.kafka.away = True
+    parts.broker.publish(topic(), b"1")
+    await eventually(lambda: parts.kafka.held == 1)
+    parts.broker.lose()
+    await eventually(lambda: parts.clock.slept)
+    await _breathe()
+    assert parts.broker.connection is None
+
+    parts.kafka.come_back()
+    await parts.connected(times=2)
+
+
+async def test_receive_maximum_bounds_what_waits_for_kafka() -> None:
+    parts = bench(mqtt_receive_maximum=10)
+    await parts.ingress.lead()
+    await parts.connected()
+    parts.kafka.away = True
+    for number in range(25):
+        parts.broker.publish(topic(), b"%d" % number)
+    await eventually(lambda: parts.statistics.messages["received"] == 10)
+
+    parts.kafka.come_back()
+    await eventually(lambda: len(parts.broker.acknowledged) == 25)
+    assert parts.carried() == [b"%d" % number for number in range(25)]
+    await parts.ingress.stand_by()
+
+
+async def test_retained_messages_are_acknowledged_counted_and_not_carried(parts: Bench) -> None:
+    parts.broker.publish(topic(), b"old", retained=True)
+    parts.broker.publish(topic(), b"new")
+    await eventually(lambda: len(parts.broker.acknowledged) == 2)
+
+    assert parts.carried() == [b"new"]
+    assert parts.statistics.notes["retained_skipped"] == 1
+
+
+async def test_qos0_is_carried_without_an_acknowledgement(parts: Bench) -> None:
+    parts.broker.publish(topic(), b"1", qos=0)
+    await eventually(lambda: parts.kafka.log)
+
+    assert decode(parts.kafka.log[0].value)[0].qos == 0
+    assert parts.statistics.messages == {"received": 1, "written": 1}
+
+
+async def test_qos0_that_a_lost_connection_leaves_behind_is_counted() -> None:
+    parts = bench(chunk_linger_ms=1_000.0)
+    await parts.ingress.lead()
+    await parts.connected()
+    parts.broker.publish(topic(), b"1", qos=0)
+    await eventually(lambda: parts.statistics.messages["received"] == 1)
+    parts.broker.lose()
+    await eventually(lambda: parts.statistics.notes["qos0_dropped"] == 1)
+    await parts.ingress.stand_by()
+
+
+async def test_a_topic_that_is_not_utf8_is_carried_too(parts: Bench) -> None:
+    parts.broker.publish(b"metrics/a/\xff/c".decode("utf-8", "surrogateescape"), b"1")
+    await eventually(lambda: parts.broker.acknowledged)
+
+    assert decode(parts.kafka.log[0].value)[0].topic == "metrics/a/\ufffd/c"
+
+
+async def test_standing_by_writes_and_acknowledges_what_was_received() -> None:
+    parts = bench(chunk_linger_ms=1_000.0)
+    await parts.ingress.lead()
+    await parts.connected()
+    parts.broker.publish(topic(), b"1")
+    await eventually(lambda: parts.statistics.messages["received"] == 1)
+    assert parts.kafka.log == []
+
+    await parts.ingress.stand_by()
+
+    assert parts.carried() == [b"1"]
+    assert parts.broker.acknowledged == [(topic(), b"1")]
+    assert parts.broker.statuses == [b"online", b"offline"]
+    assert parts.detail() == "standing by"
+    assert not parts.kafka.is_open
+    assert not parts.ingress.is_leading
+
+
+async def test_what_kafka_does_not_take_when_standing_by_stays_with_the_broker(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("agents.ingress.FINISH_TIMEOUT_S", 0.01)
+    parts = bench()
+    await parts.ingress.lead()
+    await parts.connected()
+    parts.kafka.away = True
+    parts.broker.publish(topic(), b"1")
+    await eventually(lambda: parts.kafka.held == 1)
+
+    await parts.ingress.stand_by()
+
+    assert parts.broker.waiting == 1
+    assert parts.broker.acknowledged == []
+    assert parts.broker.statuses == [b"online", b"offline"]
+    assert "the broker has kept it" in caplog.text
+
+
+async def test_after_standing_by_it_can_lead_again(parts: Bench) -> None:
+    await parts.ingress.stand_by()
+    parts.broker.publish(topic(), b"meanwhile")
+    await parts.ingress.lead()
+    await eventually(lambda: parts.carried() == [b"meanwhile"])
+
+
+async def test_to_lead_twice_opens_one_connection(parts: Bench) -> None:
+    await parts.ingress.lead()
+
+    assert len(parts.broker.connections) == 1
+
+
+async def test_a_session_that_is_taken_over_is_not_fought_for(
+    parts: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    parts.broker.take_over()
+    await eventually(lambda: not parts.ingress.is_leading)
+
+    assert len(parts.broker.connections) == 1
+    assert not parts.statistics.parts["mqtt"].up
+    assert "taken over" in parts.detail()
+    (error,) = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert "MQTT_CLIENT_ID=metric-streams is in use elsewhere" in error.getMessage()
+
+
+async def test_a_new_leadership_starts_anew_after_a_takeover(parts: Bench) -> None:
+    parts.broker.take_over()
+    await eventually(lambda: not parts.ingress.is_leading)
+
+    await parts.ingress.lead()
+    await parts.connected(times=2)
+
+
+async def _lose_often(parts: Bench, *, lasting_s: list[float], wordless: bool = True) -> None:
+    for number, seconds in enumerate(lasting_s, start=1):
+        await parts.connected(times=number)
+        parts.clock.now += seconds
+        parts.broker.lose(wordless=wordless)
+
+
+async def test_wordless_closes_in_quick_succession_are_taken_for_a_takeover() -> None:
+    parts = bench()
+    await parts.ingress.lead()
+    await _lose_often(parts, lasting_s=[3_600.0] + [0.1] * (CLOSES_MEAN_TAKEOVER - 1))
+    await eventually(lambda: not parts.ingress.is_leading)
+
+    assert "taken over" in parts.detail()
+
+
+@pytest.mark.parametrize(
+    ("wordless", "lasting_s"),
+    [
+        (False, [0.1] * 9),
+        (True, [QUICK_CLOSE_S] * 9),
+        (True, ([0.1] * (CLOSES_MEAN_TAKEOVER - 2) + [60.0]) * 4),
+    ],
+)
+async def test_other_losses_are_not_taken_for_a_takeover(lasting_s: list[float], *, wordless: bool) -> None:
+    parts = bench()
+    await parts.ingress.lead()
+    await _lose_often(parts, lasting_s=lasting_s, wordless=wordless)
+    await parts.connected(times=len(lasting_s) + 1)
+    await parts.ingress.stand_by()
+
+
+async def test_a_broker_that_was_away_in_between_has_not_given_the_session_to_another() -> None:
+    parts = bench()
+    await parts.ingress.lead()
+    await _lose_often(parts, lasting_s=[0.1] * (CLOSES_MEAN_TAKEOVER - 1))
+    parts.broker.refusal = Outage("mqtt", "restarts")
+    await eventually(lambda: parts.detail() == "mqtt: restarts")
+    parts.broker.refusal = None
+    await parts.connected(times=CLOSES_MEAN_TAKEOVER)
+    parts.broker.lose()
+    await parts.connected(times=CLOSES_MEAN_TAKEOVER + 1)
+    await parts.ingress.stand_by()
+
+
+async def test_waits_between_attempts_grow_to_their_bound_and_are_short_again_after_a_steady_connection() -> (
+    None
+):
+    parts = bench()
+    parts.broker.refusal = Outage("mqtt", "is away")
+    await parts.ingress.lead()
+    await eventually(lambda: len(parts.clock.slept) >= 10)
+    assert parts.clock.slept[0] <= 0.5
+    assert all(RECONNECT_MOST_S / 2 <= slept <= RECONNECT_MOST_S for slept in parts.clock.slept[8:10])
+
+    parts.broker.refusal = None
+    await parts.connected()
+    parts.clock.now += STEADY_S + 1
+    parts.clock.slept.clear()
+    parts.broker.lose()
+    await parts.connected(times=2)
+    assert parts.clock.slept[0] <= 0.5
+    await parts.ingress.stand_by()
+
+
+async def test_an_outage_is_told_once_and_its_end_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    parts = bench()
+    parts.broker.refusal = Outage("mqtt", "is away")
+    await parts.ingress.lead()
+    await eventually(lambda: len(parts.clock.slept) >= 5)
+    assert not parts.statistics.parts["mqtt"].up
+    assert parts.detail() == "mqtt: is away"
+    parts.broker.refusal = None
+    await parts.connected()
+    await eventually(lambda: parts.statistics.parts["mqtt"].up)
+
+    told = [record.getMessage() for record in caplog.records if record.name == "agents.ingress"]
+    assert len(told) == 2
+    assert "is away" in told[0]
+    assert "ingress is connected (MQTT 5" in told[1]
+    await parts.ingress.stand_by()
+
+
+async def test_it_does_not_connect_while_kafka_is_away() -> None:
+    parts = bench()
+    parts.kafka.refusal = Outage("kafka", "is away")
+    await parts.ingress.lead()
+    await eventually(lambda: len(parts.clock.slept) >= 3)
+    assert parts.broker.connections == []
+    assert parts.detail() == "kafka: is away"
+
+    parts.kafka.refusal = None
+    await parts.connected()
+    await parts.ingress.stand_by()
+
+
+@pytest.mark.parametrize("away", ["kafka", "broker"])
+async def test_standing_by_ends_the_attempts(away: str) -> None:
+    parts = bench()
+    parts.kafka.refusal = Outage("kafka", "is away") if away == "kafka" else None
+    parts.broker.refusal = Outage("mqtt", "is away")
+    await parts.ingress.lead()
+    await eventually(lambda: parts.clock.slept)
+
+    await parts.ingress.stand_by()
+
+    assert not parts.ingress.is_leading
+
+
+async def test_a_bug_is_told_and_handed_on(parts: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    def defective(*_: object) -> None:
+        raise ZeroDivisionError
+
+    parts.kafka.write = defective  # type: ignore[method-assign]  # a bug cannot be had otherwise
+    parts.broker.publish(topic(), b"1")
+    await eventually(lambda: parts.bugs)
+
+    assert isinstance(parts.bugs[0], ZeroDivisionError)
+    assert not parts.statistics.parts["mqtt"].up
+    assert any(record.levelno == logging.CRITICAL for record in caplog.records)
+    assert parts.broker.waiting == 1
+
+
+async def test_a_lost_session_is_told_because_messages_may_be_gone(
+    parts: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = parts.broker.connections
+    parts.broker.connections = []  # the broker forgets that it ever knew us
+    kept[-1].drop(Outage("mqtt", "restarted without persistence"))
+    await parts.connected()
+
+    await eventually(lambda: "has lost our session" in caplog.text)
+
+
+Step = Callable[[Bench], None]
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("publish"), st.sampled_from(TENANTS)),
+        st.tuples(st.sampled_from(["lose", "fail", "away", "back", "breathe"]), st.just("")),
+    ),
+    max_size=40,
+)
+
+
+@given(steps)
+@settings(max_examples=60, deadline=None)
+def test_whatever_breaks_nothing_is_lost_and_first_copies_keep_their_order(
+    history: list[tuple[str, str]],
+) -> None:
+    asyncio.run(_live_through(history))
+
+
+async def _breathe() -> None:
+    """Let everything run that can."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def _live_through(history: list[tuple[str, str]]) -> None:
+    parts = bench(mqtt_receive_maximum=7, chunk_max_messages=3)
+    await parts.ingress.lead()
+    sent: list[tuple[str, bytes]] = []
+    acts: dict[str, Callable[[], object]] = {
+        "lose": parts.broker.lose,
+        "fail": parts.kafka.fail_next,
+        "away": lambda: setattr(parts.kafka, "away", True),
+        "back": parts.kafka.come_back,
+        "breathe": lambda: None,
+    }
+    for act, tenant in history:
+        if act == "publish":
+            sent.append((topic(tenant), b"%d" % len(sent)))
+            parts.broker.publish(*sent[-1])
+        else:
+            acts[act]()
+            await _breathe()
+    parts.kafka.come_back()
+    await eventually(lambda: parts.broker.waiting == 0 and len(parts.broker.acknowledged) >= len(sent))
+    await parts.ingress.stand_by()
+
+    assert parts.broker.acknowledged == sent
+    assert not parts.bugs
+    for partition in range(8):
+        carried = [
+            (message.topic, message.payload_bytes())
+            for value in parts.kafka.values(partition)
+            for message in decode(value)
+        ]
+        assert list(dict.fromkeys(carried)) == [one for one in sent if one in carried]
+    assert {message.payload_bytes() for value in parts.kafka.values() for message in decode(value)} == {
+        payload for _, payload in sent
+    }
+
+
+@pytest.mark.parametrize(
+    ("unix_ns", "text"),
+    [
+        (1_795_442_400_123_456_789, "2026-11-23T14:00:00.123456Z"),
+        (0, "1970-01-01T00:00:00.000000Z"),
+        (999_999_999, "1970-01-01T00:00:00.999999Z"),
+    ],
+)
+def test_the_time_of_arrival_is_rfc3339_with_microseconds(unix_ns: int, text: str) -> None:
+    assert rfc3339(unix_ns) == text

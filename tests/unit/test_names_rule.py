@@ -1,0 +1,100 @@
+from collections.abc import Callable
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.models import Reason
+from streams.rules.names import check_agent_id, check_metric_name, read_dedupe_id, read_tenant_id
+from streams.rules.problem import Problem, shown
+
+
+@pytest.mark.parametrize(
+    ("check", "reason"),
+    [(check_agent_id, Reason.AGENT_ID_INVALID), (check_metric_name, Reason.METRIC_NAME_INVALID)],
+)
+def test_a_level_has_at_most_64_characters_that_a_database_can_hold(
+    check: Callable[[str], Problem | None], reason: Reason
+) -> None:
+    for fine in ("a", "edge 7", "#+$", "\x01", "é" * 64, "\U0001f600" * 64):
+        assert check(fine) is None
+    for bad in ("a" * 65, "\U0001f600" * 65, "a\0b", "a\ud800", "a\ufffd"):
+        problem = check(bad)
+        assert problem is not None
+        assert problem.reason is reason
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, None),
+        ("", None),
+        ("d-1", "d-1"),
+        (" ", " "),
+        (17, "17"),
+        (-17, "-17"),
+        (0, "id-0"),
+        ("0", "id-0"),
+        ("00", "00"),
+        ("0.0", "0.0"),
+        ("\ufffd", "\ufffd"),
+        ("é" * 128, "é" * 128),
+        (10**127, str(10**127)),
+    ],
+    ids=shown,
+)
+def test_strings_and_integers_are_dedupe_ids(value: object, expected: str | None) -> None:
+    assert read_dedupe_id(value) == expected
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        True,
+        False,
+        1.0,
+        float("inf"),
+        [],
+        {},
+        ["d-1"],
+        "a" * 129,
+        "\U0001f600" * 129,
+        "a\0",
+        "\ud800",
+        10**128,
+        -(10**127),
+        10**5000,
+    ],
+    ids=shown,
+)
+def test_anything_else_is_no_dedupe_id(value: object) -> None:
+    problem = read_dedupe_id(value)
+    assert isinstance(problem, Problem)
+    assert problem.reason is Reason.DEDUPE_ID_INVALID
+
+
+@given(st.uuids())
+def test_a_uuid_is_a_tenant_in_any_case(uuid: UUID) -> None:
+    assert read_tenant_id(str(uuid)) == read_tenant_id(str(uuid).upper()) == str(uuid)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "acme",
+        "7c9e6679742540de944be07fc1f90ae7",
+        "{7c9e6679-7425-40de-944b-e07fc1f90ae7}",
+        "urn:uuid:7c9e6679-7425-40de-944b-e07fc1f90ae7",
+        "7c9e6679-7425-40de-944b-e07fc1f90ae7\n",
+        "7c9e6679-7425-40de-944b-e07fc1f90ae",
+        "7c9e6679-7425-40de-944b-e07fc1f90aeg",
+        "7c9e6679-7425-40de-944b-e07fc1f90ae\u0667",
+        "\ufffd",
+    ],
+    ids=shown,
+)
+def test_anything_else_is_no_tenant(text: str) -> None:
+    problem = read_tenant_id(text)
+    assert isinstance(problem, Problem)
+    assert problem.reason is Reason.TENANT_NOT_A_UUID

@@ -1,0 +1,204 @@
+import math
+from datetime import UTC, datetime, timedelta, timezone
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.models import Reason
+from streams.rules.problem import Problem, shown
+from streams.rules.timestamp import EARLIEST_US, LATEST_US, check_skew, format_timestamp, read_timestamp
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+moments_us = st.integers(EARLIEST_US, LATEST_US)
+UNITS_US = {"s": Fraction(10**6), "ms": Fraction(10**3), "µs": Fraction(1), "ns": Fraction(1, 10**3)}
+
+
+def reason(value: object) -> Reason:
+    problem = read_timestamp(value)
+    assert isinstance(problem, Problem), problem
+    return problem.reason
+
+
+def written(value: object) -> str:
+    time_us = read_timestamp(value)
+    assert isinstance(time_us, int), time_us
+    return format_timestamp(time_us)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "2026-11-23T14:00:00.123456Z",
+        "2026-11-23t14:00:00.123456z",
+        "2026-11-23 14:00:00.123456Z",
+        "2026-11-23 14:00:00.123456",
+        "2026-11-23T16:30:00.123456+02:30",
+        "2026-11-22T14:01:00.123456-23:59",
+        "2026-11-23T14:00:00.123456-00:00",
+        "2026-11-23T14:00:00.123456999999999999Z",
+        1795442400.123456,
+        1795442400123.456,
+        1795442400123456,
+        1795442400123456999,
+        "1795442400.123456",
+        " 1795442400.1234569999\n",
+        "+1795442400123456",
+        "1.7954424001234565e9",
+        "1795442400123456789" + "0" * 60_000 + "e-60000",
+        "000001795442400123456.7",
+    ],
+    ids=shown,
+)
+def test_all_ways_to_write_a_time_give_the_same(value: object) -> None:
+    assert written(value) == "2026-11-23 14:00:00.123456"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("2026-11-23T14:00:00Z", "2026-11-23 14:00:00.000000"),
+        ("2026-11-23 14:00:00.5", "2026-11-23 14:00:00.500000"),
+        (1795442400, "2026-11-23 14:00:00.000000"),
+        ("2016-12-31T23:59:60Z", "2017-01-01 00:00:00.000000"),
+        ("2016-12-31T15:59:60.25-08:00", "2017-01-01 00:00:00.250000"),
+        ("2024-02-29T12:00:00Z", "2024-02-29 12:00:00.000000"),
+        (99_999_999_999_9, "2001-09-09 01:46:39.999000"),
+        (1, "1970-01-01 00:00:01.000000"),
+        ("1970-01-01T00:00:01Z", "1970-01-01 00:00:01.000000"),
+        ("2038-01-19 03:14:07.999999", "2038-01-19 03:14:07.999999"),
+        ("2038-01-19T04:14:07.9999999999+01:00", "2038-01-19 03:14:07.999999"),
+        (2_147_483_647_999_999_999, "2038-01-19 03:14:07.999999"),
+    ],
+    ids=shown,
+)
+def test_times_are_stored_as_the_application_writes_them(value: object, expected: str) -> None:
+    assert written(value) == expected
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "now",
+        "2026-11-23",
+        "14:00:00",
+        "2026-11-23T14:00Z",
+        "2026-11-23T14:00:00",
+        "2026-11-23 14:00:00 Z",
+        "2026-11-23 14:00:00.",
+        "2026-11-23  14:00:00",
+        " 2026-11-23 14:00:00",
+        "2026-11-23_14:00:00Z",
+        "2026-11-23T14:00:00,5Z",
+        "2026-11-23T14:00:00+0200",
+        "2026-11-23T14:00:00+24:00",
+        "2026-11-23T14:00:00+02:60",
+        "2026-11-23T24:00:00Z",
+        "2026-11-23T14:60:00Z",
+        "2026-11-23T14:00:60Z",
+        "2016-12-31T23:59:60+01:00",
+        "2026-11-23T14:00:61Z",
+        "2026-02-29T14:00:00Z",
+        "2026-13-01T14:00:00Z",
+        "2026-00-10T14:00:00Z",
+        "0000-00-00 00:00:00",
+        "20261123T140000Z",
+        "٢٠٢٦-11-23T14:00:00Z",
+        "Mon, 23 Nov 2026 14:00:00 GMT",
+        "0x6b",
+        "2026-11-23T14:00:00Z\0",
+        "\ud800",
+        True,
+        [],
+        [1795442400],
+        {},
+    ],
+    ids=shown,
+)
+def test_anything_else_is_invalid(value: object) -> None:
+    assert reason(value) is Reason.TIMESTAMP_INVALID
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "1970-01-01T00:00:00.999999Z",
+        "1969-12-31T23:59:59Z",
+        "0001-01-01T00:00:00Z",
+        "2038-01-19T03:14:08Z",
+        "9999-12-31T23:59:59Z",
+        0,
+        -1,
+        0.999,
+        2_147_483_648,
+        99_999_999_999,
+        -1795442400,
+        10**30,
+        10**5000,
+        math.inf,
+        -math.inf,
+        "0",
+        "-5",
+        "1e999",
+        "1e-999",
+        "0e999999999999999999999",
+        "1e-999999999999999999999",
+        "1e999999999999999999999",
+        "9" * 60_000,
+        "-" + "9" * 60_000,
+    ],
+    ids=shown,
+)
+def test_times_beyond_the_column_are_out_of_range(value: object) -> None:
+    assert reason(value) is Reason.TIMESTAMP_OUT_OF_RANGE
+
+
+@given(moments_us, st.integers(-1439, 1439), st.sampled_from("Tt "))
+def test_rfc_3339_is_read_to_the_microsecond(time_us: int, offset_minutes: int, separator: str) -> None:
+    zone = timezone(timedelta(minutes=offset_minutes))
+    text = (EPOCH + timedelta(microseconds=time_us)).astimezone(zone).isoformat(separator, "microseconds")
+    assert read_timestamp(text) == time_us
+
+
+@given(moments_us)
+def test_what_is_written_is_read_back(time_us: int) -> None:
+    text = format_timestamp(time_us)
+    assert read_timestamp(text) == time_us
+    assert text == (EPOCH + timedelta(microseconds=time_us)).strftime("%Y-%m-%d %H:%M:%S.%f")
+
+
+@given(st.integers(1, 2**80), st.integers(0, 30))
+def test_decimal_notation_is_read_exactly_and_truncated(digits: int, places: int) -> None:
+    exact = Fraction(digits, 10**places)
+    unit = "s" if exact < 10**11 else "ms" if exact < 10**14 else "µs" if exact < 10**17 else "ns"
+    expected = int(exact * UNITS_US[unit])
+    found = read_timestamp(f"{digits}e-{places}")
+    if EARLIEST_US <= expected <= LATEST_US:
+        assert found == expected
+    else:
+        assert isinstance(found, Problem)
+        assert found.reason is Reason.TIMESTAMP_OUT_OF_RANGE
+
+
+@given(st.integers(1, 2_147_483_647), st.integers(0, 999_999))
+def test_a_double_of_seconds_keeps_its_microseconds(seconds: int, microseconds: int) -> None:
+    assert read_timestamp(float(f"{seconds}.{microseconds:06}")) == seconds * 10**6 + microseconds
+
+
+@given(st.integers() | st.floats() | st.text() | st.text("0123456789.eE+-:TZ "))
+def test_nothing_makes_it_raise(value: object) -> None:
+    assert isinstance(read_timestamp(value), int | Problem)
+
+
+def test_a_time_may_lie_ahead_of_its_arrival_by_the_allowed_skew() -> None:
+    received_us = 1_795_442_400_000_000
+    latest_us = received_us + 86_400_000_000
+    assert check_skew(latest_us, received_us, 86_400) == latest_us
+    assert check_skew(latest_us + 1, received_us, math.inf) == latest_us + 1
+    assert check_skew(latest_us + 1, received_us, 86_400) == Problem(
+        Reason.TIMESTAMP_OUT_OF_RANGE,
+        "timestamp is 2026-11-24 14:00:00.000001 UTC, the message came 2026-11-23 14:00:00.000000 UTC; "
+        "it may lie at most MAX_CLOCK_SKEW_S (86400 s) ahead",
+    )
