@@ -1,4 +1,4 @@
-"""The chunk writer on a real Kafka: what it says is written can be read, and a Kafka that comes back finds it."""
+"""The chunk writer on a real Kafka: what it calls written can be read; one that comes back finds it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -178,7 +178,7 @@ async def test_a_kafka_that_is_not_there_is_an_outage(unique: str) -> None:
 async def test_a_topic_with_another_number_of_partitions_is_refused_with_the_mend(
     settings: Settings,
 ) -> None:
-    with pytest.raises(Outage, match="has 2 partitions, but TOPIC_PARTITIONS is 8.*Set TOPIC_PARTITIONS"):
+    with pytest.raises(Outage, match=r"has 2 partitions, but TOPIC_PARTITIONS is 8.*Set TOPIC_PARTITIONS"):
         await KafkaChunkWriter(settings.model_copy(update={"topic_partitions": 8})).open()
 
 
