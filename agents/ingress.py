@@ -30,7 +30,7 @@ STEADY_S = 10.0
 """A connection that lasted this long was a good one: the next wait is short again."""
 FINISH_TIMEOUT_S = 10.0
 """How long Kafka has to take the rest when this worker stands by; what it has not taken, the broker keeps."""
-QUICK_CLOSE_S, CLOSES_MEAN_TAKEOVER = 5.0, 3
+QUICK_CLOSE_S, CLOSES_MEAN_TAKEOVER = 5.0, 5
 """So many wordless closes, with only such short connections between them, are taken for a takeover."""
 
 

@@ -121,7 +121,8 @@ class Fleet:
                 self.summary.seconds = now() - began
                 self._on_progress(self.summary)
                 await self._pause(pause_s)
-            await self._settle()
+            if self._failure is None:
+                await self._settle()
         finally:
             self.summary.seconds = now() - began
             self.summary.unanswered = self.summary.sent - self._answered

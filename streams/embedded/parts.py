@@ -14,7 +14,7 @@ from pathlib import Path
 import asyncpg
 
 from streams.embedded.child import User
-from streams.embedded.part import PROBE_TIMEOUT_S, Part, answers
+from streams.embedded.part import PROBE_TIMEOUT_S, ROOT, Part, answers
 from streams.embedded.ports import HOST
 from streams.embedded.programs import copy_for_all, find_program, is_open_to_all
 
@@ -124,26 +124,13 @@ class Amqtt(MqttBroker):
 
     origin = "wheel amqtt"
 
-    def prepare(self) -> None:
-        """Write the configuration."""
-        super().prepare()
-        self._configuration.write_text(
-            "listeners:\n"
-            "  default:\n"
-            "    type: tcp\n"
-            f"    bind: {HOST}:{self.port}\n"
-            "plugins:\n"
-            "  amqtt.plugins.authentication.AnonymousAuthPlugin:\n"
-            "    allow_anonymous: true\n"
-        )
-
     def argv(self) -> list[str]:
         """Return the command line."""
-        return [sys.executable, "-m", "amqtt.scripts.broker_script", "-c", str(self._configuration)]
+        return [sys.executable, "-m", "streams.embedded.amqtt_broker", str(self.port)]
 
-    @property
-    def _configuration(self) -> Path:
-        return self.directory / "amqtt.yaml"
+    def environment(self) -> Mapping[str, str]:
+        """Return where this package is, which need not be installed."""
+        return {"PYTHONPATH": str(ROOT)}
 
 
 def mqtt_broker(directory: Path, port: int) -> MqttBroker:

@@ -8,11 +8,8 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import ClassVar
 
-import streams
-from streams.embedded.part import PROBE_TIMEOUT_S, Part
+from streams.embedded.part import PROBE_TIMEOUT_S, ROOT, Part
 from streams.embedded.ports import HOST
-
-ROOT = Path(streams.__file__).parents[1]
 
 
 class Service(Part):
@@ -43,7 +40,7 @@ class Service(Part):
         return [sys.executable, "-m", "faust", "-A", "streams", "--loglevel", "info", *self.command]
 
     def environment(self) -> Mapping[str, str]:
-        """Return the settings; from a checkout, the packages lie beside this one."""
+        """Return the settings, and where the packages are, which need not be installed."""
         return {**self._settings, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
 
 

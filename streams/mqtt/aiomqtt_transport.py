@@ -35,6 +35,9 @@ GRANTED_QOS_1 = 1  # MQTT 5 and 3.1.1, 3.9.3
 KEEPALIVE_TIMEOUT = 0x8D  # paho's own, where no PINGRESP came
 UNSPECIFIED = 0x80  # paho's own, where the connection just broke
 ANSWER_TIMEOUT_S = 10.0
+PROBE_TIMEOUT_S = 5.0
+"""How long a broker that was never heard speaking MQTT 5 has to answer in it: amqtt 0.12, for one, waits for
+more of a CONNECT that it cannot read."""
 LEAVE_TIMEOUT_S = 3.0
 
 
@@ -52,6 +55,7 @@ class AiomqttTransport:
         self._statistics = statistics
         self._address = Address.parse(settings.mqtt_url.get_secret_value())
         self._session = Session.of(settings, host_name or socket.gethostname())
+        self._speaks_v5 = False
 
     async def connect(self) -> "AiomqttConnection":
         """Connect, subscribe, and announce that we are online.
@@ -66,11 +70,23 @@ class AiomqttTransport:
 
     async def _connect_as_it_speaks(self) -> "AiomqttConnection":
         try:
-            return await self._connect(V5)
+            connection = await self._connect(V5)
         except aiomqtt.MqttError as error:
-            if not _wants_an_older_version(error):
+            if not self._wants_an_older_version(error):
                 raise
+        else:
+            self._speaks_v5 = True
+            return connection
         return await self._connect(V311)
+
+    def _wants_an_older_version(self, error: aiomqtt.MqttError) -> bool:
+        """Tell whether a CONNECT of version 5 failed for its version; some brokers have no word for that.
+
+        From a broker that has spoken version 5 before, silence and a close mean that it is in trouble: a
+        connection without Receive Maximum would be a poor answer.
+        """
+        wordless = isinstance(error, NoConnackError) and not self._speaks_v5
+        return wordless or _code(error) == UNSUPPORTED_PROTOCOL
 
     async def _connect(self, version: aiomqtt.ProtocolVersion) -> "AiomqttConnection":
         settings = self._settings
@@ -95,7 +111,7 @@ class AiomqttTransport:
             "identifier": self._session.client_id,
             "protocol": version,
             "keepalive": settings.mqtt_keepalive_s,
-            "timeout": ANSWER_TIMEOUT_S,
+            "timeout": PROBE_TIMEOUT_S if version is V5 and not self._speaks_v5 else ANSWER_TIMEOUT_S,
             "will": aiomqtt.Will(self._session.status_topic, OFFLINE, qos=1, retain=True),
             "tls_context": ssl.create_default_context() if address.tls else None,
         }
@@ -225,8 +241,3 @@ def _code(why: object) -> int | None:
     """Return the number of a reason code, or of the one that an exception carries."""
     code = getattr(why, "rc", why)
     return code.value if isinstance(code, ReasonCode) else None
-
-
-def _wants_an_older_version(error: aiomqtt.MqttError) -> bool:
-    """Tell whether a CONNECT of version 5 failed for its version; some brokers just close the connection."""
-    return isinstance(error, NoConnackError) or _code(error) == UNSUPPORTED_PROTOCOL

@@ -18,7 +18,7 @@ from streams.mqtt.transport import Publication, Token
 
 
 class NoConnackError(aiomqtt.MqttError):
-    """The broker closed the connection instead of answering the CONNECT."""
+    """The broker closed the connection instead of answering the CONNECT, or said nothing at all."""
 
 
 class PahoClient(aiomqtt.Client):
@@ -50,7 +50,12 @@ class PahoClient(aiomqtt.Client):
         Raises:
             aiomqtt.MqttError: the broker is not reached or refuses.
         """
-        await self.__aenter__()
+        try:
+            await self.__aenter__()
+        except aiomqtt.MqttError as error:
+            if isinstance(error.__context__, TimeoutError):  # how aiomqtt's own deadline shows
+                raise NoConnackError("no answer to the CONNECT") from error
+            raise
         # It may have replaced this future, and with it the news that the connection is over already.
         self._disconnected.add_done_callback(self._on_disconnected)
 

@@ -19,7 +19,7 @@ HEADERS = [("format", b"1"), ("messages", b"1")]
 
 def settings_for(kafka: Kafka, prefix: str, **different: object) -> Settings:
     named = {"broker_url": kafka.url, "topic_prefix": prefix, "topic_partitions": PARTITIONS}
-    return Settings(**(named | different))  # type: ignore[arg-type]  # by name
+    return Settings(**(named | different))
 
 
 @pytest.fixture

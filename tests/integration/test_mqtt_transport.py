@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from streams.errors import ConnectionLost, Outage, SessionTakenOver
+from streams.mqtt import aiomqtt_transport
 from streams.mqtt.aiomqtt_transport import ANSWER_TIMEOUT_S, AiomqttConnection, AiomqttTransport
 from streams.mqtt.inbox import Inbox
 from streams.mqtt.paho_client import PahoClient
@@ -352,6 +353,31 @@ async def test_where_the_broker_speaks_no_5_we_speak_3(connect: Connect, *, word
         broker.publish(b"a/b", b"1", packet_id=7)
         connection.acknowledge(tokens(await receive(connection, 1)))
         await eventually(lambda: broker.of_type(PUBACK) == [b"\0\7"])
+
+
+async def test_a_broker_that_says_nothing_to_5_is_spoken_to_in_3(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aiomqtt_transport, "PROBE_TIMEOUT_S", 0.2)
+    async with ScriptedBroker(versions=(4,), stays_silent=True) as broker:
+        assert (await connect(broker.url)).protocol == "3.1.1"
+
+
+async def test_a_broker_that_has_spoken_5_and_falls_silent_is_an_outage(
+    unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aiomqtt_transport, "ANSWER_TIMEOUT_S", 0.2)
+    async with ScriptedBroker(stays_silent=True) as broker:
+        transport = AiomqttTransport(
+            Settings(mqtt_url=broker.url, mqtt_client_id=unique), Statistics(), "host"
+        )
+        first = await transport.connect()
+        broker.versions = (4,)
+        with pytest.raises(Outage, match="no answer"):
+            await transport.connect()
+        first.drop(ConnectionLost("the test is over"))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
 
 
 async def test_a_broker_that_speaks_neither_is_an_outage(connect: Connect) -> None:

@@ -17,6 +17,7 @@ class ScriptedBroker:
     Attributes:
         versions: the protocol levels (4 is 3.1.1, 5 is 5) that it speaks.
         refuses_wordlessly: to close, instead of a CONNACK, on another level.
+        stays_silent: to say nothing at all on another level.
         suback: the reason code of each subscription.
         closes_at: a type of packet at which it closes instead of answering.
         packets: what it received, as (type, body).
@@ -24,6 +25,7 @@ class ScriptedBroker:
 
     versions: tuple[int, ...] = (4, V5)
     refuses_wordlessly: bool = False
+    stays_silent: bool = False
     suback: int = 1
     closes_at: int | None = None
     packets: list[tuple[int, bytes]] = field(default_factory=list)
@@ -99,6 +101,8 @@ class ScriptedBroker:
             self.send(0x20, b"\0\0\0" if level == V5 else b"\0\0")
         elif self.refuses_wordlessly:
             self.hang_up()
+        elif self.stays_silent:
+            return
         else:
             self.send(0x20, b"\0\x01")  # 3.1.1, 3.2.2.3: unacceptable protocol version
 
