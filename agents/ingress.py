@@ -30,7 +30,7 @@ STEADY_S = 10.0
 """A connection that lasted this long was a good one: the next wait is short again."""
 FINISH_TIMEOUT_S = 10.0
 """How long Kafka has to take the rest when this worker stands by; what it has not taken, the broker keeps."""
-QUICK_CLOSE_S, CLOSES_MEAN_TAKEOVER = 5.0, 5
+QUICK_CLOSE_S, CLOSES_MEAN_TAKEOVER = 5.0, 3
 """So many wordless closes, with only such short connections between them, are taken for a takeover."""
 
 
@@ -99,26 +99,27 @@ class Ingress:
         self._closes = 0
         try:
             while True:
-                if await self._attempt() > STEADY_S:
+                outage, lasted_s = await self._attempt()
+                self._news.outage(outage)
+                self._suspect_takeover(outage, lasted_s)
+                if lasted_s > STEADY_S:
                     waits_s = delays(RECONNECT_FIRST_S, RECONNECT_MOST_S)
-                await self._sleep(next(waits_s))
+                if not self._closes:
+                    await self._sleep(next(waits_s))
         except SessionTakenOver as error:
             self._news.taken_over(error, self._settings.mqtt_client_id)
         finally:
             await self._writer.close()
 
-    async def _attempt(self) -> float:
-        """Connect and carry until the connection is lost; return how many seconds it lasted."""
+    async def _attempt(self) -> tuple[Outage, float]:
+        """Connect and carry until the connection is lost; return why, and how many seconds it lasted."""
         connected_at: float | None = None
         try:
             connection = await self._connect()
             connected_at = self._monotonic()
             await self._carry(connection)
         except Outage as outage:
-            lasted_s = 0.0 if connected_at is None else self._monotonic() - connected_at
-            self._news.outage(outage)
-            self._suspect_takeover(outage, lasted_s)
-            return lasted_s
+            return outage, 0.0 if connected_at is None else self._monotonic() - connected_at
 
     async def _connect(self) -> Connection:
         await self._writer.open()
@@ -157,9 +158,11 @@ class Ingress:
     def _suspect_takeover(self, outage: Outage, lasted_s: float) -> None:
         """Take several wordless closes in quick succession for a takeover.
 
-        MQTT 3.1.1 has no word for one, and Mosquitto 2.0.11 does not say it in MQTT 5 either. The close of
-        the long connection before counts, too: so of two that fight, the one that was there first gives in,
-        which is right where a new leader meets an old one that does not know yet.
+        MQTT 3.1.1 has no word for one, and Mosquitto 2.0.11 does not say it in MQTT 5 either. A broker that
+        goes down closes without a word, too, but it does not let us in again at once: so the next attempt is
+        made without a wait, and one that fails clears the suspicion. The close of the long connection before
+        counts as well: of two that fight, the one that was there first gives in, which is right where a new
+        leader meets an old one that does not know yet.
 
         Raises:
             SessionTakenOver: there were too many.

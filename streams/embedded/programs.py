@@ -46,9 +46,12 @@ def find_program(name: str, *, package: str, within: str) -> Program:
 
 def is_open_to_all(program: Path) -> bool:
     """Tell whether every user may run a program."""
-    return program.stat().st_mode & 0o005 == 0o005 and all(  # noqa: PLR2004 - modes read best in octal
-        parent.stat().st_mode & 0o001 for parent in program.parents
-    )
+    return program.stat().st_mode & 0o005 == 0o005 and is_passable(program.parent)  # noqa: PLR2004 - octal
+
+
+def is_passable(directory: Path) -> bool:
+    """Tell whether every user may pass through a directory to what lies in it."""
+    return all(each.stat().st_mode & 0o001 for each in (directory, *directory.parents))
 
 
 def copy_for_all(program: Path, target: Path) -> Path:

@@ -11,6 +11,7 @@ from typing import Any, Self, TypeVar
 
 from streams.embedded.child import Child, PartFailed
 from streams.embedded.part import Part
+from streams.embedded.programs import is_passable
 from streams.embedded.reaper import Reaper
 from streams.settings import Settings
 
@@ -41,7 +42,7 @@ class Stack:
         self._running: list[tuple[Part, Child]] = []
 
     async def __aenter__(self) -> Self:
-        self.directory = Path(tempfile.mkdtemp(prefix="metric-streams-"))
+        self.directory = Path(tempfile.mkdtemp(prefix="metric-streams-", dir=temporary_directory()))
         self.directory.chmod(0o711)  # a part that runs as another user must pass through
         self._environment = inherited_environment() | {"TMPDIR": str(self.directory)}
         self._reaper = Reaper(self.directory).__enter__()
@@ -137,6 +138,15 @@ class Stack:
     def log_path(self, name: str) -> Path:
         """Return where a part's log is."""
         return self.directory / f"{name}.log"
+
+
+def temporary_directory() -> Path:
+    """Return where to make our directory: TMPDIR, unless we are root and another user could not get there."""
+    usual = Path(tempfile.gettempdir())
+    if os.geteuid() != 0:
+        return usual
+    candidates = (usual, Path("/tmp"), Path("/var/tmp"))  # noqa: S108 - mkdtemp makes a directory of our own
+    return next((each for each in candidates if each.is_dir() and is_passable(each)), usual)
 
 
 def inherited_environment() -> dict[str, str]:

@@ -62,6 +62,7 @@ class AiomqttTransport:
 
         Raises:
             Outage: the broker is not reached, refuses us, or does not grant what we need.
+            SessionTakenOver: another client with our id came at the same time.
         """
         try:
             return await self._connect_as_it_speaks()
@@ -154,6 +155,7 @@ class AiomqttConnection:
 
         Raises:
             aiomqtt.MqttError: the broker is not reached, refuses us, or does not grant what we need.
+            ConnectionLost, SessionTakenOver: it let us in, but not for long.
         """
         await self._client.open()
         self._client.ended.add_done_callback(self._on_ended)
@@ -169,8 +171,7 @@ class AiomqttConnection:
     def acknowledge(self, tokens: Iterable[Token]) -> None:
         """Send a PUBACK for each."""
         if not self.closed.done():
-            for token in tokens:
-                self._client.acknowledge(token)
+            self._client.acknowledge(tokens)
 
     def drop(self, reason: MetricStreamsError) -> None:
         """Cut the connection."""
@@ -179,7 +180,7 @@ class AiomqttConnection:
 
     async def close(self) -> None:
         """Say that we are offline and take leave, if the broker still listens."""
-        with contextlib.suppress(aiomqtt.MqttError):
+        with contextlib.suppress(aiomqtt.MqttError, ConnectionLost, SessionTakenOver):
             await self._announce(OFFLINE, LEAVE_TIMEOUT_S)
             await self._client.__aexit__(None, None, None)
         self.drop(ConnectionLost("closed"))
@@ -204,14 +205,18 @@ class AiomqttConnection:
         await self._answered(self._client.publish(topic, status, qos=1, retain=True, timeout=timeout_s))
 
     async def _answered(self, asking: Coroutine[Any, Any, T]) -> T:
-        """Wait for the broker's answer, but not for one that cannot come any more, as aiomqtt does."""
-        answer = asyncio.ensure_future(asking)
-        either: set[asyncio.Future[Any]] = {answer, self._client.ended}
+        """Wait for the broker's answer, but not for one that cannot come any more, as aiomqtt does.
+
+        Raises:
+            MetricStreamsError: the connection has ended; this is why.
+        """
+        answer, ended = asyncio.ensure_future(asking), self._client.ended
+        either: set[asyncio.Future[Any]] = {answer, ended}
         try:
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            if not answer.done():
-                raise aiomqtt.MqttError("the connection ended before the broker had answered")
-            return answer.result()
+            if answer.done() and not (answer.exception() and ended.done()):
+                return answer.result()
+            raise _reason(ended.result())
         finally:
             answer.cancel()
 

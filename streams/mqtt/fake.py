@@ -84,7 +84,7 @@ class FakeTransport:
         elif self.connection is not None:
             self.connection.inbox.put_nowait(Publication(topic, payload, time.time_ns(), None, retained))
 
-    def lose(self, *, wordless: bool = True) -> None:
+    def lose(self, *, wordless: bool = False) -> None:
         """Let the open connection break."""
         if self.connection is not None:
             self.connection.drop(ConnectionLost("the fake broker was told to", wordless=wordless))

@@ -4,17 +4,23 @@ Only ``streams/mqtt/aiomqtt_transport.py`` uses it.
 """
 
 import asyncio
+import struct
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import aiomqtt
+from paho.mqtt.client import PUBACK, PUBCOMP, ConnectFlags, DisconnectFlags, MQTTMessage
 from paho.mqtt.client import Client as Paho
-from paho.mqtt.client import ConnectFlags, DisconnectFlags, MQTTMessage
+from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from streams.mqtt.inbox import Inbox
 from streams.mqtt.transport import Publication, Token
+
+PACKETS_AT_ONCE = 100
+"""A bound, so that a flood does not keep the event loop from all else."""
 
 
 class NoConnackError(aiomqtt.MqttError):
@@ -41,6 +47,7 @@ class PahoClient(aiomqtt.Client):
         self._inbox = inbox
         self._is_cut = self._is_paused = False
         self._client.manual_ack_set(on=True)  # aiomqtt has no option for it
+        self._client.loop_read = self._read  # type: ignore[assignment]  # which aiomqtt's reader calls
         # paho hands a line to it for each packet, wanted or not. Why a connection ends is in `ended`.
         self._client.disable_logger()
 
@@ -59,9 +66,11 @@ class PahoClient(aiomqtt.Client):
         # It may have replaced this future, and with it the news that the connection is over already.
         self._disconnected.add_done_callback(self._on_disconnected)
 
-    def acknowledge(self, token: Token) -> None:
-        """Queue a PUBACK."""
-        self._client.ack(token.packet_id, token.qos)
+    def acknowledge(self, tokens: Iterable[Token]) -> None:
+        """Queue acknowledgements, in the order given."""
+        # paho's ack() makes a write to the socket of each; TCP and WebSockets may carry many at once.
+        packets = b"".join(_acknowledgement(token) for token in tokens)
+        self._client._packet_queue(PUBACK, packets, 0, 1)
 
     def cut(self) -> None:
         """Close the socket without a DISCONNECT, which lets the broker publish the will."""
@@ -119,6 +128,8 @@ class PahoClient(aiomqtt.Client):
                 NoConnackError("the broker closed the connection without an answer")
             )
         super()._on_disconnect(client, userdata, flags, reason_code, properties)
+        if self._disconnected.done():
+            self._disconnected.exception()  # else asyncio complains where aiomqtt replaces the future
         self._end(reason_code)
 
     def _on_disconnected(self, disconnected: "asyncio.Future[None]") -> None:
@@ -148,6 +159,15 @@ class PahoClient(aiomqtt.Client):
         if message.qos and self._inbox.is_full:
             self._pause_reading()
 
+    def _read(self) -> MQTTErrorCode:
+        """Read while each packet brings a message; aiomqtt would ask the event loop before each."""
+        for _ in range(PACKETS_AT_ONCE):
+            before = len(self._inbox)
+            code = Paho.loop_read(self._client)
+            if len(self._inbox) == before or self._is_paused:
+                break
+        return code
+
     def _on_socket_register_write(self, client: Paho, userdata: Any, sock: Any) -> None:  # noqa: ARG002 - paho's
         """Watch for the socket to take more, unless it is closed by then; aiomqtt's own does not ask."""
         self._loop.call_soon_threadsafe(self._add_writer, sock)
@@ -156,3 +176,8 @@ class PahoClient(aiomqtt.Client):
         current = self._client.socket()
         if current is not None and current is sock:
             self._loop.add_writer(current.fileno(), self._client.loop_write)
+
+
+def _acknowledgement(token: Token) -> bytes:
+    """Return a PUBACK, or the PUBCOMP that ends QoS 2 (3.4 and 3.7 of both versions of MQTT)."""
+    return struct.pack("!BBH", PUBACK if token.qos == 1 else PUBCOMP, 2, token.packet_id)

@@ -7,11 +7,13 @@ not tell whether the broker refused. Read against aiomqtt 2.5.1 and paho-mqtt 2.
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
 import aiomqtt
 from paho.mqtt.client import MQTT_ERR_SUCCESS
+from paho.mqtt.client import Client as Paho
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
@@ -21,6 +23,81 @@ from streams.mqtt.address import Address
 UNSUPPORTED_PROTOCOL = 0x84  # MQTT 5, 3.2.2.2; paho gives it for the 0x01 of 3.1.1, too
 UNNAMED_RECEIVE_MAXIMUM = 65_535  # MQTT 5, 3.2.2.3.3: what holds where the broker names none
 V5, V311 = aiomqtt.ProtocolVersion.V5, aiomqtt.ProtocolVersion.V311
+
+
+class _Client(aiomqtt.Client):
+    """aiomqtt's client, whose publications tell what the broker answered.
+
+    Args:
+        lost: makes the error for who waits when the connection ends.
+        options: those of `aiomqtt.Client`.
+
+    Attributes:
+        receive_maximum: how many publications the broker takes before it has acknowledged the first.
+    """
+
+    def __init__(self, lost: Callable[[], Outage], **options: Any) -> None:
+        # The caller keeps the broker's bound; beyond a bound of its own paho would queue.
+        super().__init__(**options, max_inflight_messages=UNNAMED_RECEIVE_MAXIMUM)
+        self.receive_maximum = UNNAMED_RECEIVE_MAXIMUM
+        self._lost = lost
+        self._is_lost = False
+        self._waiting: dict[int, asyncio.Future[bool]] = {}
+        self._client.disable_logger()  # paho formats a line for each packet whether or not anyone listens
+
+    async def open(self) -> Self:
+        """Connect, and return this client."""
+        await self.__aenter__()
+        # Here shows the end that paho does not tell: an exception in its reader or writer.
+        self._disconnected.add_done_callback(lambda _: self._end())
+        return self
+
+    def send(self, topic: str, payload: bytes, qos: int) -> "asyncio.Future[bool]":
+        """Send a message; the future tells whether the broker has taken it."""
+        answer: asyncio.Future[bool] = self._loop.create_future()
+        info = None if self._is_lost else self._client.publish(topic, payload, qos)
+        if info is None or info.rc != MQTT_ERR_SUCCESS:
+            answer.set_exception(self._lost())
+        elif info.is_published():
+            answer.set_result(True)
+        else:
+            self._waiting[info.mid] = answer
+        return answer
+
+    def _end(self) -> None:
+        self._is_lost = True
+        if self._disconnected.done() and not self._disconnected.cancelled():
+            self._disconnected.exception()  # asked for, or asyncio would complain that nobody did
+        for answer in self._waiting.values():
+            if not answer.done():
+                answer.set_exception(self._lost())
+        self._waiting.clear()
+
+    def _on_connect(
+        self, client: Paho, userdata: Any, flags: Any, reason_code: Any, properties: Properties | None = None
+    ) -> None:
+        """Note the broker's Receive Maximum; paho would exceed it, an error by MQTT 5, 3.3.4."""
+        self.receive_maximum = getattr(properties, "ReceiveMaximum", UNNAMED_RECEIVE_MAXIMUM)
+        super()._on_connect(client, userdata, flags, reason_code, properties)
+
+    def _on_disconnect(self, *arguments: Any) -> None:
+        super()._on_disconnect(*arguments)
+        self._end()
+
+    def _on_publish(self, _paho: Paho, _userdata: Any, mid: int, code: ReasonCode, _properties: Any) -> None:
+        answer = self._waiting.pop(mid, None)
+        if answer is not None and not answer.done():
+            # 0x10, "no matching subscribers", is no failure: the broker has taken it.
+            answer.set_result(not code.is_failure)
+
+    def _on_socket_register_write(self, client: Paho, userdata: Any, sock: Any) -> None:  # noqa: ARG002 - paho's
+        """Watch for the socket to take more, unless it is closed by then; aiomqtt's own does not ask."""
+        self._loop.call_soon_threadsafe(self._add_writer, sock)
+
+    def _add_writer(self, asked_for: Any) -> None:
+        sock = self._client.socket()
+        if sock is not None and sock is asked_for:
+            self._loop.add_writer(sock.fileno(), self._client.loop_write)
 
 
 class MqttPublisher:
@@ -40,16 +117,14 @@ class MqttPublisher:
         self.in_flight_max = UNNAMED_RECEIVE_MAXIMUM
         self._address = address
         self._timeout_s = timeout_s
-        self._waiting: dict[int, asyncio.Future[bool]] = {}
-        self._client: aiomqtt.Client | None = None
+        self._client: _Client | None = None
 
     async def __aenter__(self) -> Self:
         try:
             self._client = await self._connect()
         except aiomqtt.MqttError as error:
             raise Outage("mqtt", f"{self._address}: {error}") from error
-        self._client._client.on_publish = self._on_publish
-        self._client._disconnected.add_done_callback(self._on_disconnected)
+        self.in_flight_max = self._client.receive_maximum
         return self
 
     async def __aexit__(
@@ -69,28 +144,19 @@ class MqttPublisher:
             True once the broker has taken it (at QoS 0: once it is written), False if it refused it; raises
             `Outage` if the connection ends first.
         """
-        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        if self._client is None or self._client._disconnected.done():
-            answer.set_exception(self._lost())
-            return answer
-        info = self._client._client.publish(topic, payload, qos)
-        if info.rc != MQTT_ERR_SUCCESS:
-            answer.set_exception(self._lost())
-        elif info.is_published():
-            answer.set_result(True)
-        else:
-            self._waiting[info.mid] = answer
-        return answer
+        if self._client is None:
+            raise RuntimeError("publish belongs into the publisher's with-block")
+        return self._client.send(topic, payload, qos)
 
-    async def _connect(self) -> aiomqtt.Client:
+    async def _connect(self) -> _Client:
         try:
-            return await self._new_client(V5).__aenter__()
+            return await self._new_client(V5).open()
         except aiomqtt.MqttCodeError as refusal:
             if getattr(refusal.rc, "value", None) != UNSUPPORTED_PROTOCOL:
                 raise
-        return await self._new_client(V311).__aenter__()
+        return await self._new_client(V311).open()
 
-    def _new_client(self, version: aiomqtt.ProtocolVersion) -> aiomqtt.Client:
+    def _new_client(self, version: aiomqtt.ProtocolVersion) -> _Client:
         address = self._address
         options: dict[str, Any] = {}
         if address.path:
@@ -99,46 +165,17 @@ class MqttPublisher:
                 "websocket_path": address.path,
                 "websocket_headers": {"Host": address.host_header},
             }
-        client = aiomqtt.Client(
-            address.host,
-            address.port,
+        return _Client(
+            self._lost,
+            hostname=address.host,
+            port=address.port,
             username=address.username,
             password=address.password,
             protocol=version,
             tls_context=ssl.create_default_context() if address.tls else None,
             timeout=self._timeout_s,
-            max_inflight_messages=UNNAMED_RECEIVE_MAXIMUM,  # the caller keeps the bound; paho would queue
             **options,
         )
-        client._client.disable_logger()  # paho formats a line for each packet whether or not anyone listens
-        self._read_limits(client)
-        return client
-
-    def _read_limits(self, client: aiomqtt.Client) -> None:
-        """Note the broker's Receive Maximum; paho would exceed it, an error by MQTT 5, 3.3.4."""
-        on_connect = client._on_connect
-
-        def noting(
-            paho: Any, userdata: Any, flags: Any, code: ReasonCode, properties: Properties | None
-        ) -> None:
-            self.in_flight_max = getattr(properties, "ReceiveMaximum", UNNAMED_RECEIVE_MAXIMUM)
-            on_connect(paho, userdata, flags, code, properties)
-
-        client._client.on_connect = noting
-
-    def _on_publish(self, _paho: Any, _userdata: Any, mid: int, code: ReasonCode, _properties: Any) -> None:
-        answer = self._waiting.pop(mid, None)
-        if answer is not None and not answer.done():
-            # 0x10, "no matching subscribers", is no failure: the broker has taken it.
-            answer.set_result(not code.is_failure)
-
-    def _on_disconnected(self, disconnected: "asyncio.Future[None]") -> None:
-        if not disconnected.cancelled():
-            disconnected.exception()  # asked for, or asyncio would complain that nobody did
-        for answer in self._waiting.values():
-            if not answer.done():
-                answer.set_exception(self._lost())
-        self._waiting.clear()
 
     def _lost(self) -> Outage:
         return Outage("mqtt", f"{self._address}: the connection is lost")

@@ -91,6 +91,7 @@ class Transport(Protocol):
 
         Raises:
             Outage: the broker is not reached, refuses us, or does not grant what we need.
+            SessionTakenOver: another client with our id came at the same time.
         """
         ...
 

@@ -66,7 +66,7 @@ class Bench:
 
 def bench(**different: object) -> Bench:
     # A linger of 0: with a clock that stands still, no chunk would ever be due.
-    chosen = Settings(**({"chunk_linger_ms": 0.0} | different))  # type: ignore[arg-type]  # by name
+    chosen = Settings(**({"chunk_linger_ms": 0.0} | different))
     statistics, clock, bugs = Statistics(), Clock(), list[BaseException]()
     broker = FakeTransport(receive_maximum=chosen.mqtt_receive_maximum, statistics=statistics)
     kafka = FakeChunkWriter()
@@ -299,6 +299,7 @@ async def test_wordless_closes_in_quick_succession_are_taken_for_a_takeover() ->
     await eventually(lambda: not parts.ingress.is_leading)
 
     assert "taken over" in parts.detail()
+    assert parts.clock.slept == []  # a broker that went down would have been found out by coming back at once
 
 
 @pytest.mark.parametrize(
@@ -325,7 +326,7 @@ async def test_a_broker_that_was_away_in_between_has_not_given_the_session_to_an
     await eventually(lambda: parts.detail() == "mqtt: restarts")
     parts.broker.refusal = None
     await parts.connected(times=CLOSES_MEAN_TAKEOVER)
-    parts.broker.lose()
+    parts.broker.lose(wordless=True)
     await parts.connected(times=CLOSES_MEAN_TAKEOVER + 1)
     await parts.ingress.stand_by()
 
@@ -399,7 +400,7 @@ async def test_a_bug_is_told_and_handed_on(parts: Bench, caplog: pytest.LogCaptu
     def defective(*_: object) -> None:
         raise ZeroDivisionError
 
-    parts.kafka.write = defective  # type: ignore[method-assign]  # a bug cannot be had otherwise
+    parts.kafka.write = defective  # type: ignore[assignment,method-assign]  # a bug cannot be had otherwise
     parts.broker.publish(topic(), b"1")
     await eventually(lambda: parts.bugs)
 
