@@ -7,12 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-import streams
 from streams.embedded.child import User
 from streams.embedded.ports import HOST
-
-ROOT = Path(streams.__file__).parents[1]
-"""Where the project's packages are, installed or in a checkout."""
 
 PROBE_TIMEOUT_S = 2.0
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import asyncpg
 
 from streams.embedded.child import User
-from streams.embedded.part import PROBE_TIMEOUT_S, ROOT, Part, answers
+from streams.embedded.part import PROBE_TIMEOUT_S, Part, answers
 from streams.embedded.ports import HOST
 from streams.embedded.programs import copy_for_all, find_program, is_open_to_all
 
@@ -127,10 +127,6 @@ class Amqtt(MqttBroker):
     def argv(self) -> list[str]:
         """Return the command line."""
         return [sys.executable, "-m", "streams.embedded.amqtt_broker", str(self.port)]
-
-    def environment(self) -> Mapping[str, str]:
-        """Return where this package is, which need not be installed."""
-        return {"PYTHONPATH": str(ROOT)}
 
 
 def mqtt_broker(directory: Path, port: int) -> MqttBroker:

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import ClassVar
 
-from streams.embedded.part import PROBE_TIMEOUT_S, ROOT, Part
+from streams.embedded.part import PROBE_TIMEOUT_S, Part
 from streams.embedded.ports import HOST
 
 
@@ -40,8 +40,8 @@ class Service(Part):
         return [sys.executable, "-m", "faust", "-A", "streams", "--loglevel", "info", *self.command]
 
     def environment(self) -> Mapping[str, str]:
-        """Return the settings, and where the packages are, which need not be installed."""
-        return {**self._settings, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+        """Return the settings; unbuffered, so that the log is there when something goes wrong."""
+        return {**self._settings, "PYTHONUNBUFFERED": "1"}
 
 
 class Worker(Service):

@@ -9,11 +9,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+import streams
 from streams.embedded.child import Child, PartFailed
 from streams.embedded.part import Part
 from streams.embedded.programs import is_passable
 from streams.embedded.reaper import Reaper
 from streams.settings import Settings
+
+ROOT = Path(streams.__file__).parents[1]
+"""Where the project's packages are, installed or in a checkout."""
 
 POLL_S = 0.05
 SET_UP_TIMEOUT_S = 60.0
@@ -150,6 +154,11 @@ def temporary_directory() -> Path:
 
 
 def inherited_environment() -> dict[str, str]:
-    """Return our environment without settings of the project: those of the stack are its own."""
+    """Return our environment, for Python processes that need the project's packages, installed or not.
+
+    Without settings of the project: those of the stack are its own.
+    """
     ours = {name.upper() for name in Settings.model_fields}
-    return {key: value for key, value in os.environ.items() if key.removesuffix("_FILE") not in ours}
+    inherited = {key: value for key, value in os.environ.items() if key.removesuffix("_FILE") not in ours}
+    python_path = [str(ROOT), *filter(None, [inherited.get("PYTHONPATH")])]
+    return inherited | {"PYTHONPATH": os.pathsep.join(python_path)}
