@@ -19,8 +19,8 @@ from uuid import UUID
 
 import msgspec
 
+from streams.faults import FAULTS, Sound
 from streams.models import Reason
-from streams.rules.payload import MAX_BYTES
 
 METRICS = (
     ("cpu.usage.percent", 0.0, 100.0),
@@ -226,7 +226,7 @@ class Simulation(Iterator[Publication]):
         self._faults += 1
         tenant, agent = self._random.choice(self._tenants), f"edge-{self._random.randint(1, self._devices)}"
         unknown = str(UUID(int=self._random.getrandbits(128), version=4))
-        sound = _Sound(tenant, agent, METRICS[0][0], f"{self._run}-{self._number}", unknown)
+        sound = Sound(tenant, agent, METRICS[0][0], f"{self._run}-{self._number}", unknown)
         topic, payload = spoil(sound)
         return Publication(Kind.MALFORMED, topic, payload, reason=reason)
 
@@ -275,54 +275,6 @@ FORMS = [
     if with_id or time
 ]
 """With and without a dedupe_id, and every way to write a time down that keeps its microseconds."""
-
-
-class _Sound(NamedTuple):
-    """What a malformed publication would be without its fault."""
-
-    tenant_id: str
-    agent_id: str
-    metric_name: str
-    mark: str
-    """Tells it from every other, so that each is found again."""
-    unknown_tenant: str
-
-    def topic(self, **changes: str) -> str:
-        part = self._replace(**changes)
-        return f"metrics/{part.tenant_id}/{part.agent_id}/{part.metric_name}"
-
-    def payload(self, **changes: object) -> bytes:
-        return msgspec.json.encode({"value": 42.17, "dedupe_id": self.mark} | changes)
-
-
-Fault = Callable[[_Sound], tuple[str, bytes]]
-
-FAULTS: list[tuple[Reason, Fault]] = [
-    (Reason.TOPIC_MALFORMED, lambda sound: (f"{sound.topic()}/extra", sound.payload())),
-    (Reason.PAYLOAD_NOT_JSON, lambda sound: (sound.topic(), sound.payload()[:-1])),
-    (Reason.PAYLOAD_NOT_OBJECT, lambda sound: (sound.topic(), b"[" + sound.payload() + b"]")),
-    (
-        Reason.PAYLOAD_TOO_LARGE,
-        lambda sound: (sound.topic(), sound.payload(note="x" * MAX_BYTES)),
-    ),
-    (Reason.VALUE_MISSING, lambda sound: (sound.topic(), sound.payload(value=None))),
-    (Reason.VALUE_NOT_A_NUMBER, lambda sound: (sound.topic(), sound.payload(value="warm"))),
-    (Reason.VALUE_OUT_OF_RANGE, lambda sound: (sound.topic(), sound.payload(value=1e12))),
-    (Reason.TIMESTAMP_INVALID, lambda sound: (sound.topic(), sound.payload(timestamp="yesterday"))),
-    (
-        Reason.TIMESTAMP_OUT_OF_RANGE,
-        lambda sound: (sound.topic(), sound.payload(timestamp="2042-01-01T00:00:00Z")),
-    ),
-    (Reason.AGENT_ID_INVALID, lambda sound: (sound.topic(agent_id="edge-" + "9" * 60), sound.payload())),
-    (Reason.METRIC_NAME_INVALID, lambda sound: (sound.topic(metric_name="cpu." * 16 + "x"), sound.payload())),
-    (Reason.DEDUPE_ID_INVALID, lambda sound: (sound.topic(), sound.payload(dedupe_id=[sound.mark]))),
-    (Reason.TENANT_NOT_A_UUID, lambda sound: (sound.topic(tenant_id="acme"), sound.payload())),
-    (
-        Reason.TENANT_UNKNOWN,
-        lambda sound: (sound.topic(tenant_id=sound.unknown_tenant), sound.payload()),
-    ),
-]
-"""Every reason that a device can cause, with the least that causes it."""
 
 
 def _topic(reading: Planned) -> str:

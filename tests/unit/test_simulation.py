@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from agents.parse import parse
 from agents.validate import validate
+from streams.faults import FAULTS
 from streams.models import Candidate, Message, Origin, Reason, Rejection
 from streams.rules.payload import MAX_BYTES
 from streams.simulation import (
-    FAULTS,
     Kind,
     Planned,
     Publication,
