@@ -292,7 +292,7 @@ refinery = Refinery(settings, seen=seen, tenants=directory, emit=partial(deliver
 
 app.tables.add(seen)
 app.position_sources[settings.raw_topic] = SeenPositions(seen)
-app.use(directory, probe=directory.ping, part="postgres")
+app.use(directory, probe=directory.check, part="postgres")
 
 
 @app.agent(raw_bytes(app, settings.raw_topic), isolated_partitions=True, name="refine")

@@ -89,15 +89,6 @@ class TenantDirectory:
                 return answer.known
             return answer.known | await self._ask(answer.missing)
 
-    async def ping(self) -> None:
-        """Ask PostgreSQL whether it answers.
-
-        Raises:
-            Outage: it does not.
-        """
-        async with self._session.use() as connection:
-            await connection.execute("select 1")
-
     async def check(self) -> None:
         """Return if PostgreSQL answers, for the readiness page.
 
