@@ -5,7 +5,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from paho.mqtt.client import CallbackAPIVersion, Client, MQTTMessage, MQTTv5, MQTTv311
+from paho.mqtt.client import Client, MQTTMessage, MQTTv5, MQTTv311
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
@@ -42,7 +43,7 @@ class Device:
             assert sent.is_published()
 
     def _on_message(self, _client: Client, _data: object, message: MQTTMessage) -> None:
-        self.received.append(message.payload)
+        self.received.append(bytes(message.payload))
 
     def _on_disconnect(
         self, _client: Client, _data: object, _flags: object, reason: object, _more: object
@@ -58,7 +59,7 @@ def connected(
     broker: Mosquitto,
     client_id: str,
     *,
-    protocol: int = MQTTv5,
+    protocol: MQTTProtocolVersion = MQTTProtocolVersion.MQTTv5,
     transport: Any = "tcp",
     manual_ack: bool = False,
     receive_maximum: int | None = None,
@@ -83,10 +84,10 @@ def connected(
         client.loop_stop()
 
 
-def _session(protocol: int, receive_maximum: int | None) -> dict[str, Any]:
+def _session(protocol: MQTTProtocolVersion, receive_maximum: int | None) -> dict[str, Any]:
     if protocol != MQTTv5:
         return {}
-    properties = Properties(PacketTypes.CONNECT)
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call] # paho's own
     properties.SessionExpiryInterval = 3600
     if receive_maximum is not None:
         properties.ReceiveMaximum = receive_maximum
@@ -103,7 +104,7 @@ def test_both_listeners_let_anyone_in_and_reach_each_other(mosquitto: Mosquitto,
 
 @pytest.mark.parametrize("protocol", [MQTTv5, MQTTv311])
 def test_nothing_acknowledged_is_lost_while_the_bridge_is_away_and_the_broker_restarts(
-    own: Callable[..., Mosquitto], unique: str, protocol: int
+    own: Callable[..., Mosquitto], unique: str, protocol: MQTTProtocolVersion
 ) -> None:
     broker = own(Mosquitto)
     payloads = [b"%d" % number for number in range(MANY)]
@@ -149,7 +150,11 @@ def test_qos_0_is_kept_too_while_the_bridge_is_away(mosquitto: Mosquitto, unique
     [(MQTTv5, 500, 500), (MQTTv5, 2_500, 2_500), (MQTTv311, None, 2_000)],
 )
 def test_the_bridge_may_have_thousands_of_messages_in_flight(
-    mosquitto: Mosquitto, unique: str, protocol: int, receive_maximum: int | None, expected: int
+    mosquitto: Mosquitto,
+    unique: str,
+    protocol: MQTTProtocolVersion,
+    receive_maximum: int | None,
+    expected: int,
 ) -> None:
     options: dict[str, Any] = {"protocol": protocol, "receive_maximum": receive_maximum, "manual_ack": True}
     with connected(mosquitto, f"{unique}-bridge", **options) as bridge:
@@ -162,7 +167,7 @@ def test_the_bridge_may_have_thousands_of_messages_in_flight(
 
 @pytest.mark.parametrize("protocol", [MQTTv5, MQTTv311])
 def test_a_payload_over_our_limit_still_arrives_to_be_explained(
-    mosquitto: Mosquitto, unique: str, protocol: int
+    mosquitto: Mosquitto, unique: str, protocol: MQTTProtocolVersion
 ) -> None:
     payload = b"x" * (LIMIT_PAYLOAD * 10)
     with connected(mosquitto, f"{unique}-bridge") as bridge:
@@ -174,7 +179,7 @@ def test_a_payload_over_our_limit_still_arrives_to_be_explained(
 
 @pytest.mark.parametrize("protocol", [MQTTv5, MQTTv311])
 def test_a_packet_that_is_too_large_is_refused_aloud(
-    mosquitto: Mosquitto, unique: str, protocol: int
+    mosquitto: Mosquitto, unique: str, protocol: MQTTProtocolVersion
 ) -> None:
     with connected(mosquitto, f"{unique}-device", protocol=protocol) as device:
         sent = device.client.publish(unique, b"x" * 1_100_000, qos=1)

@@ -3,17 +3,27 @@
 import asyncio
 import inspect
 import time
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar, overload
 
 _INTERVAL_S = 0.02
 
 T = TypeVar("T")
 
 
+@overload
 async def eventually(
-    condition: Callable[[], T | Awaitable[T]], timeout_s: float = 10.0, *, interval_s: float = _INTERVAL_S
-) -> T:
+    condition: Callable[[], Coroutine[Any, Any, T]], timeout_s: float = ..., *, interval_s: float = ...
+) -> T: ...
+
+
+@overload
+async def eventually(condition: Callable[[], T], timeout_s: float = ..., *, interval_s: float = ...) -> T: ...
+
+
+async def eventually(
+    condition: Callable[[], Any], timeout_s: float = 10.0, *, interval_s: float = _INTERVAL_S
+) -> Any:
     """Return the first true value of `condition`, a plain or an async function.
 
     Raises:
