@@ -1,0 +1,50 @@
+"""``./dev faults``: half an hour in which everything goes wrong, and what came of it as one JSON line.
+
+Exit code 1 if anything was lost, doubled or late. The same seed repeats the order of the faults.
+"""
+
+import argparse
+import asyncio
+import json
+import random
+import sys
+from dataclasses import replace
+
+from tests.faults.plan import Plan, long_form, only, short_form
+from tests.faults.storm import Storm
+from tests.parts.process import MissingPartError
+
+
+def main() -> int:
+    """Run a storm and return the exit code."""
+    options = _options()
+    try:
+        report = asyncio.run(Storm(_plan(options)).run())
+    except MissingPartError as error:
+        print(f"./dev faults: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps(report))
+    return 0 if report["ok"] else 1
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="./dev faults", description=__doc__)
+    parser.add_argument("--short", action="store_true", help="two minutes of it")
+    parser.add_argument("--seed", type=int, help="repeats the order of faults of another run")
+    parser.add_argument("--rate", type=float, help="messages a second of all devices")
+    parser.add_argument("--seconds", type=float, help="how long the devices publish at least")
+    parser.add_argument("--only", metavar="KINDS", help="kinds of faults, with commas: cut,stall,outage")
+    return parser.parse_args()
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    seed = random.SystemRandom().randrange(1_000_000) if options.seed is None else options.seed
+    form = short_form if options.short else long_form
+    plan = form(seed, options.rate) if options.rate else form(seed)
+    if options.only:
+        plan = only(plan, options.only.split(","))
+    return plan if options.seconds is None else replace(plan, least_s=options.seconds)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

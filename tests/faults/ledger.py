@@ -1,0 +1,115 @@
+"""Compares what devices sent with what became of it. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from tests.faults.fleet import ACKED
+from tests.faults.messages import FLOOD_DEVICE, Kind, Known, kind_of, known_rejection, known_row
+
+Row = tuple[str, datetime, str | None]
+"""agent_id, timestamp and dedupe_id of ``metrics_raw``."""
+EXAMPLES = 5
+COUNT_MOST = 255
+
+
+@dataclass
+class Ledger:
+    """What a storm comes to; each number should be 0 from `missing` on."""
+
+    sent: int = 0
+    acked: int = 0
+    ids: int = 0
+    """Acknowledged messages, the copies left out."""
+    landed: int = 0
+    rejected: int = 0
+    rejected_again: int = 0
+    """On metrics.rejected more than once, as a replay may leave them."""
+    missing: int = 0
+    doubled_rows: int = 0
+    wrongly_rejected: int = 0
+    wrongly_landed: int = 0
+    extra: int = 0
+    """Rows that no device sent."""
+    examples: list[str] = field(default_factory=list)
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether everything acknowledged landed or was rejected, once, and nothing else is there."""
+        return not (
+            self.missing + self.doubled_rows + self.wrongly_rejected + self.wrongly_landed + self.extra
+        )
+
+    def blame(self, what: str, example: object) -> None:
+        """Keep a few examples of what does not add up."""
+        if len(self.examples) < EXAMPLES:
+            self.examples.append(f"{what}: {example}")
+
+
+class Found:
+    """What was found in a database or topic: how often each message of each device."""
+
+    def __init__(self, sizes: Mapping[int, int]) -> None:
+        self.counts = {device: bytearray(size) for device, size in sizes.items()}
+        self.strangers: list[object] = []
+
+    def add(self, known: Known | None, thing: object) -> None:
+        """Count one thing that was found."""
+        counts = None if known is None else self.counts.get(known.device)
+        if known is None or counts is None or known.number >= len(counts):
+            self.strangers.append(thing)
+        else:
+            counts[known.number] = min(counts[known.number] + 1, COUNT_MOST)
+
+
+def settle(states: Mapping[int, Sequence[int]], rows: Iterable[Row], rejected: Iterable[str]) -> Ledger:
+    """Compare.
+
+    Args:
+        states: by device, for each of its messages `SENT` or `ACKED`; those of `FLOOD_DEVICE` are malformed.
+        rows: of ``metrics_raw``.
+        rejected: the payloads on ``metrics.rejected``, each with its topic.
+    """
+    sizes = {device: len(state) for device, state in states.items()}
+    landed, refused = Found(sizes), Found(sizes)
+    for row in rows:
+        landed.add(known_row(*row), row)
+    for payload in rejected:
+        refused.add(known_rejection(payload), payload)
+    ledger = Ledger(extra=len(landed.strangers) + len(refused.strangers))
+    for stranger in (landed.strangers + refused.strangers)[:EXAMPLES]:
+        ledger.blame("nobody sent", stranger)
+    for device, state in states.items():
+        _settle_device(ledger, device, state, landed.counts[device], refused.counts[device])
+    return ledger
+
+
+def _settle_device(
+    ledger: Ledger, device: int, state: Sequence[int], landed: Sequence[int], refused: Sequence[int]
+) -> None:
+    for number, (sent, rows, rejections) in enumerate(zip(state, landed, refused, strict=True)):
+        kind = Kind.MALFORMED if device == FLOOD_DEVICE else kind_of(number)
+        acked = sent == ACKED
+        ledger.sent += 1
+        ledger.acked += acked
+        if kind is not Kind.COPY:
+            ledger.ids += acked
+            ledger.missing += acked and not (rows or rejections)
+            if acked and not (rows or rejections):
+                ledger.blame("missing", Known(device, number))
+        ledger.landed += rows > 0
+        ledger.rejected += rejections > 0
+        ledger.rejected_again += max(0, rejections - 1)
+        _check_kind(ledger, kind, Known(device, number), rows, rejections)
+
+
+def _check_kind(ledger: Ledger, kind: Kind, known: Known, rows: int, rejections: int) -> None:
+    if rows > 1:
+        ledger.doubled_rows += rows - 1
+        ledger.blame("more than one row", known)
+    if rejections and kind is not Kind.MALFORMED:
+        ledger.wrongly_rejected += 1
+        ledger.blame("rejected without a fault", known)
+    if rows and kind in (Kind.MALFORMED, Kind.COPY):
+        ledger.wrongly_landed += 1
+        ledger.blame("landed though it should not", known)

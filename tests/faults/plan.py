@@ -1,0 +1,127 @@
+"""What happens in a storm, and when: drawn from a seed before it begins. Pure.
+
+Three lanes run side by side, each one fault after the other: what happens to our own processes, to the links
+between the parts, and to the servers.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from tests.faults.killable import Point
+
+SERVERS = ("mosquitto", "kafka", "redis", "postgres")
+LINKS = (
+    "devices-mosquitto",
+    "worker-mosquitto",
+    "worker-kafka",
+    "worker-redis",
+    "worker-postgres",
+    "ingest-redis",
+    "ingest-postgres",
+)
+
+
+class Fault(NamedTuple):
+    """One thing that goes wrong."""
+
+    kind: str
+    target: str = ""
+    seconds: float = 0.0
+    """How long it lasts, for those that last."""
+
+    def __str__(self) -> str:
+        return " ".join(part for part in (self.kind, self.target, f"{self.seconds:g} s") if part != "0 s")
+
+
+class Step(NamedTuple):
+    """A fault and the calm before it."""
+
+    calm_s: float
+    fault: Fault
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A storm.
+
+    Attributes:
+        seed: it was drawn from.
+        rate: messages a second of all devices.
+        lanes: the steps of each lane.
+        least_s: how long the devices publish at least.
+    """
+
+    seed: int
+    rate: float
+    lanes: dict[str, Sequence[Step]]
+    least_s: float
+
+    def counts(self) -> Counter[str]:
+        """Return how often each kind of fault is to happen."""
+        return Counter(step.fault.kind for lane in self.lanes.values() for step in lane)
+
+
+def long_form(seed: int, rate: float = 1_000.0) -> Plan:
+    """Half an hour in which everything happens."""
+    dice = random.Random(seed)  # noqa: S311 - repeatable is what it must be
+    outages = [Fault("outage", server, 60) for server in SERVERS]
+    outages += [Fault("outage", "mosquitto+postgres", 300), Fault("outage", "redis", 300)]
+    outages += [Fault("outage", "kafka", 300), Fault("redis-set-back", "redis", 60), Fault("raw-recreated")]
+    links = [Fault(kind, link, dice.uniform(3, 10)) for kind in ("cut", "stall", "slow") for link in LINKS]
+    links += [Fault("restart", server) for server in SERVERS]
+    links += [Fault("crash", server) for server in SERVERS if server != "mosquitto"]
+    links += [Fault("slow-postgres", "postgres", 30), Fault("flood", "mosquitto", 10)]
+    links += [Fault("rebalance-without", server, 10) for server in ("redis", "postgres")]
+    ours = [Fault("die-at", point, 30) for point in Point for _ in range(8)]
+    ours += [Fault("kill", "worker")] * 3 + [Fault("stop", "worker")] * 3
+    ours += [Fault("kill", "ingest"), Fault("stop", "ingest"), Fault("freeze", "worker", 60)]
+    ours += [Fault("freeze", "worker", dice.uniform(14, 25)), Fault("freeze", "ingest", 15)]
+    ours += [Fault("join", "worker"), Fault("leave", "worker")] * 2
+    return Plan(
+        seed,
+        rate,
+        {
+            "ours": _lane(dice, ours, calm_s=(4, 18)),
+            "links": _lane(dice, links, calm_s=(15, 55)),
+            "servers": _lane(dice, outages, calm_s=(30, 60)),
+        },
+        least_s=1_800,
+    )
+
+
+def short_form(seed: int, rate: float = 700.0) -> Plan:
+    """Two minutes of it, for every run of the tests."""
+    dice = random.Random(seed)  # noqa: S311 - repeatable is what it must be
+    links = [Fault(kind, dice.choice(LINKS), 4) for kind in ("cut", "stall", "slow")]
+    servers = [Fault("redis-set-back", "redis", 8), Fault("restart", dice.choice(SERVERS))]
+    servers += [Fault("outage", "kafka", 10), Fault("outage", "redis", 8)]
+    ours = [Fault("die-at", point, 20) for point in Point]
+    ours += [Fault("kill", "worker"), Fault("stop", "worker"), Fault("freeze", "worker", 13)]
+    return Plan(
+        seed,
+        rate,
+        {
+            "ours": _lane(dice, ours, calm_s=(2, 6)),
+            "links": _lane(dice, links, calm_s=(8, 20)),
+            "servers": _lane(dice, servers, calm_s=(6, 12)),
+        },
+        least_s=80,
+    )
+
+
+def only(plan: Plan, kinds: Iterable[str]) -> Plan:
+    """Return a plan with faults of some kinds alone."""
+    wanted = set(kinds)
+    lanes = {name: [step for step in lane if step.fault.kind in wanted] for name, lane in plan.lanes.items()}
+    return Plan(plan.seed, plan.rate, lanes, plan.least_s)
+
+
+def _lane(dice: random.Random, faults: Sequence[Fault], calm_s: tuple[float, float]) -> list[Step]:
+    shuffled = dice.sample(list(faults), len(faults))
+    return [
+        Step(round(dice.uniform(*calm_s), 1), fault._replace(seconds=round(fault.seconds, 1)))
+        for fault in shuffled
+    ]

@@ -1,0 +1,264 @@
+"""The real parts of a storm: servers, links between them, workers and ingest, and whoever keeps them up."""
+
+import asyncio
+import contextlib
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import asyncpg
+
+from streams.postgres.schema import ensure_tables
+from tests.faults.killable import DEATH_ROW, DeathRow
+from tests.faults.pace import pass_time
+from tests.faults.plan import LINKS
+from tests.faults.proxy import Link
+from tests.faults.tap import Tap, watch
+from tests.parts.kafka import Kafka
+from tests.parts.mosquitto import Mosquitto
+from tests.parts.ports import free_port
+from tests.parts.postgres import Postgres
+from tests.parts.process import Part
+from tests.parts.redis import Redis
+from tests.parts.worker import FaustProcess
+
+TENANTS = 6
+SLOTS = 4
+RESPAWN_S = 1.0
+LOOK_S = 0.25
+QUEUE_PREFIX, TOPICS, GROUP = "laravel_database_", "metrics", "metric-streams"
+QUEUE = f"{QUEUE_PREFIX}queues:default"
+FENCE = f"{QUEUE_PREFIX}metric-streams:{TOPICS}:fence"
+
+
+class Mortal(FaustProcess):
+    """The worker or ingest, which can be made to die at a point (`tests.faults.killable`)."""
+
+    stop_timeout_s = 90.0
+
+    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        self.name = name
+        super().__init__(command, environment)
+        self._settings |= {"WEB_PORT": str(self.port), "INGEST_WEB_PORT": "0"}
+
+    def _argv(self) -> Sequence[str]:
+        python, *_ = super()._argv()
+        return [python, "-m", "tests.faults.killable", *self.command]
+
+
+class Hears(Protocol):
+    """Is told what happens."""
+
+    def __call__(self, what: str) -> None:
+        """Take one line."""
+        ...
+
+
+class Crew:
+    """Processes of one kind; those that die are started again, as a supervisor would.
+
+    Attributes:
+        wanted: how many are to run.
+        ended_themselves: exits that nobody asked for.
+    """
+
+    def __init__(self, slots: Sequence[Mortal], wanted: int, say: Hears) -> None:
+        self.wanted = wanted
+        self.ended_themselves = 0
+        self._slots = slots
+        self._say = say
+        self._busy: set[Mortal] = set()
+        self._sentenced: set[Mortal] = set()
+
+    @property
+    def running(self) -> list[Mortal]:
+        """Those that run and that nothing is being done to, oldest slot first."""
+        return [slot for slot in self._slots if slot.is_running and slot not in self._busy]
+
+    @property
+    def alive(self) -> list[Mortal]:
+        """All that run."""
+        return [slot for slot in self._slots if slot.is_running]
+
+    async def keep(self, deaths: DeathRow) -> None:
+        """Start what is missing, until cancelled."""
+        was_running: set[Mortal] = set()
+        deaths_before = len(deaths.deaths())
+        while True:
+            gone = {slot for slot in was_running if not slot.is_running and slot not in self._busy}
+            asked_for = len(deaths.deaths()) - deaths_before
+            deaths_before += asked_for
+            for slot in sorted(gone, key=lambda one: one.name)[asked_for:]:
+                if slot not in self._sentenced:
+                    self.ended_themselves += 1
+                    self._say(f"{slot.name} ended by itself\n{slot.log_tail()}")
+            if gone:
+                await pass_time(RESPAWN_S)
+            await self._start_missing()
+            was_running = set(self.alive)
+            await pass_time(LOOK_S)
+
+    async def _start_missing(self) -> None:
+        idle = [slot for slot in self._slots if not slot.is_running and slot not in self._busy]
+        for slot in idle[: max(0, self.wanted - len(self.alive))]:
+            self._sentenced.discard(slot)
+            await asyncio.to_thread(slot.start)
+
+    @asynccontextmanager
+    async def take(self, slot: Mortal) -> AsyncIterator[Mortal]:
+        """Let something be done to a process without its being started again meanwhile."""
+        self._busy.add(slot)
+        try:
+            yield slot
+        finally:
+            self._busy.discard(slot)
+            if not slot.is_running:
+                self._sentenced.add(slot)
+
+
+@dataclass
+class Stack:
+    """Everything that runs."""
+
+    directory: Path
+    servers: dict[str, Part]
+    links: dict[str, Link]
+    workers: Crew
+    ingests: Crew
+    tenants: list[str]
+    environment: dict[str, str]
+    death_row: DeathRow
+    tap: Tap
+    tap_attached: asyncio.Event
+
+    @property
+    def kafka(self) -> Kafka:
+        """The broker."""
+        part = self.servers["kafka"]
+        assert isinstance(part, Kafka)
+        return part
+
+    @property
+    def redis(self) -> Redis:
+        """The Redis of the job queue."""
+        part = self.servers["redis"]
+        assert isinstance(part, Redis)
+        return part
+
+    @property
+    def postgres(self) -> Postgres:
+        """The database."""
+        part = self.servers["postgres"]
+        assert isinstance(part, Postgres)
+        return part
+
+    @property
+    def bootstrap(self) -> str:
+        """Kafka's address, through its link: it advertises no other."""
+        return f"127.0.0.1:{self.links['worker-kafka'].port}"
+
+
+@asynccontextmanager
+async def stack(say: Hears, *, workers: int = 2) -> AsyncIterator[Stack]:
+    """Start everything; stop it in the end."""
+    async with AsyncExitStack() as exits:
+        directory = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="metric-streams-storm-")))
+        kafka_link_port = free_port()
+        servers: dict[str, Part] = {
+            "mosquitto": Mosquitto(),
+            "kafka": Kafka({"advertised.listeners": f"PLAINTEXT://127.0.0.1:{kafka_link_port}"}),
+            "redis": Redis(append_only=True),
+            "postgres": Postgres(),
+        }
+        for server in servers.values():
+            exits.callback(server.remove)
+        await asyncio.gather(*(asyncio.to_thread(server.start) for server in servers.values()))
+        links = await _links(exits, servers, kafka_link_port)
+        await ensure_tables(_postgres(servers).url)
+        tenants = await _add_tenants(_postgres(servers).url)
+        death_row = DeathRow(directory)
+        environment = _environment(links) | {DEATH_ROW: str(directory)}
+        tap, attached = Tap(), asyncio.Event()
+        await _background(exits, watch(tap, servers["redis"].port, attached))
+        await attached.wait()
+        crews = _crews(exits, environment, links, workers, say)
+        made = Stack(directory, servers, links, *crews, tenants, environment, death_row, tap, attached)
+        for crew in crews:
+            await _background(exits, crew.keep(death_row))
+        yield made
+
+
+def _crews(
+    exits: AsyncExitStack, environment: Mapping[str, str], links: Mapping[str, Link], workers: int, say: Hears
+) -> tuple[Crew, Crew]:
+    beside = {
+        "REDIS_URL": f"redis://127.0.0.1:{links['ingest-redis'].port}/0",
+        "DATABASE_URL": _postgres_url(links["ingest-postgres"]),
+        "QUEUE_RETRY_AFTER_S": "30",
+    }
+    slots = [Mortal(f"worker-{n}", ["worker", "-l", "info"], environment) for n in range(1, SLOTS + 1)]
+    ingest = Mortal("ingest-1", ["ingest"], {**environment, **beside})
+    for mortal in (*slots, ingest):
+        exits.callback(mortal.remove)
+    return Crew(slots, workers, say), Crew([ingest], 1, say)
+
+
+async def _links(exits: AsyncExitStack, servers: Mapping[str, Part], kafka_link_port: int) -> dict[str, Link]:
+    links = {}
+    for name in LINKS:
+        server = servers[name.partition("-")[2]]
+        link = links[name] = Link(name, server.port)
+        link.port = kafka_link_port if name == "worker-kafka" else 0
+        await exits.enter_async_context(link)
+    return links
+
+
+def _environment(links: Mapping[str, Link]) -> dict[str, str]:
+    return {
+        "BROKER_URL": f"kafka://127.0.0.1:{links['worker-kafka'].port}",
+        "MQTT_URL": f"mqtt://127.0.0.1:{links['worker-mosquitto'].port}",
+        "REDIS_URL": f"redis://127.0.0.1:{links['worker-redis'].port}/0",
+        "DATABASE_URL": _postgres_url(links["worker-postgres"]),
+        "TOPIC_PREFIX": TOPICS,
+        "CONSUMER_GROUP": GROUP,
+        "TOPIC_PARTITIONS": "4",
+        "QUEUE_PREFIX": QUEUE_PREFIX,
+    }
+
+
+def _postgres_url(link: Link) -> str:
+    return f"postgresql://postgres@127.0.0.1:{link.port}/postgres"
+
+
+def _postgres(servers: Mapping[str, Part]) -> Postgres:
+    part = servers["postgres"]
+    assert isinstance(part, Postgres)
+    return part
+
+
+async def _add_tenants(url: str) -> list[str]:
+    tenants = [str(uuid.uuid4()) for _ in range(TENANTS)]
+    connection = await asyncpg.connect(url)
+    try:
+        rows = [(uuid.UUID(tenant), f"tenant {n}") for n, tenant in enumerate(tenants)]
+        await connection.executemany("insert into tenants (id, name) values ($1, $2)", rows)
+    finally:
+        await connection.close()
+    return tenants
+
+
+async def _background(
+    exits: AsyncExitStack, work: "contextlib.AbstractAsyncContextManager[None] | object"
+) -> None:
+    task = asyncio.ensure_future(work)  # type: ignore[arg-type] # a coroutine
+
+    async def end() -> None:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    exits.push_async_callback(end)
