@@ -38,6 +38,12 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS
         return consumer
 
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Do nothing: Faust's own check knows no outage and no quiet partition, and logs an error a second."""
+
+    def verify_recovery_event_path(self, now: float, tp: TP) -> None:
+        """Do nothing, likewise."""
+
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         consumer = self._ensure_consumer()
         assigned = self.assignment()

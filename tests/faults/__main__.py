@@ -1,6 +1,7 @@
 """``./dev faults``: half an hour in which everything goes wrong, and what came of it as one JSON line.
 
-Exit code 1 if anything was lost, doubled or late. The same seed repeats the order of the faults.
+Exit code 1 if anything was lost, doubled or late, 3 if a part is not installed. The same seed repeats the
+order of the faults.
 """
 
 import argparse
@@ -14,6 +15,8 @@ from tests.faults.plan import Plan, long_form, only, short_form
 from tests.faults.storm import Storm
 from tests.parts.process import MissingPartError
 
+MISSING_PART = 3
+
 
 def main() -> int:
     """Run a storm and return the exit code."""
@@ -22,7 +25,7 @@ def main() -> int:
         report = asyncio.run(Storm(_plan(options)).run())
     except MissingPartError as error:
         print(f"./dev faults: {error}", file=sys.stderr)
-        return 1
+        return MISSING_PART
     print(json.dumps(report))
     return 0 if report["ok"] else 1
 

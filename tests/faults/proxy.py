@@ -22,6 +22,8 @@ class Link:
         self.delay_s = 0.0
         """Added to whatever the server sends."""
         self._ends: set[_End] = set()
+        self._nobody_left = asyncio.Event()
+        self._nobody_left.set()
         self._server: asyncio.Server | None = None
 
     async def __aenter__(self) -> Self:
@@ -35,6 +37,7 @@ class Link:
         if self._server is not None:
             self._server.close()
         self.cut()
+        await self._nobody_left.wait()
 
     def cut(self) -> None:
         """End every connection at once, and every new one as it comes."""
@@ -57,10 +60,13 @@ class Link:
     def joined(self, end: "_End") -> None:
         """Note an open connection."""
         self._ends.add(end)
+        self._nobody_left.clear()
 
     def left(self, end: "_End") -> None:
         """Note that it is closed."""
         self._ends.discard(end)
+        if not self._ends:
+            self._nobody_left.set()
 
 
 class _End(asyncio.Protocol):
@@ -81,7 +87,7 @@ class _End(asyncio.Protocol):
         self.link.joined(self)
         self.settle_reading()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _error: Exception | None) -> None:
         self.link.left(self)
         if self.peer is not None:
             self.peer.finish()

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import signal
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -63,7 +64,7 @@ class Crew:
 
     Attributes:
         wanted: how many are to run.
-        ended_themselves: exits that nobody asked for.
+        ended_themselves: exits that nobody asked for; the deaths at a point look like SIGKILL.
     """
 
     def __init__(self, slots: Sequence[Mortal], wanted: int, say: Hears) -> None:
@@ -72,7 +73,7 @@ class Crew:
         self._slots = slots
         self._say = say
         self._busy: set[Mortal] = set()
-        self._sentenced: set[Mortal] = set()
+        self._asked_for: set[Mortal] = set()
 
     @property
     def running(self) -> list[Mortal]:
@@ -84,18 +85,16 @@ class Crew:
         """All that run."""
         return [slot for slot in self._slots if slot.is_running]
 
-    async def keep(self, deaths: DeathRow) -> None:
+    async def keep(self) -> None:
         """Start what is missing, until cancelled."""
         was_running: set[Mortal] = set()
-        deaths_before = len(deaths.deaths())
         while True:
             gone = {slot for slot in was_running if not slot.is_running and slot not in self._busy}
-            asked_for = len(deaths.deaths()) - deaths_before
-            deaths_before += asked_for
-            for slot in sorted(gone, key=lambda one: one.name)[asked_for:]:
-                if slot not in self._sentenced:
-                    self.ended_themselves += 1
-                    self._say(f"{slot.name} ended by itself\n{slot.log_tail()}")
+            for slot in gone - self._asked_for:
+                self.ended_themselves += slot.exit_code != -signal.SIGKILL
+                self._say(f"{slot.name} ended: {slot.exit_code}")
+                if slot.exit_code != -signal.SIGKILL:
+                    self._say(slot.log_tail())
             if gone:
                 await pass_time(RESPAWN_S)
             await self._start_missing()
@@ -105,7 +104,7 @@ class Crew:
     async def _start_missing(self) -> None:
         idle = [slot for slot in self._slots if not slot.is_running and slot not in self._busy]
         for slot in idle[: max(0, self.wanted - len(self.alive))]:
-            self._sentenced.discard(slot)
+            self._asked_for.discard(slot)
             await asyncio.to_thread(slot.start)
 
     @asynccontextmanager
@@ -117,7 +116,7 @@ class Crew:
         finally:
             self._busy.discard(slot)
             if not slot.is_running:
-                self._sentenced.add(slot)
+                self._asked_for.add(slot)
 
 
 @dataclass
@@ -188,7 +187,7 @@ async def stack(say: Hears, *, workers: int = 2) -> AsyncIterator[Stack]:
         crews = _crews(exits, environment, links, workers, say)
         made = Stack(directory, servers, links, *crews, tenants, environment, death_row, tap, attached)
         for crew in crews:
-            await _background(exits, crew.keep(death_row))
+            await _background(exits, crew.keep())
         yield made
 
 

@@ -11,6 +11,8 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from tests.faults.pace import pass_time
+
 _PUSH = re.compile(rb'\+[\d.]+ \[\d+ lua\] "RPUSH" "[^"]*queues:[^":]+" "\{\\"uuid\\":\\"([0-9a-f-]{36})')
 _WAKE = re.compile(rb'\+[\d.]+ \[\d+ lua\] "RPUSH" "[^"]*:notify"')
 _FENCE = re.compile(rb'\+[\d.]+ \[\d+ lua\] "HSET" "[^"]*:fence" "(\d+)" "(\d+):(\d+):(\d+)"')
@@ -107,7 +109,7 @@ async def watch(tap: Tap, port: int, attached: asyncio.Event) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             await _monitor(tap, port, attached)
         attached.clear()
-        await asyncio.sleep(_RETRY_S)
+        await pass_time(_RETRY_S)
 
 
 async def _monitor(tap: Tap, port: int, attached: asyncio.Event) -> None:

@@ -73,6 +73,11 @@ class Part(ABC):
         """Whether the process is there, paused or not."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def exit_code(self) -> int | None:
+        """How a process that was not stopped or killed from here has ended; negative for a signal."""
+        return None if self._process is None else self._process.poll()
+
     def start(self) -> None:
         """Start the server and return when it is ready; does nothing if it runs.
 

@@ -1,0 +1,102 @@
+"""The ledger of a storm must not add up when it should not."""
+
+from datetime import timedelta
+
+import pytest
+
+from tests.faults.fleet import ACKED, SENT
+from tests.faults.ledger import Row, settle
+from tests.faults.messages import BASE, FLOOD_DEVICE, Kind, flood_payload, kind_of, message
+
+SIZE = 40
+
+
+def row(number: int, device: int = 0) -> Row:
+    at = (BASE + timedelta(milliseconds=number)).replace(tzinfo=None)
+    with_id = kind_of(number) is Kind.WITH_ID
+    return f"edge-{device}", at, f"{device}-{number}" if with_id else "0123456789abcdef" * 2
+
+
+def rows() -> list[Row]:
+    return [row(number) for number in range(SIZE) if kind_of(number) in (Kind.WITH_ID, Kind.TIMED)]
+
+
+def rejected() -> list[str]:
+    malformed = [number for number in range(SIZE) if kind_of(number) is Kind.MALFORMED]
+    return [topic + payload.decode() for topic, payload in (message(0, n, ["t"]) for n in malformed)]
+
+
+def acked() -> dict[int, bytearray]:
+    return {0: bytearray([ACKED] * SIZE)}
+
+
+def test_it_adds_up_when_every_message_is_where_it_belongs() -> None:
+    ledger = settle(acked(), rows(), rejected())
+    assert ledger.adds_up
+    assert (ledger.acked, ledger.ids, ledger.landed, ledger.rejected) == (40, 38, 36, 2)
+
+
+def test_a_copy_has_topic_and_payload_of_an_earlier_message_with_an_id() -> None:
+    for number in range(SIZE):
+        if kind_of(number) is Kind.COPY:
+            originals = [message(0, n, ["t"]) for n in range(number) if kind_of(n) is Kind.WITH_ID]
+            assert message(0, number, ["t"]) in originals
+
+
+@pytest.mark.parametrize("lost", [0, 1, 15])
+def test_it_misses_a_row(lost: int) -> None:
+    ledger = settle(acked(), [one for one in rows() if one != row(lost)], rejected())
+    assert (ledger.missing, ledger.adds_up) == (1, False)
+
+
+def test_it_misses_a_rejected_message() -> None:
+    assert settle(acked(), rows(), rejected()[1:]).missing == 1
+
+
+def test_it_owes_nothing_for_what_was_never_acknowledged() -> None:
+    states = acked()
+    states[0][0] = SENT
+    assert settle(states, rows()[1:], rejected()).adds_up
+    assert settle(states, rows(), rejected()).adds_up
+
+
+@pytest.mark.parametrize(
+    "stranger",
+    [
+        row(15),
+        ("edge-0", BASE, "0-18"),
+        ("edge-0", BASE, "0-4000"),
+        ("else", BASE, None),
+        ("edge-0", BASE + timedelta(microseconds=1), None),
+    ],
+)
+def test_it_finds_rows_that_should_not_be_there(stranger: Row) -> None:
+    ledger = settle(acked(), [*rows(), stranger], rejected())
+    assert not ledger.adds_up
+    assert ledger.examples
+
+
+@pytest.mark.parametrize(
+    "stranger",
+    [
+        '{"value":1,"dedupe_id":"0-1"}',
+        '{"value":1,"dedupe_id":"bad-0-1"}',
+        '{"value":1,"dedupe_id":"bad-7-1"}',
+    ],
+)
+def test_it_finds_rejections_that_should_not_be_there(stranger: str) -> None:
+    ledger = settle(acked(), rows(), [*rejected(), stranger])
+    assert not ledger.adds_up
+    assert ledger.examples
+
+
+def test_a_message_that_a_replay_rejected_again_is_counted_and_forgiven() -> None:
+    ledger = settle(acked(), rows(), rejected() * 2)
+    assert (ledger.rejected_again, ledger.adds_up) == (2, True)
+
+
+def test_a_flood_must_be_rejected_to_the_last_message() -> None:
+    states = {FLOOD_DEVICE: bytearray([ACKED] * 3)}
+    refused = [flood_payload(number).decode() for number in range(3)]
+    assert settle(states, [], refused).adds_up
+    assert settle(states, [], refused[:2]).missing == 1

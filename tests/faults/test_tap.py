@@ -1,0 +1,67 @@
+"""What the tap makes of Redis's own account of what it did."""
+
+from tests.faults.tap import Pushes, Tap, judge
+
+UUIDS = [f"00000000-0000-4000-8000-{number:012d}" for number in range(9)]
+
+
+def push(tap: Tap, *uuids: str, partition: int = 0, raw: int, epoch: int = 1) -> None:
+    """Feed what MONITOR prints of a push (``src/monitor`` and ``sdscatrepr`` of Redis 7)."""
+    head = b"+1764000000.123456 [0 "
+    tap.read(head + b'127.0.0.1:5000] "EVALSHA" "abc" "3" "the keys"\r\n')
+    for uuid in uuids:
+        payload = b'"{\\"uuid\\":\\"%s\\",\\"displayName\\":\\"App\\"}"' % uuid.encode()
+        tap.read(head + b'lua] "RPUSH" "laravel_database_queues:default" ' + payload + b"\r\n")
+        tap.read(head + b'lua] "RPUSH" "laravel_database_queues:default:notify" "1"\r\n')
+    fence = b'"%d" "%d:%d:%d"' % (partition, epoch, raw, raw + 5)
+    tap.read(head + b'lua] "HSET" "laravel_database_metric-streams:metrics:fence" ' + fence + b"\r\n")
+
+
+def test_each_job_pushed_once_is_as_it_should_be() -> None:
+    tap = Tap()
+    push(tap, UUIDS[0], UUIDS[1], raw=10)
+    push(tap, UUIDS[2], raw=11)
+    assert judge(tap) == Pushes(jobs=3, doubled=0, due_again=0, again=0)
+
+
+def test_a_job_pushed_twice_is_a_doubled_one() -> None:
+    tap = Tap()
+    push(tap, UUIDS[0], raw=10)
+    push(tap, UUIDS[0], raw=10)
+    assert judge(tap).doubled == 1
+
+
+def test_a_job_that_its_own_queue_brings_back_is_no_push() -> None:
+    tap = Tap()
+    payload = b'"{\\"uuid\\":\\"%s\\"}"' % UUIDS[0].encode()
+    tap.read(b'+1.0 [0 lua] "RPUSH" "laravel_database_queues:default" ' + payload + b"\r\n")
+    tap.read(b'+1.0 [0 lua] "zremrangebyrank" "laravel_database_queues:default:reserved" "0" "0"\r\n')
+    push(tap, UUIDS[1], raw=10)
+    assert [one.uuid for one in tap.pushes] == [UUIDS[1]]
+
+
+def test_what_redis_forgot_is_owed_once_more() -> None:
+    tap = Tap()
+    push(tap, UUIDS[0], raw=10)
+    push(tap, UUIDS[1], raw=11)
+    push(tap, UUIDS[2], partition=1, raw=3)
+    tap.set_back({0: (1, 10)})
+    assert judge(tap) == Pushes(jobs=3, doubled=0, due_again=2, again=0)
+    push(tap, UUIDS[1], raw=11)
+    push(tap, UUIDS[2], partition=1, raw=3)
+    assert judge(tap) == Pushes(jobs=3, doubled=0, due_again=2, again=2)
+
+
+def test_what_redis_still_knew_may_not_be_pushed_again() -> None:
+    tap = Tap()
+    push(tap, UUIDS[0], raw=10)
+    tap.set_back({0: (1, 10)})
+    push(tap, UUIDS[0], raw=10)
+    assert judge(tap).doubled == 1
+
+
+def test_a_new_epoch_lies_behind_every_offset_of_the_old_one() -> None:
+    tap = Tap()
+    push(tap, UUIDS[0], raw=2, epoch=7)
+    tap.set_back({0: (6, 900)})
+    assert judge(tap).due_again == 1
