@@ -39,7 +39,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         return consumer
 
     def verify_event_path(self, now: float, tp: TP) -> None:
-        """Do nothing: Faust's own check knows no outage and no quiet partition, and logs an error a second."""
+        """Do nothing: Faust's own check knows no outage, no quiet partition, and logs an error a second."""
 
     def verify_recovery_event_path(self, now: float, tp: TP) -> None:
         """Do nothing, likewise."""
