@@ -42,6 +42,10 @@ class Deliverer(Protocol):
         """Return the cursor of a partition."""
         ...
 
+    def finished(self, tp: TP, offset: int) -> None:
+        """Note that all effects of a record stand."""
+        ...
+
     async def rewind(self, tp: TP, offset: int) -> None:
         """Deliver again from an offset."""
         ...
@@ -86,7 +90,7 @@ async def _take(
     finally:
         cursor.busy = False
     if finished:
-        cursor.done(event.message.offset)
+        deliverer.finished(tp, event.message.offset)
         event.ack()
 
 

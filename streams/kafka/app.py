@@ -19,7 +19,7 @@ from streams.errors import Outage
 from streams.kafka.admin import ensure_topics
 from streams.kafka.consumer import GovernedConsumer
 from streams.kafka.leadership import Leadership
-from streams.kafka.positions import PositionSource
+from streams.kafka.positions import UNFINISHED_MOST, PositionSource
 from streams.kafka.producer import Producer
 from streams.settings import Settings
 from streams.statistics import Statistics
@@ -183,7 +183,9 @@ class StreamsApp(faust.App):
             "producer_acks": -1,
             "stream_wait_empty": True,
             # Records that wait for an agent, for each partition; one may hold 512 KiB.
-            "stream_buffer_maxsize": 16,
+            "stream_buffer_maxsize": 2 * UNFINISHED_MOST,
+            # Records fetched at once, which come on top of what waits in their lanes.
+            "broker_max_poll_records": 50,
             "web_tables_enabled": False,
             "web_router_enabled": False,
             "web_graph_enabled": False,

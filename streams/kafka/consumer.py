@@ -19,6 +19,7 @@ from mode import Service
 
 from streams.backoff import delays
 from streams.errors import Outage
+from streams.kafka.lanes import Lanes
 from streams.kafka.positions import Admission, Cursor, LogRange, PositionSource
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,9 @@ log = logging.getLogger(__name__)
 PLACING_GRACE_S = 1.0
 STARVED_CHECK_S = 5.0
 FETCH_MAX_WAIT_MS = 100
+STALE_FETCH_S = 3.0
+CROWDED_POLL_S = 0.01
+"""How long a fetch waits while there are partitions that it leaves out."""
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
@@ -73,6 +77,9 @@ class GovernedConsumer(driver.Consumer):
         self._placing: dict[TP, asyncio.Task[None]] = {}
         self._sought: set[TP] = set()
         self._starved_before: dict[TP, int] = {}
+        self._sent_at: dict[TP, float] = {}
+        """When each partition was sent to an offset last, by the loop's clock."""
+        self._lanes = Lanes(self._hand, self.cursor)
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -89,6 +96,7 @@ class GovernedConsumer(driver.Consumer):
         """Send every partition to its position; one that cannot be told yet is held back alone."""
         await super().perform_seek()
         self._stop_placing()
+        self._lanes.close()
         self.committed = {tp: offset for tp, offset in self._committed_offset.items() if offset is not None}
         governed = {tp for tp in self.assignment() if self.governs(tp)}
         for gone in self.cursors.keys() - governed:
@@ -101,13 +109,15 @@ class GovernedConsumer(driver.Consumer):
             await asyncio.wait(self._placing.values(), timeout=PLACING_GRACE_S)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Stop placing what may soon be another worker's."""
+        """Stop placing, and handing on, what may soon be another worker's."""
         self._stop_placing()
+        self._lanes.close()
         await super().on_partitions_revoked(revoked)
 
     async def on_stop(self) -> None:
         """End the background work, then as any consumer."""
         self._stop_placing()
+        self._lanes.close()
         await super().on_stop()
 
     def _stop_placing(self) -> None:
@@ -145,11 +155,16 @@ class GovernedConsumer(driver.Consumer):
         await self._send_to(tp, offset)
 
     async def _send_to(self, tp: TP, offset: int) -> None:
+        self._lanes.clear(tp)
+        self._sent_at[tp] = self._loop_time()
         try:
             # In the thread that owns the aiokafka consumer: its futures must be woken on their own loop.
             await self._thread.call_thread(self._thread._ensure_consumer().seek, tp, offset)
         except IllegalStateError:
             log.info("%s[%d] is another worker's by now", *tp)
+
+    def _loop_time(self) -> float:
+        return asyncio.get_running_loop().time()
 
     async def rewind(self, tp: TP, offset: int) -> None:
         """Deliver a partition again from `offset`."""
@@ -164,24 +179,61 @@ class GovernedConsumer(driver.Consumer):
         starts, ends = await self.earliest_offsets(*tps), await self.highwaters(*tps)
         return {tp: LogRange(starts[tp], ends[tp]) for tp in tps}
 
+    def finished(self, tp: TP, offset: int) -> None:
+        """Note that all effects of a record stand."""
+        self.cursor(tp).done(offset)
+        self._lanes.room(tp)
+
+    def on_buffer_full(self, tp: TP) -> None:
+        """Leave governed partitions to their lanes, which know how much an agent has not finished."""
+        if not self.governs(tp):
+            super().on_buffer_full(tp)
+
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109 - Faust's name
-        """Yield what was fetched, but of governed partitions only the record that is next."""
+        """Yield what was fetched; records of governed partitions go to their lanes, if they are next."""
         self._sought.clear()
         async for tp, message in super().getmany(timeout):
-            if not self.governs(tp) or await self._admits(tp, message.offset):
+            if not self.governs(tp):
                 yield tp, message
+            elif await self._admits(tp, message.offset):
+                self._lanes.add(tp, message)
+
+    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:  # noqa: ASYNC109 - Faust's name
+        crowded = self._lanes.crowded()
+        if active_partitions is None or not crowded:
+            return await super()._getmany(active_partitions, timeout)
+        fetched = active_partitions - crowded
+        if fetched:
+            return await super()._getmany(fetched, min(timeout, CROWDED_POLL_S))
+        await asyncio.sleep(CROWDED_POLL_S)  # to aiokafka, no partitions means all
+        return {}
+
+    async def _hand(self, message: Any) -> None:
+        await self.callback(message)
 
     async def _admits(self, tp: TP, offset: int) -> bool:
         cursor = self.cursor(tp)
         admission = cursor.fetched(offset)
-        if admission is Admission.TAKE:
-            # The drain loop compares with this, and books a jump as a gap.
-            self._read_offset[tp] = offset or None
-            return True
         if admission is Admission.REWIND and tp not in self._sought and cursor.next_fetch is not None:
             self._sought.add(tp)
             await self._send_to(tp, cursor.next_fetch)
-        return False
+        if admission is Admission.PASS_OVER and cursor.next_fetch is not None:
+            self._look_behind(tp)
+        return admission is Admission.TAKE
+
+    def _look_behind(self, tp: TP) -> None:
+        """Ask anew for the position of a partition that delivers what lies behind it.
+
+        Right after a seek that is what was already on its way. Later it means that aiokafka met an offset out
+        of range and began at the start: the topic was recreated, and its new records are not the old ones.
+        """
+        now = self._loop_time()
+        if now - self._sent_at.get(tp, 0.0) > STALE_FETCH_S:
+            log.warning("%s[%d] delivers what lies behind its position, which is asked for anew", *tp)
+            self._sent_at[tp] = now
+            self._placing[tp] = asyncio.create_task(
+                self.reposition(tp), name=f"look behind {tp.topic}[{tp.partition}]"
+            )
 
     def _filter_committable_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
         others = [tp for tp in tps if not self.governs(tp)]

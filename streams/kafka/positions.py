@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import NamedTuple, Protocol
 
+UNFINISHED_MOST = 8
+"""Records handed to an agent that it has not finished; its queue, Faust's, holds twice as many."""
+
 
 class LogRange(NamedTuple):
     """The offsets that a partition's log holds: from `start` up to, not including, `end`."""
@@ -41,17 +44,18 @@ class Admission(Enum):
 
 @dataclass(slots=True)
 class Cursor:
-    """One governed partition: what the consumer hands on next, what the agent takes next."""
+    """One governed partition: what is fetched next, handed to its agent next, and taken by the agent next."""
 
     next_fetch: int | None = None
     """None while the partition is held back, its position unknown."""
+    next_handed: int | None = None
     expected: int | None = None
     busy: bool = False
     """Whether the agent is at work on `expected`."""
 
     def place(self, offset: int) -> None:
-        """Start anew at `offset`, on both sides."""
-        self.next_fetch = self.expected = offset
+        """Start anew at `offset`, on all sides."""
+        self.next_fetch = self.next_handed = self.expected = offset
 
     def hold(self) -> None:
         """Hand nothing on until the cursor is placed."""
@@ -63,6 +67,19 @@ class Cursor:
         if admission is Admission.TAKE:
             self.next_fetch = offset + 1
         return admission
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the agent may be handed another record."""
+        return (
+            self.next_handed is None
+            or self.expected is None
+            or self.next_handed - self.expected < UNFINISHED_MOST
+        )
+
+    def handed_on(self, offset: int) -> None:
+        """Note that a record is on its way to the agent."""
+        self.next_handed = offset + 1
 
     def offered(self, offset: int) -> Admission:
         """Judge a record that reached the agent."""

@@ -3,27 +3,29 @@
 import asyncio
 import contextlib
 import shutil
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol
 
 import redis.asyncio as redis_client
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from streams.settings import Settings
+from streams.topics import topic_specs
 from tests.faults.fleet import Device
 from tests.faults.flood import flood
 from tests.faults.killable import Point
 from tests.faults.pace import pass_time
 from tests.faults.plan import Fault, Step
-from tests.faults.stack import FENCE, GROUP, SLOTS, TOPICS, Crew, Hears, Mortal, Stack
+from tests.faults.stack import FENCE, GROUP, PARTITIONS, SLOTS, TOPICS, Crew, Hears, Mortal, Stack
 from tests.parts.process import Part
 from tests.parts.topics import group_lag
-from tests.parts.worker import FaustProcess
 
 LINKS_OF = {"redis": ("worker-redis", "ingest-redis")}
 QUIET_TIMEOUT_S = 240.0
 SNAPSHOT = "snapshot.rdb"
+RAW = topic_specs(Settings.from_mapping({"TOPIC_PARTITIONS": str(PARTITIONS)}))[0]
 
 
 class Accounts(Protocol):
@@ -75,7 +77,6 @@ class Injector:
 
     Attributes:
         done: how often each kind of fault has happened.
-        missed: named points that nobody passed in time.
         flooded: malformed messages of the floods, 0, `SENT` or `ACKED`.
         outages: of each full outage, the server and the loop's time of begin and end.
         under_way: what is happening now.
@@ -86,7 +87,6 @@ class Injector:
         self, stack: Stack, devices: Sequence[Device], accounts: Accounts, say: Hears, flooded: bytearray
     ) -> None:
         self.done: Counter[str] = Counter()
-        self.missed: Counter[str] = Counter()
         self.flooded = flooded
         self.on_over: Callable[[], None] = lambda: None
         self.outages: list[tuple[str, float, float]] = []
@@ -97,7 +97,7 @@ class Injector:
         self._say = say
         self._gate = Gate()
         self._locks = {name: asyncio.Lock() for name in stack.servers}
-        self._kinds: dict[str, Callable[[Fault], Awaitable[None]]] = {
+        self._kinds: dict[str, Callable[[Fault], Awaitable[bool | None]]] = {
             "die-at": self._die_at,
             "kill": self._kill,
             "stop": self._stop,
@@ -118,23 +118,37 @@ class Injector:
         }
 
     async def run(self, lane: Sequence[Step]) -> None:
-        """Let the faults of one lane happen."""
-        for step in lane:
+        """Let the faults of one lane happen; one that cannot happen now is tried again behind the others."""
+        steps = deque(lane)
+        while steps:
+            step = steps.popleft()
             await pass_time(step.calm_s)
             needs_quiet = step.fault.kind == "raw-recreated"
             async with self._gate.alone() if needs_quiet else self._gate.shared():
-                await self._happen(step.fault)
+                if not await self._happen(step.fault):
+                    steps.append(step)
 
-    async def _happen(self, fault: Fault) -> None:
+    async def _happen(self, fault: Fault) -> bool:
+        """Return whether the fault has happened."""
+        if self._is_away(fault.target):
+            return False
         self._say(f"▼ {fault}")
         self.under_way.append(fault)
         try:
-            await self._kinds[fault.kind](fault)
+            happened = await self._kinds[fault.kind](fault)
         finally:
             self.under_way.remove(fault)
+        if happened is False:
+            self._say(f"△ {fault}: later")
+            return False
         self.done[fault.kind] += 1
         self.on_over()
         self._say(f"▲ {fault}")
+        return True
+
+    def _is_away(self, target: str) -> bool:
+        """Tell whether what a fault is about is in a long outage already."""
+        return any(lock.locked() and name in target for name, lock in self._locks.items())
 
     # --- our own processes
 
@@ -149,18 +163,15 @@ class Injector:
         async with crew.take(crew.running[0]) as slot:
             yield slot
 
-    async def _die_at(self, fault: Fault) -> None:
-        point = Point(fault.target)
-        before = self._stack.death_row.deaths().count(point)
+    async def _die_at(self, fault: Fault) -> bool:
+        point, deaths = Point(fault.target), self._stack.death_row.deaths
+        before = deaths().count(point)
         self._stack.death_row.ask(point)
-        waited = 0.0
-        while self._stack.death_row.deaths().count(point) == before and waited < fault.seconds:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + fault.seconds
+        while deaths().count(point) == before and loop.time() < end:
             await pass_time(0.1)
-            # In an outage nobody passes: that is no miss.
-            waited += 0 if any(other.kind == "outage" for other in self.under_way) else 0.1
-        if self._stack.death_row.deaths().count(point) == before and self._stack.death_row.withdraw(point):
-            self.missed[point] += 1
-            self._say(f"nobody passed {point}")
+        return deaths().count(point) > before or not self._stack.death_row.withdraw(point)
 
     async def _kill(self, fault: Fault) -> None:
         async with self._somebody(self._crew(fault)) as slot:
@@ -316,22 +327,16 @@ class Injector:
         return await group_lag(self._stack.bootstrap, GROUP, [f"{TOPICS}.raw", f"{TOPICS}.unique"])
 
     async def _delete_and_create(self) -> None:
+        """As fast as Kafka lets us: a worker that does not notice must not take the new log for the old."""
         admin = AIOKafkaAdminClient(bootstrap_servers=self._stack.bootstrap)
         await admin.start()
         try:
-            await admin.delete_topics([f"{TOPICS}.raw"])
-            while f"{TOPICS}.raw" in await admin.list_topics():
-                await pass_time(0.1)
+            await admin.delete_topics([RAW.name])
+            new = NewTopic(RAW.name, RAW.partitions, RAW.replication_factor, topic_configs=RAW.configs)
+            while (await admin.create_topics([new])).topic_errors[0][1]:
+                await pass_time(0.05)
         finally:
             await admin.close()
-        setup = FaustProcess(["setup"], self._stack.environment)
-        try:
-            await asyncio.to_thread(setup.start)
-            while setup.is_running:
-                await pass_time(0.1)
-            self._say(setup.log_tail())
-        finally:
-            await asyncio.to_thread(setup.remove)
 
 
 async def end(task: "asyncio.Task[None]") -> None:

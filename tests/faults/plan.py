@@ -68,15 +68,15 @@ def long_form(seed: int, rate: float = 1_000.0) -> Plan:
     """Half an hour in which everything happens."""
     dice = random.Random(seed)  # noqa: S311 - repeatable is what it must be
     outages = [Fault("outage", server, 60) for server in SERVERS]
-    outages += [Fault("outage", "mosquitto+postgres", 300), Fault("outage", "redis", 300)]
+    outages += [Fault("outage", "redis+postgres", 300), Fault("outage", "mosquitto", 300)]
     outages += [Fault("outage", "kafka", 300), Fault("redis-set-back", "redis", 60), Fault("raw-recreated")]
     links = [Fault(kind, link, dice.uniform(3, 10)) for kind in ("cut", "stall", "slow") for link in LINKS]
     links += [Fault("restart", server) for server in SERVERS]
     links += [Fault("crash", server) for server in SERVERS if server != "mosquitto"]
     links += [Fault("slow-postgres", "postgres", 30), Fault("flood", "mosquitto", 10)]
     links += [Fault("rebalance-without", server, 10) for server in ("redis", "postgres")]
-    ours = [Fault("die-at", point, 30) for point in Point for _ in range(8)]
-    ours += [Fault("kill", "worker")] * 3 + [Fault("stop", "worker")] * 3
+    ours = [Fault("die-at", point, 30) for point in Point for _ in range(7)]
+    ours += [Fault("kill", "worker")] * 2 + [Fault("stop", "worker")] * 2
     ours += [Fault("kill", "ingest"), Fault("stop", "ingest"), Fault("freeze", "worker", 60)]
     ours += [Fault("freeze", "worker", dice.uniform(14, 25)), Fault("freeze", "ingest", 15)]
     ours += [Fault("join", "worker"), Fault("leave", "worker")] * 2
@@ -84,8 +84,8 @@ def long_form(seed: int, rate: float = 1_000.0) -> Plan:
         seed,
         rate,
         {
-            "ours": _lane(dice, ours, calm_s=(4, 18)),
-            "links": _lane(dice, links, calm_s=(15, 55)),
+            "ours": _lane(dice, ours, calm_s=(12, 34)),
+            "links": _lane(dice, links, calm_s=(20, 60)),
             "servers": _lane(dice, outages, calm_s=(30, 60)),
         },
         least_s=1_800,

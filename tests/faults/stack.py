@@ -28,6 +28,7 @@ from tests.parts.redis import Redis
 from tests.parts.worker import FaustProcess
 
 TENANTS = 6
+PARTITIONS = 4
 SLOTS = 4
 RESPAWN_S = 1.0
 LOOK_S = 0.25
@@ -224,7 +225,7 @@ def _environment(links: Mapping[str, Link]) -> dict[str, str]:
         "DATABASE_URL": _postgres_url(links["worker-postgres"]),
         "TOPIC_PREFIX": TOPICS,
         "CONSUMER_GROUP": GROUP,
-        "TOPIC_PARTITIONS": "4",
+        "TOPIC_PARTITIONS": str(PARTITIONS),
         "QUEUE_PREFIX": QUEUE_PREFIX,
     }
 

@@ -131,7 +131,6 @@ class Storm:
             "deaths": {
                 point: made.death_row.deaths().count(point) for point in sorted(set(made.death_row.deaths()))
             },
-            "points_missed": dict(injector.missed),
             "ended_by_themselves": made.workers.ended_themselves + made.ingests.ended_themselves,
             "outage_noticed_after_s": {key: value and round(value, 1) for key, value in noticed.items()},
             "drain_s": round(drain_s, 1),

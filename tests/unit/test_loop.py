@@ -56,6 +56,9 @@ class FakeDeliverer:
         assert tp == TOPIC
         return self.of
 
+    def finished(self, _tp: TP, offset: int) -> None:
+        self.of.done(offset)
+
     async def rewind(self, _tp: TP, offset: int) -> None:
         self.rewinds.append(offset)
 
