@@ -38,7 +38,9 @@ class FailedJob(msgspec.Struct, frozen=True):
         crash in between) is still one row.
         """
         uuid = _uuid(payload) or str(uuid5(NAMESPACE_OID, payload.hex()))
-        return cls(uuid, CONNECTION, queue, _text(payload), _text(exception.encode()))
+        return cls(
+            uuid, CONNECTION, queue, _text(payload), _text(exception.encode(errors="backslashreplace"))
+        )
 
 
 class _Head(msgspec.Struct):
