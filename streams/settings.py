@@ -248,13 +248,25 @@ def _values(
     for name in names:
         key = name.upper()
         path = environment.get(f"{key}_FILE")
-        if path:
+        given = path or environment.get(key, "")
+        if not _is_text(given):
+            problems.append(f"{key} is not UTF-8")
+        elif path:
             try:
                 yield name, Path(path).read_text(encoding="utf-8").removesuffix("\n")
             except (OSError, ValueError) as error:  # no UTF-8, or a NUL in the path
                 problems.append(f"{key}_FILE={path} cannot be read: {error}")
-        elif environment.get(key):
-            yield name, environment[key]
+        elif given:
+            yield name, given
+
+
+def _is_text(value: str) -> bool:
+    """Tell whether a value of the environment was UTF-8; else Python has put surrogates into it (PEP 383)."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _explain(item: dict[str, Any]) -> list[str]:

@@ -113,3 +113,11 @@ def test_the_longest_retention_is_within_kafkas_64_bits() -> None:
 def test_a_number_that_kafkas_protocol_has_no_room_for_is_refused(name: str, value: str) -> None:
     (problem,) = problems(**{name: value})
     assert problem.startswith(f"{name}=")
+
+
+@pytest.mark.parametrize(
+    "name", ["WEB_BIND", "TOPIC_PARTITIONS", "TOPIC_PREFIX", "WEB_TOKEN", "WEB_TOKEN_FILE"]
+)
+def test_a_value_that_is_not_utf_8_is_refused(name: str) -> None:
+    (problem,) = problems(**{name: "a\udcff"})
+    assert problem == f"{name.removesuffix('_FILE')} is not UTF-8"
