@@ -72,7 +72,7 @@ def next_try_s(job: Job) -> int | None:
 
 def _attempt(job: Job) -> int:
     """Return the number of this attempt; the payload holds how many there were before."""
-    return job.attempts + 1
+    return max(0, job.attempts) + 1
 
 
 def _tries(job: Job) -> int:
