@@ -1,7 +1,8 @@
 """The table ``seen``: Faust carries its changelog, `SeenState` holds its content.
 
-Between refine and the changelog topic. Rows that cannot be read are passed over, since a row that raised
-would stall Faust's recovery for good (``tables/recovery.py`` swallows exceptions).
+Between refine and the changelog topic. Rows that cannot be read, or that stand in another partition than
+their own, are passed over, since a row that raised would stall Faust's recovery for good
+(``tables/recovery.py`` swallows exceptions).
 """
 
 import logging
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 import faust
+import msgspec
 from aiokafka.errors import KafkaError
 from faust.exceptions import ProducerSendError
 from faust.stores.memory import Store
@@ -20,6 +22,7 @@ from streams.kafka.positions import LogRange
 from streams.kafka.producer import Producer, renew_if_broken
 from streams.models import Origin
 from streams.wire.decision import Decision, decode, decode_key, encode, encode_key
+from tables.passed_over import PassedOver
 from tables.state import SeenState
 
 log = logging.getLogger(__name__)
@@ -42,6 +45,7 @@ class SeenStore(Store[bytes, bytes]):
         super().__init__(*args, **kwargs)
         self.memory = memory
         self.offsets: dict[TP, int] = {}
+        self._passed_over = PassedOver()
 
     def persisted_offset(self, tp: TP) -> int | None:
         """Return the changelog offset up to which the state is complete."""
@@ -60,24 +64,27 @@ class SeenStore(Store[bytes, bytes]):
         """Apply rows of the changelog."""
         for event in batch:
             message = event.message
-            self._apply(message.key, message.value)
+            try:
+                self._apply(message.tp.partition, message.key, message.value)
+            except MalformedRecord as error:
+                self._passed_over.note(message.tp, message.offset, str(error))
             self.set_persisted_offset(message.tp, message.offset)
 
-    def _apply(self, key: bytes | None, value: bytes | None) -> None:
-        try:
-            origin = decode_key(key or b"")
-            if value is None:
-                self.memory.remove(origin)
-            else:
-                self.memory.add(origin, decode(value))
-        except MalformedRecord as error:
-            log.error("a row of the changelog is passed over: %s", error)
+    def _apply(self, partition: int, key: bytes | None, value: bytes | None) -> None:
+        origin = decode_key(key or b"")
+        if origin.partition != partition:  # it would move the position of a partition that has its own rows
+            raise MalformedRecord(f"it names partition {origin.partition} as its own")
+        if value is None:
+            self.memory.remove(origin)
+        else:
+            self.memory.add(origin, _of_the_past(decode(value)))
 
     async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
         """Forget the partitions that are another worker's now."""
         held = active_tps | standby_tps
         self.memory.keep_only(tp.partition for tp in held)
         self.offsets = {tp: offset for tp, offset in self.offsets.items() if tp in held}
+        self._passed_over.sum_up()
 
 
 class SeenTable(faust.Table[bytes, bytes]):
@@ -160,6 +167,16 @@ def _without_decision(partition: int, log_range: LogRange, committed: int | None
         at,
     )
     return at
+
+
+def _of_the_past(decision: Decision) -> Decision:
+    """Return a decision as decided now at the latest.
+
+    One that a wrong clock has dated ahead still tells the position, but its ids would not leave the window,
+    and it would keep those behind it from being evicted.
+    """
+    now = time.time()
+    return decision if decision.decided_at <= now else msgspec.structs.replace(decision, decided_at=now)
 
 
 def _note_failure(sent: Any) -> None:
