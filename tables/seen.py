@@ -32,6 +32,10 @@ RECREATED = (
     "metrics.raw[%d] was recreated: the last decision is about offset %d and the log ends at %d. "
     "Its decisions are dropped; reading begins at the start of the new log."
 )
+BEYOND = (
+    "metrics.raw[%d] ends at %d, but a decision in the table is about offset %d. The group has committed %d, "
+    "so the log is the one that was read: the decisions from there on are dropped, and made anew."
+)
 CUT = "metrics.raw[%d] begins at %d but offset %d was next: retention removed what stood between."
 
 
@@ -113,9 +117,19 @@ class SeenTable(faust.Table[bytes, bytes]):
 
     async def drop_partition(self, partition: int) -> None:
         """Forget all decisions of a partition for good, because its raw log was recreated."""
-        for offset in list(self.memory.partition(partition).offsets()):
-            await self._send(Origin(partition, offset), None)
+        await self.drop_from(partition, 0)
         self.memory.forget(partition)
+
+    async def drop_from(self, partition: int, start: int) -> None:
+        """Forget a partition's decisions about `start` and all offsets behind it for good.
+
+        Raises:
+            DeliveryFailed: if Kafka did not take it; what is left is still to be dropped.
+        """
+        for offset in [held for held in self.memory.partition(partition).offsets() if held >= start]:
+            origin = Origin(partition, offset)
+            await self._send(origin, None)
+            self.memory.remove(origin)
 
     def _evict(self, partition: int) -> None:
         for origin in self.memory.evictable(partition, time.time(), EVICTIONS_A_DECISION):
@@ -148,12 +162,20 @@ class SeenPositions:
         if at is None:
             return _without_decision(partition, log_range, committed)
         if at >= log_range.end:
-            log.error(RECREATED, partition, at, log_range.end)
-            await self._seen.drop_partition(partition)
-            return log_range.start
+            return await self._beyond(at, partition, log_range, committed)
         if at < log_range.start:
             log.error(CUT, partition, log_range.start, at)
         return max(at, log_range.start)
+
+    async def _beyond(self, at: int, partition: int, log_range: LogRange, committed: int | None) -> int:
+        """Tell a log that was recreated, whose committed offset went with it, from a row that is not ours."""
+        if committed is None or not log_range.start <= committed <= log_range.end:
+            log.error(RECREATED, partition, at, log_range.end)
+            await self._seen.drop_partition(partition)
+            return log_range.start
+        log.error(BEYOND, partition, log_range.end, at, committed)
+        await self._seen.drop_from(partition, committed)
+        return committed
 
 
 def _without_decision(partition: int, log_range: LogRange, committed: int | None) -> int:
