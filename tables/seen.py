@@ -149,6 +149,8 @@ class SeenTable(faust.Table[bytes, bytes]):
 class SeenPositions:
     """Where refine stands: at the last decision of the partition, which may not have been emitted."""
 
+    proven = False  # only the record's digest tells whether the decision is about this log
+
     def __init__(self, seen: SeenTable) -> None:
         self._seen = seen
 
