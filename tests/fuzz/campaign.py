@@ -14,7 +14,7 @@ from tests.fuzz.targets import Target, load
 REPOSITORY = Path(__file__).parents[2]
 FOUND = REPOSITORY / ".cache" / "fuzz"
 """Where inputs that reached something new are kept between calls on demand, and those that failed."""
-MOST_BYTES = 16_384
+MOST_BYTES = 32_768
 SLOWEST_S = 20
 """For one input: more than this, on whatever machine, is a finding."""
 MOST_MEMORY_MB = 2_048

@@ -1,4 +1,7 @@
-"""A publication as a device sends it: a byte for the QoS, the topic to the end of the line, the payload."""
+"""A publication as a device sends it: a byte for the QoS, the topic to the end of the line, the payload.
+
+From a first byte of 0x80 on, topic and payload are built from what follows, so that more of them are valid.
+"""
 
 import json
 import re
@@ -13,8 +16,9 @@ from streams.wire import raw, rejected, unique
 from streams.wire.decision import Refusal
 from streams.wire.job import decode_job
 from tests.fuzz.oracles import fits_the_tables, runs_as_a_job
+from tests.fuzz.publications import TENANT, built
+from tests.fuzz.source import Source
 
-TENANT = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 AT, AT_STORED = "2026-11-23T14:00:00.123456Z", "2026-11-23 14:00:00.123456"
 ORIGIN = Origin(3, 1841)
 DAY_S = 86_400.0
@@ -30,22 +34,32 @@ _PAYLOADS = [
     b'{"value": 1e999, "dedupe_id": "\\ud800"}',
     b'{"value": ' + b"9" * 5000 + b"}",
     b'{"value": 1, "deep": ' + b"[" * 2000 + b"]" * 2000 + b"}",
+    b'{"value": "1", "dedupe_id": "' + b"d" * 128 + b'"}',
+    b'{"value": "1", "dedupe_id": "' + "é".encode() * 129 + b'"}',
+    b'{"value": "1", "dedupe_id": "\\u0000"}',
+    b'{"value": "nan"}',
+    b'{"value": -1000000000000, "timestamp": 2147483648}',
     b"[1]",
     b"\xff\x00",
     b"",
 ]
+_LENGTHS = [(64, 64), (65, 1), (1, 65)]  # of agent and metric; the last two are one too long
 SEEDS = [
     *(_TOPIC + payload for payload in _PAYLOADS),
+    *(f"1metrics/{TENANT}/{'é' * a}/{'m' * m}\n".encode() + b'{"value": 1}' for a, m in _LENGTHS),
     b"\xf0" + _TOPIC[1:] + b'{"value": 1}',
     b"1metrics/\xff\xfe/edge-7/\xc3\xa9\n{}",
     b"2metrics//a/b\n1",
+    *(bytes([0x80, *range(start, start + 60)]) for start in range(0, 190, 9)),
 ]
 WORDS = [
     b'"value":',
     b'"timestamp":',
     b'"dedupe_id":',
     b"NaN",
+    b'"NaN"',
     b"Infinity",
+    b'"-INF"',
     b"-0.0",
     b"null",
     b"true",
@@ -81,6 +95,8 @@ def fuzz(data: bytes) -> None:
 def _publication(data: bytes) -> tuple[str, bytes, int]:
     head, _, payload = data.partition(b"\n")
     lead = head[0] if head else 0
+    if 0x80 <= lead < 0xF0:
+        return *built(Source(data[1:])), lead % 3
     if lead >= 0xF0:  # otherwise none would ever be too large
         payload *= 1 + MAX_BYTES // max(1, len(payload))
     # As paho's topic is decoded in streams/mqtt/paho_client.py.
