@@ -33,16 +33,25 @@ _UNITS = [1, 10**3, 10**6, 10**9]
 
 
 def built(source: Source) -> tuple[str, bytes]:
-    """Return topic and payload."""
-    tenant = source.pick([TENANT, TENANT.upper(), TENANT[:-1], "é"])
-    topic = f"metrics/{tenant}/{_name(source, 64)}/{_name(source, 64)}"
+    """Return topic and payload; mostly one thing about them is odd, so that nothing else is refused."""
+    odd = source.pick(["topic", "value", "timestamp", "timestamp", "dedupe_id", "all"])
     members = {
-        "value": source.pick([*_VALUES, *_BOUNDS]),
-        "timestamp": _timestamp(source),
-        "dedupe_id": source.pick([None, "", "0", 0, 7, 1.5, True, source.text(), _name(source, 128)]),
+        "value": source.pick([*_VALUES, *_BOUNDS]) if odd in ("value", "all") else 42.17,
+        "timestamp": _timestamp(source) if odd in ("timestamp", "all") else None,
+        "dedupe_id": _dedupe_id(source) if odd in ("dedupe_id", "all") else "d-1",
     }
-    kept = {name: value for name, value in members.items() if source.number() % 8}
-    return topic, json.dumps(kept, ensure_ascii=bool(source.number() % 2)).encode(errors="surrogatepass")
+    ascii_only = bool(source.number() % 2)
+    payload = json.dumps(members, ensure_ascii=ascii_only).encode(errors="surrogatepass")
+    return _topic(source) if odd in ("topic", "all") else f"metrics/{TENANT}/edge-7/cpu", payload
+
+
+def _topic(source: Source) -> str:
+    tenant = source.pick([TENANT, TENANT.upper(), TENANT[:-1], "é"])
+    return f"metrics/{tenant}/{_name(source, 64)}/{_name(source, 64)}"
+
+
+def _dedupe_id(source: Source) -> Any:
+    return source.pick([None, "", "0", 0, 7, 1.5, True, source.text(), _name(source, 128)])
 
 
 def _name(source: Source, length: int) -> str:
@@ -64,12 +73,10 @@ def _timestamp(source: Source) -> Any:
 
 def _written(source: Source) -> str:
     """Return a time in RFC 3339 or nearly so."""
-    year, month, day = (
-        source.pick([1969, 1970, 2024, 2026, 2038, 2039]),
-        source.number() % 14,
-        source.number() % 33,
-    )
-    hour, minute, second = source.number() % 25, source.number() % 61, source.number() % 62
+    year = source.pick([1969, 1970, 2024, 2026, 2038, 2039])
+    month, day = source.pick([1, 2, 11, 12, 13]), source.pick([1, 10, 28, 29, 31, 0])
+    hour = source.pick([0, 12, 23, 24])
+    minute, second = source.pick([0, 30, 59, 60]), source.pick([0, 1, 59, 60, 61])
     fraction = source.pick(["", ".", f".{source.number(4)}", f".{'9' * source.number()}"])
     date, time = f"{year}-{month:02}-{day:02}", f"{hour:02}:{minute:02}:{second:02}"
     return f"{date}{source.pick(_SEPARATORS)}{time}{fraction}{source.pick(_ZONES)}"

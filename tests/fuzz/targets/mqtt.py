@@ -28,6 +28,7 @@ _PAYLOADS = [
     b'{"value": 42.17}',
     b'{"value": "-1.50e3", "timestamp": "2026-11-23T14:00:00.5+01:00", "dedupe_id": "d-1"}',
     b'{"value": 1, "timestamp": "2026-11-23 14:00:00", "dedupe_id": 0}',
+    b'{"value": 1, "timestamp": "2026-11-22t23:59:59.1234567-05:30"}',
     b'{"value": 1, "timestamp": 1795442400123, "tenant_id": "x", "agent_id": 1, "metric_name": null}',
     b'{"value": 1, "timestamp": "1795442400.5", "more": [{"a": [true, false, null]}]}',
     b'{"value": 1, "timestamp": "2016-12-31T23:59:60Z", "dedupe_id": "\\ud83d\\ude00"}',
