@@ -19,13 +19,14 @@ from streams.models import Origin, Reading
 from streams.queue.handoff import Fence, FencePositions, JobQueue, Push, RedisJobQueue, connect
 from streams.statistics import Statistics
 from streams.wire import unique
-from streams.wire.headers import EPOCH
+from streams.wire.headers import read_epoch
 from streams.wire.job import JobMetric, encode_job
 
 log = logging.getLogger(__name__)
 
 LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 JOB_ID_LENGTH = 32  # Illuminate\Queue\RedisQueue::getRandomId
+NOT_OURS = "metrics.unique[%d] offset %d is no chunk of ours and is passed over: %s"
 
 
 class Handoff:
@@ -44,10 +45,11 @@ class Handoff:
             QueueFull: if the queue is at its limit: Kafka holds what follows.
             Displaced: if the fence moved: Redis came back with older data, or another worker pushed.
         """
-        chunk = _read(record)
-        if chunk is None:
+        try:
+            chunk, epoch = _read(record)
+        except MalformedRecord as error:
+            log.error(NOT_OURS, record.partition, record.offset, error)
             return
-        epoch = int(record.headers.get(EPOCH, b"0"))
         jobs = jobs_of(chunk, epoch, derive_ids=self._derive_ids)
         fence = Fence(epoch, chunk.origin.offset, record.offset)
         outcome = await self._queue.push(record.partition, fence, jobs)
@@ -105,17 +107,16 @@ def _base62(number: int) -> Iterable[str]:
         yield LETTERS[letter]
 
 
-def _read(record: Record) -> unique.UniqueChunk | None:
-    try:
-        return unique.decode(record.value)
-    except MalformedRecord as error:
-        log.error(
-            "metrics.unique[%d] offset %d is no chunk of ours and is passed over: %s",
-            record.partition,
-            record.offset,
-            error,
-        )
-        return None
+def _read(record: Record) -> tuple[unique.UniqueChunk, int]:
+    """Return the chunk and its epoch.
+
+    Raises:
+        MalformedRecord: if the record is none of ours; a fence that it moved would hold back our own chunks.
+    """
+    chunk = unique.decode(record.value)
+    if chunk.origin.partition != record.partition:
+        raise MalformedRecord(f"it names partition {chunk.origin.partition} of metrics.raw as its origin")
+    return chunk, read_epoch(record.headers)
 
 
 redis = connect(settings.redis_url.get_secret_value())

@@ -261,9 +261,15 @@ def last_line(bug: BaseException) -> str:
 def by_reason(
     messages: Sequence[Message], refusals: Sequence[Refusal]
 ) -> dict[tuple[Stage, Reason], list[RejectedMessage]]:
-    """Group a chunk's rejected messages, each as it came, by stage and reason."""
+    """Group a chunk's rejected messages, each as it came, by stage and reason.
+
+    A refusal of a message that the chunk does not have stands for nothing and is left out: it can only come
+    from a row of the changelog that somebody else wrote.
+    """
     groups: dict[tuple[Stage, Reason], list[RejectedMessage]] = {}
     for refusal in refusals:
+        if refusal.index >= len(messages):
+            continue
         message = messages[refusal.index]
         groups.setdefault((refusal.stage, refusal.reason), []).append(
             RejectedMessage(

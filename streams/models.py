@@ -6,8 +6,13 @@ A device's publication is a `Message`; Kafka gives its chunk an `Origin`; refine
 
 import base64
 from enum import StrEnum
+from typing import Annotated, TypeAlias
 
 import msgspec
+
+Integer: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+"""What PHP can hold: a larger one on our topics is nobody's, and could not be handed off."""
+Natural: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 class Message(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -35,8 +40,8 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 class Origin(msgspec.Struct, frozen=True, order=True, gc=False):
     """A chunk's identity to the end: the coordinate of its record in ``metrics.raw``."""
 
-    partition: int
-    offset: int
+    partition: Natural
+    offset: Natural
 
 
 class Reading(msgspec.Struct, frozen=True, gc=False):
@@ -47,7 +52,7 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
     tenant_id: str
     agent_id: str
     metric_name: str
-    value: int | float
+    value: Integer | float
     timestamp: str
     """UTC, ``YYYY-MM-DD HH:MM:SS.ffffff``."""
     dedupe_id: str | None

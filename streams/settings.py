@@ -3,7 +3,7 @@
 ``.env.example`` is rendered from this file (`render_example`), and a test holds the two together.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -13,11 +13,17 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, m
 
 from streams.errors import SettingsError
 
-MQTT_SCHEMES = ("mqtt", "mqtts", "ws", "wss")
+URL_SCHEMES = {
+    "mqtt_url": ("mqtt", "mqtts", "ws", "wss"),
+    "redis_url": ("redis", "rediss", "unix"),
+    "database_url": ("postgresql", "postgres"),
+}
 NEVER_EXPIRES_S = 0xFFFFFFFF  # MQTT 5, 3.1.2.11.2: a session expiry of this value never expires
 
-Seconds = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(gt=0)]
+LONGEST_S = 100 * 365 * 86_400.0  # a century: in milliseconds still within Kafka's 64 bits
+
+Seconds = Annotated[float, Field(gt=0, le=LONGEST_S)]
+Count = Annotated[int, Field(gt=0, le=2**31 - 1)]  # what Kafka's protocol has room for
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9._-]+$")]
 
 
@@ -34,7 +40,9 @@ class Settings(BaseModel):
     topic_partitions: Count = Field(
         8, description="partitions of each topic; equal everywhere, fixed for good"
     )
-    topic_replication_factor: Count = Field(1, description="copies of each partition; 3 on a cluster")
+    topic_replication_factor: int = Field(
+        1, gt=0, le=2**15 - 1, description="copies of each partition; 3 on a cluster"
+    )
     topic_min_insync_replicas: Count = Field(
         1, description="copies that must hold a record before it counts as written; 2 of 3"
     )
@@ -79,7 +87,7 @@ class Settings(BaseModel):
     chunk_max_bytes: int = Field(512 * 1024, ge=1_024, le=512 * 1024, description="bytes of a chunk at most")
 
     # --- rules
-    max_clock_skew_s: Annotated[float, Field(ge=0)] = Field(
+    max_clock_skew_s: Annotated[float, Field(ge=0, le=LONGEST_S)] = Field(
         86_400.0, description="seconds that a device's timestamp may lie ahead of its arrival"
     )
     dedupe_window_s: Seconds = Field(3_600.0, description="seconds that an id is remembered")
@@ -124,15 +132,10 @@ class Settings(BaseModel):
         return self
 
     def _problems(self) -> Iterator[str]:
-        mqtt = urlsplit(self.mqtt_url.get_secret_value())
-        if mqtt.scheme not in MQTT_SCHEMES or not mqtt.hostname:
-            schemes = ", ".join(MQTT_SCHEMES)
-            given = f"{mqtt.scheme}://{mqtt.hostname or ''}"
-            yield f"MQTT_URL must be one of {schemes}:// with a host, not {given}"
-        if urlsplit(self.redis_url.get_secret_value()).scheme not in ("redis", "rediss", "unix"):
-            yield "REDIS_URL must begin with redis://, rediss:// or unix://"
-        if urlsplit(self.database_url.get_secret_value()).scheme not in ("postgres", "postgresql"):
-            yield "DATABASE_URL must begin with postgresql://"
+        for name, schemes in URL_SCHEMES.items():
+            yield from _url_problems(name, getattr(self, name).get_secret_value(), schemes)
+        for server in _servers(self.broker_url):
+            yield from _url_problems("broker_url", server)
         if self.topic_min_insync_replicas > self.topic_replication_factor:
             yield (
                 f"TOPIC_MIN_INSYNC_REPLICAS={self.topic_min_insync_replicas} is more than "
@@ -180,9 +183,8 @@ class Settings(BaseModel):
     @property
     def bootstrap_servers(self) -> list[str]:
         """The Kafka servers as ``host:port``, for clients other than Faust."""
-        parts = self.broker_url.split(";")
-        hosts = (urlsplit(part if "://" in part else f"kafka://{part}") for part in parts)
-        return [f"{host.hostname}:{host.port or 9092}" for host in hosts]
+        hosts = map(urlsplit, _servers(self.broker_url))
+        return [f"{_bracketed(host.hostname or '')}:{host.port or 9092}" for host in hosts]
 
 
 def is_loopback(host: str) -> bool:
@@ -193,6 +195,33 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _bracketed(host: str) -> str:
+    """Return a host as it stands before a port: ``::1:2`` would be an address without one."""
+    return f"[{host}]" if ":" in host else host
+
+
+def _servers(broker_url: str) -> list[str]:
+    """Return the URL of each Kafka server."""
+    return [part if "://" in part else f"kafka://{part}" for part in broker_url.split(";")]
+
+
+def _url_problems(name: str, url: str, schemes: Sequence[str] = ()) -> Iterator[str]:
+    """Say what is wrong with a URL, but nothing of it: it may be secret, and so may urllib's own words."""
+    key = name.upper()
+    try:
+        parts = urlsplit(url)
+        # Redis and PostgreSQL have a host by default, and PostgreSQL takes several with a port each.
+        has_place = name in ("redis_url", "database_url") or bool(parts.hostname)
+        has_port = name == "database_url" or parts.port != 0
+    except ValueError:
+        yield f"{key} is no URL: its host or its port is malformed"
+        return
+    if schemes and parts.scheme not in schemes:
+        yield f"{key} must begin with {', '.join(f'{scheme}://' for scheme in schemes)}"
+    elif not (has_place and has_port):
+        yield f"{key} must name a host, and no port 0"
 
 
 def render_example() -> str:
@@ -219,13 +248,25 @@ def _values(
     for name in names:
         key = name.upper()
         path = environment.get(f"{key}_FILE")
-        if path:
+        given = path or environment.get(key, "")
+        if not _is_text(given):
+            problems.append(f"{key} is not UTF-8")
+        elif path:
             try:
                 yield name, Path(path).read_text(encoding="utf-8").removesuffix("\n")
-            except (OSError, UnicodeDecodeError) as error:
+            except (OSError, ValueError) as error:  # no UTF-8, or a NUL in the path
                 problems.append(f"{key}_FILE={path} cannot be read: {error}")
-        elif environment.get(key):
-            yield name, environment[key]
+        elif given:
+            yield name, given
+
+
+def _is_text(value: str) -> bool:
+    """Tell whether a value of the environment was UTF-8; else Python has put surrogates into it (PEP 383)."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _explain(item: dict[str, Any]) -> list[str]:
@@ -233,5 +274,6 @@ def _explain(item: dict[str, Any]) -> list[str]:
     message = str(item["msg"]).removeprefix("Value error, ")
     if not item["loc"]:
         return message.split("\n")
-    name = str(item["loc"][0]).upper()
-    return [f"{name}={item['input']!r}: {message}"]
+    name = str(item["loc"][0])
+    shown = "(secret)" if isinstance(Settings.model_fields[name].default, SecretStr) else repr(item["input"])
+    return [f"{name.upper()}={shown}: {message}"]

@@ -24,9 +24,14 @@ class FakeSeen:
 
     async def drop_partition(self, partition: int) -> None:
         """Forget a partition's decisions for good."""
-        for offset in list(self.memory.partition(partition).offsets()):
-            self._append(Origin(partition, offset), None)
+        await self.drop_from(partition, 0)
         self.memory.forget(partition)
+
+    async def drop_from(self, partition: int, start: int) -> None:
+        """Forget a partition's decisions about `start` and all offsets behind it for good."""
+        for offset in [held for held in self.memory.partition(partition).offsets() if held >= start]:
+            self._append(Origin(partition, offset), None)
+            self.memory.remove(Origin(partition, offset))
 
     def recovered(self) -> "FakeSeen":
         """Return the table as a worker would find it that has only the changelog."""

@@ -1,7 +1,8 @@
 """The table ``seen``: Faust carries its changelog, `SeenState` holds its content.
 
-Between refine and the changelog topic. Rows that cannot be read are passed over, since a row that raised
-would stall Faust's recovery for good (``tables/recovery.py`` swallows exceptions).
+Between refine and the changelog topic. Rows that cannot be read, or that stand in another partition than
+their own, are passed over, since a row that raised would stall Faust's recovery for good
+(``tables/recovery.py`` swallows exceptions).
 """
 
 import logging
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 import faust
+import msgspec
 from aiokafka.errors import KafkaError
 from faust.exceptions import ProducerSendError
 from faust.stores.memory import Store
@@ -20,6 +22,7 @@ from streams.kafka.positions import LogRange
 from streams.kafka.producer import Producer, renew_if_broken
 from streams.models import Origin
 from streams.wire.decision import Decision, decode, decode_key, encode, encode_key
+from tables.passed_over import PassedOver
 from tables.state import SeenState
 
 log = logging.getLogger(__name__)
@@ -28,6 +31,10 @@ EVICTIONS_A_DECISION = 32
 RECREATED = (
     "metrics.raw[%d] was recreated: the last decision is about offset %d and the log ends at %d. "
     "Its decisions are dropped; reading begins at the start of the new log."
+)
+BEYOND = (
+    "metrics.raw[%d] ends at %d, but a decision in the table is about offset %d. The group has committed %d, "
+    "so the log is the one that was read: the decisions from there on are dropped, and made anew."
 )
 CUT = "metrics.raw[%d] begins at %d but offset %d was next: retention removed what stood between."
 
@@ -42,6 +49,7 @@ class SeenStore(Store[bytes, bytes]):
         super().__init__(*args, **kwargs)
         self.memory = memory
         self.offsets: dict[TP, int] = {}
+        self._passed_over = PassedOver()
 
     def persisted_offset(self, tp: TP) -> int | None:
         """Return the changelog offset up to which the state is complete."""
@@ -60,24 +68,27 @@ class SeenStore(Store[bytes, bytes]):
         """Apply rows of the changelog."""
         for event in batch:
             message = event.message
-            self._apply(message.key, message.value)
+            try:
+                self._apply(message.tp.partition, message.key, message.value)
+            except MalformedRecord as error:
+                self._passed_over.note(message.tp, message.offset, str(error))
             self.set_persisted_offset(message.tp, message.offset)
 
-    def _apply(self, key: bytes | None, value: bytes | None) -> None:
-        try:
-            origin = decode_key(key or b"")
-            if value is None:
-                self.memory.remove(origin)
-            else:
-                self.memory.add(origin, decode(value))
-        except MalformedRecord as error:
-            log.error("a row of the changelog is passed over: %s", error)
+    def _apply(self, partition: int, key: bytes | None, value: bytes | None) -> None:
+        origin = decode_key(key or b"")
+        if origin.partition != partition:  # it would move the position of a partition that has its own rows
+            raise MalformedRecord(f"it names partition {origin.partition} as its own")
+        if value is None:
+            self.memory.remove(origin)
+        else:
+            self.memory.add(origin, _of_the_past(decode(value)))
 
     async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
         """Forget the partitions that are another worker's now."""
         held = active_tps | standby_tps
         self.memory.keep_only(tp.partition for tp in held)
         self.offsets = {tp: offset for tp, offset in self.offsets.items() if tp in held}
+        self._passed_over.sum_up()
 
 
 class SeenTable(faust.Table[bytes, bytes]):
@@ -106,9 +117,19 @@ class SeenTable(faust.Table[bytes, bytes]):
 
     async def drop_partition(self, partition: int) -> None:
         """Forget all decisions of a partition for good, because its raw log was recreated."""
-        for offset in list(self.memory.partition(partition).offsets()):
-            await self._send(Origin(partition, offset), None)
+        await self.drop_from(partition, 0)
         self.memory.forget(partition)
+
+    async def drop_from(self, partition: int, start: int) -> None:
+        """Forget a partition's decisions about `start` and all offsets behind it for good.
+
+        Raises:
+            DeliveryFailed: if Kafka did not take it; what is left is still to be dropped.
+        """
+        for offset in [held for held in self.memory.partition(partition).offsets() if held >= start]:
+            origin = Origin(partition, offset)
+            await self._send(origin, None)
+            self.memory.remove(origin)
 
     def _evict(self, partition: int) -> None:
         for origin in self.memory.evictable(partition, time.time(), EVICTIONS_A_DECISION):
@@ -128,6 +149,8 @@ class SeenTable(faust.Table[bytes, bytes]):
 class SeenPositions:
     """Where refine stands: at the last decision of the partition, which may not have been emitted."""
 
+    proven = False  # only the record's digest tells whether the decision is about this log
+
     def __init__(self, seen: SeenTable) -> None:
         self._seen = seen
 
@@ -141,12 +164,20 @@ class SeenPositions:
         if at is None:
             return _without_decision(partition, log_range, committed)
         if at >= log_range.end:
-            log.error(RECREATED, partition, at, log_range.end)
-            await self._seen.drop_partition(partition)
-            return log_range.start
+            return await self._beyond(at, partition, log_range, committed)
         if at < log_range.start:
             log.error(CUT, partition, log_range.start, at)
         return max(at, log_range.start)
+
+    async def _beyond(self, at: int, partition: int, log_range: LogRange, committed: int | None) -> int:
+        """Tell a log that was recreated, whose committed offset went with it, from a row that is not ours."""
+        if committed is None or not log_range.start <= committed <= log_range.end:
+            log.error(RECREATED, partition, at, log_range.end)
+            await self._seen.drop_partition(partition)
+            return log_range.start
+        log.error(BEYOND, partition, log_range.end, at, committed)
+        await self._seen.drop_from(partition, committed)
+        return committed
 
 
 def _without_decision(partition: int, log_range: LogRange, committed: int | None) -> int:
@@ -160,6 +191,16 @@ def _without_decision(partition: int, log_range: LogRange, committed: int | None
         at,
     )
     return at
+
+
+def _of_the_past(decision: Decision) -> Decision:
+    """Return a decision as decided now at the latest.
+
+    One that a wrong clock has dated ahead still tells the position, but its ids would not leave the window,
+    and it would keep those behind it from being evicted.
+    """
+    now = time.time()
+    return decision if decision.decided_at <= now else msgspec.structs.replace(decision, decided_at=now)
 
 
 def _note_failure(sent: Any) -> None:

@@ -38,7 +38,9 @@ class FailedJob(msgspec.Struct, frozen=True):
         crash in between) is still one row.
         """
         uuid = _uuid(payload) or str(uuid5(NAMESPACE_OID, payload.hex()))
-        return cls(uuid, CONNECTION, queue, _text(payload), _text(exception.encode()))
+        return cls(
+            uuid, CONNECTION, queue, _text(payload), _text(exception.encode(errors="backslashreplace"))
+        )
 
 
 class _Head(msgspec.Struct):
@@ -70,7 +72,7 @@ def next_try_s(job: Job) -> int | None:
 
 def _attempt(job: Job) -> int:
     """Return the number of this attempt; the payload holds how many there were before."""
-    return job.attempts + 1
+    return max(0, job.attempts) + 1
 
 
 def _tries(job: Job) -> int:

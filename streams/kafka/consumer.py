@@ -142,7 +142,7 @@ class GovernedConsumer(driver.Consumer):
                     log.warning("%s[%d] is held back, its position is unknown: %s", *tp, error)
                     said = True
                 await asyncio.sleep(delay_s)
-        await self._start_at(tp, at)
+        await self._start_at(tp, at, proven=self._sources[tp.topic].proven)
         log.info("%s[%d] starts at offset %d", *tp, at)
 
     async def _position(self, tp: TP) -> int:
@@ -150,8 +150,8 @@ class GovernedConsumer(driver.Consumer):
         range_ = known if known is not None else await self.log_range(tp)
         return await self._sources[tp.topic].position(tp.partition, range_, self.committed.get(tp))
 
-    async def _start_at(self, tp: TP, offset: int) -> None:
-        self.cursor(tp).place(offset)
+    async def _start_at(self, tp: TP, offset: int, *, proven: bool) -> None:
+        self.cursor(tp).place(offset, proven=proven)
         await self._send_to(tp, offset)
 
     async def _send_to(self, tp: TP, offset: int) -> None:
@@ -169,7 +169,7 @@ class GovernedConsumer(driver.Consumer):
     async def rewind(self, tp: TP, offset: int) -> None:
         """Deliver a partition again from `offset`."""
         log.info("%s[%d] is read again from offset %d", *tp, offset)
-        await self._start_at(tp, offset)
+        await self._start_at(tp, offset, proven=self.cursor(tp).proven)
 
     async def log_range(self, tp: TP) -> LogRange:
         """Return the offsets that a partition's log holds now."""
@@ -242,8 +242,8 @@ class GovernedConsumer(driver.Consumer):
             self._acked[tp].clear()
             self._acked_index[tp].clear()
             self._gap.pop(tp, None)
-            if cursor.expected and cursor.expected > self.committed.get(tp, 0):
-                offsets[tp] = cursor.expected
+            if cursor.committable and cursor.committable > self.committed.get(tp, 0):
+                offsets[tp] = cursor.committable
         return offsets
 
     @Service.timer(STARVED_CHECK_S)

@@ -23,6 +23,9 @@ class LogRange(NamedTuple):
 class PositionSource(Protocol):
     """Tells where a partition's effects say to resume."""
 
+    proven: bool
+    """Whether all before a position is known to be finished; else the record read there is to confirm it."""
+
     async def position(self, partition: int, log: LogRange, committed: int | None) -> int:
         """Return the offset to resume at, within the log.
 
@@ -52,10 +55,13 @@ class Cursor:
     expected: int | None = None
     busy: bool = False
     """Whether the agent is at work on `expected`."""
+    proven: bool = True
+    """Whether `expected` may be committed."""
 
-    def place(self, offset: int) -> None:
+    def place(self, offset: int, *, proven: bool = True) -> None:
         """Start anew at `offset`, on all sides."""
         self.next_fetch = self.next_handed = self.expected = offset
+        self.proven = proven
 
     def hold(self) -> None:
         """Hand nothing on until the cursor is placed."""
@@ -91,6 +97,12 @@ class Cursor:
         """Note that all effects of a record stand."""
         if self.expected == offset:
             self.expected = offset + 1
+            self.proven = True
+
+    @property
+    def committable(self) -> int | None:
+        """Return the offset up to which the effects stand, as far as that is known."""
+        return self.expected if self.proven else None
 
     @property
     def starved(self) -> bool:

@@ -189,6 +189,8 @@ def _text(answer: bytes | str) -> str:
 class FencePositions:
     """Where handoff stands: one past the chunk that the fence names."""
 
+    proven = True
+
     def __init__(self, queue: JobQueue, raw_end: "RawEnd") -> None:
         self._queue = queue
         self._raw_end = raw_end

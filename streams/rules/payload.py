@@ -4,8 +4,6 @@ Two decoders that give the same: msgspec for the messages that nearly all device
 own for the rest, which also finds the words for what is wrong.
 """
 
-import binascii
-
 import msgspec
 
 from streams.models import Message, Reason
@@ -58,5 +56,5 @@ def _decode(message: Message) -> str | Problem:
             f"not UTF-8: byte 0x{error.object[error.start]:02x} at position {error.start + 1} of the payload"
         )
         return Problem(Reason.PAYLOAD_NOT_JSON, found)
-    except binascii.Error as error:
+    except ValueError as error:  # no base64, or not even ASCII
         return Problem(Reason.PAYLOAD_NOT_JSON, f"payload_base64 cannot be read: {error}")

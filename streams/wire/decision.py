@@ -10,8 +10,11 @@ and for each accepted reading that has an id its fingerprint: 16 bytes of id and
 that are named nowhere were accepted. A replay needs nothing else to emit the very same again.
 """
 
+import math
+import re
 from collections.abc import Iterator
 from hashlib import blake2b
+from typing import Annotated, TypeAlias
 
 import msgspec
 
@@ -23,11 +26,21 @@ ID_BYTES = 16
 CONTENT_BYTES = 8
 FINGERPRINT_BYTES = ID_BYTES + CONTENT_BYTES
 
+LARGEST_OFFSET = 2**63 - 1
+_KEY = re.compile(
+    rb"(0|[1-9][0-9]{0,9})-(0|[1-9][0-9]{0,18})"
+)  # one key for one coordinate, so no zeros ahead
+_SHOWN_BYTES = 40
+
+Index: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
+Epoch: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+"""Lua, which compares epochs in the fence's script, has no larger integers."""
+
 
 class Refusal(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """One rejected message of the chunk."""
 
-    index: int
+    index: Index
     stage: Stage
     reason: Reason
     detail: str
@@ -37,13 +50,13 @@ class Decision(msgspec.Struct, array_like=True, frozen=True):
     """What became of each message of one chunk."""
 
     format: int
-    epoch: int
+    epoch: Epoch
     """Which life of ``metrics.raw`` the coordinate belongs to: grows when the topic was recreated."""
     decided_at: float
     """Unix time in seconds."""
     digest: bytes
     """Of the raw record's bytes: tells a record from another one at the same coordinate."""
-    duplicates: list[int]
+    duplicates: list[Index]
     refusals: list[Refusal]
     fingerprints: bytes
 
@@ -69,10 +82,12 @@ def decode(value: bytes) -> Decision:
     """
     try:
         decision = _decoder.decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedRecord(f"not a decision: {error}") from error
     if decision.format != FORMAT or len(decision.fingerprints) % FINGERPRINT_BYTES:
         raise MalformedRecord(f"not a decision of format {FORMAT}: format {decision.format}")
+    if not math.isfinite(decision.decided_at):  # it would never leave the window, and NaN cannot be sorted
+        raise MalformedRecord(f"not a decision: decided at {decision.decided_at}")
     return decision
 
 
@@ -87,10 +102,10 @@ def decode_key(key: bytes) -> Origin:
     Raises:
         MalformedRecord: if it is no coordinate.
     """
-    partition, dash, offset = key.partition(b"-")
-    if not (dash and partition.isdigit() and offset.isdigit()):
-        raise MalformedRecord(f"not a raw coordinate: {key!r}")
-    return Origin(int(partition), int(offset))
+    match = _KEY.fullmatch(key)
+    if match is None or int(match[2]) > LARGEST_OFFSET:
+        raise MalformedRecord(f"not a raw coordinate: {key[:_SHOWN_BYTES]!r}")
+    return Origin(int(match[1]), int(match[2]))
 
 
 def digest(value: bytes) -> bytes:

@@ -5,6 +5,10 @@ format: 1    messages: 40    epoch: 1795442400123                  metrics.uniqu
 format: 1    messages: 2     reason: tenant_unknown    stage: validate    metrics.rejected
 """
 
+from collections.abc import Mapping
+
+from streams.errors import MalformedRecord
+
 FORMAT = b"1"
 """The version of the records; a reader that knows less must not guess."""
 
@@ -14,6 +18,8 @@ REASON = "reason"
 STAGE = "stage"
 EPOCH = "epoch"
 """Which life of metrics.raw the chunk's coordinate belongs to."""
+
+_EPOCH_DIGITS = 16  # as many as Lua's integers, which compare epochs
 
 
 def headers(messages: int, **extra: str) -> list[tuple[str, bytes]]:
@@ -28,3 +34,15 @@ def headers(messages: int, **extra: str) -> list[tuple[str, bytes]]:
         (MESSAGES, b"%d" % messages),
         *((name, value.encode()) for name, value in extra.items()),
     ]
+
+
+def read_epoch(found: Mapping[str, bytes]) -> int:
+    """Return the epoch from a record's headers, 0 where there is none.
+
+    Raises:
+        MalformedRecord: if it is no number that an epoch can be.
+    """
+    epoch = found.get(EPOCH, b"0")
+    if not epoch.isdigit() or len(epoch) > _EPOCH_DIGITS:
+        raise MalformedRecord(f"the header {EPOCH} is {epoch[:40]!r}; it must be an integer")
+    return int(epoch)

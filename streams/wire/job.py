@@ -124,6 +124,9 @@ def decode_job(payload: bytes, *, job_class: str = JOB_CLASS) -> Job:
     )
 
 
+LONGEST_WAIT_S = 2**31
+"""Redis holds the time of the next try as a double."""
+
 _ENCRYPTED = "eyJ"  # ``{"`` in base64: what Illuminate\Encryption\Encrypter writes is ``{"iv":…}``
 
 
@@ -170,11 +173,15 @@ def _refuse_foreign(envelope: _Envelope, found: str, ours: str, job_class: str) 
 
 
 def _read_backoff(backoff: object) -> list[int]:
-    """Read seconds from a number, ``"10,30,60"`` or an array, which cjson makes an object if it is empty."""
+    """Read seconds from a number, ``"10,30,60"`` or an array, which cjson makes an object if it is empty.
+
+    Less than none is none, as in Laravel; more than `LONGEST_WAIT_S` is as good as that.
+    """
     if not backoff:
         return []
     parts: Any = backoff.split(",") if isinstance(backoff, str) else backoff
     try:
-        return [int(part) for part in (parts if isinstance(parts, list) else [parts])]
+        waits = [int(part) for part in (parts if isinstance(parts, list) else [parts])]
     except (TypeError, ValueError, OverflowError) as error:
         raise MalformedRecord(f"its backoff {backoff!r} is no list of seconds") from error
+    return [min(max(0, wait_s), LONGEST_WAIT_S) for wait_s in waits]

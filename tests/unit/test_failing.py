@@ -62,3 +62,12 @@ def test_rubbish_gets_a_uuid_of_its_own_and_can_be_stored_as_text(one: bytes, ot
     assert "\0" not in failed.payload
     failed.payload.encode()
     assert (failed.uuid == FailedJob.of(other, "default", "why").uuid) is (one == other)
+
+
+def test_an_exception_with_half_a_surrogate_pair_can_be_stored_as_text() -> None:
+    assert FailedJob.of(b"", "default", "found '\udcff'\0").exception == "found '\\udcff'\\x00"
+
+
+def test_attempts_below_none_are_none() -> None:
+    assert next_try_s(job(attempts=-100)) == 10
+    assert not is_exhausted(job(attempts=-100))

@@ -123,6 +123,7 @@ def test_the_copy_that_cjson_makes_of_a_reserved_job_is_read() -> None:
         ("7", [7]),
         ("10,30", [10, 30]),
         ([10, 30], [10, 30]),
+        ([-5, 10**400], [0, 2**31]),
     ],
 )
 def test_every_form_of_backoff_is_read(backoff: object, seconds: list[int]) -> None:

@@ -188,8 +188,9 @@ def test_a_payload_that_repeats_the_topic_differently_disagrees(
     assert parsed(json.dumps(payload).encode()).disagrees is disagrees
 
 
-def test_base64_that_cannot_be_read_is_a_rejection() -> None:
-    outcome = parse(Message(TOPIC, payload_base64="not base64!", received_at=RECEIVED_AT))
+@pytest.mark.parametrize("text", ["not base64!", "é", "\0"])
+def test_base64_that_cannot_be_read_is_a_rejection(text: str) -> None:
+    outcome = parse(Message(TOPIC, payload_base64=text, received_at=RECEIVED_AT))
     assert isinstance(outcome, Rejection)
     assert outcome.reason is Reason.PAYLOAD_NOT_JSON
 

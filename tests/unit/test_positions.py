@@ -37,6 +37,16 @@ def test_an_agent_that_finishes_after_a_reposition_does_not_move_the_new_positio
     assert cursor.expected == 2
 
 
+def test_a_position_that_a_record_has_to_confirm_is_committed_only_when_that_is_done() -> None:
+    cursor = Cursor()
+    cursor.place(5, proven=False)
+    assert cursor.committable is None
+    cursor.done(5)
+    assert cursor.committable == 6
+    cursor.place(9)
+    assert cursor.committable == 9
+
+
 def test_what_was_handed_on_and_never_arrived_is_noticed() -> None:
     cursor = Cursor()
     cursor.place(0)

@@ -11,10 +11,12 @@ from agents.loop import Record
 from agents.refine import Refinery
 from streams.errors import Displaced, Outage
 from streams.kafka.fake import FakeTopics
+from streams.models import Reason, Stage
 from streams.postgres.tenants import FakeTenants
 from streams.settings import Settings
 from streams.statistics import Statistics
 from streams.wire import raw, rejected, unique
+from streams.wire.decision import FORMAT, Decision, Refusal, digest
 from tables.fake import FakeSeen
 
 TENANT = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
@@ -175,6 +177,17 @@ async def test_a_bug_on_one_message_rejects_that_message_alone_with_its_last_lin
         "internal_error",
         "ZeroDivisionError: division by zero",
     )
+
+
+async def test_a_refusal_of_a_message_that_the_chunk_does_not_have_stands_for_nothing() -> None:
+    bench = Bench()
+    record = chunk(message({"value": 1}), message(b"["))
+    lying = [Refusal(index, Stage.PARSE, Reason.PAYLOAD_NOT_JSON, "not JSON") for index in (1, 2, 499)]
+    decided = Decision(FORMAT, 1, bench.now, digest(record.value), [7], lying, b"")
+    await bench.seen.record(module.Origin(3, 0), decided)
+    await bench.refinery().refine(record)
+    assert bench.readings() == [(0, 1, None)]
+    assert bench.reasons() == [("payload_not_json", [1])]
 
 
 async def test_a_record_that_is_no_chunk_is_rejected_and_holds_up_nothing() -> None:

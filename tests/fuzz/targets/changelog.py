@@ -1,0 +1,174 @@
+"""Rows of the changelog, any and good ones in turn, as recovery reads them into the table."""
+
+import math
+from contextlib import suppress
+from types import SimpleNamespace
+from typing import Any
+
+from faust.types import TP
+
+from agents.loop import Record
+from agents.refine import Refinery, seen
+from streams.errors import Displaced, MalformedRecord
+from streams.kafka.fake import FakeTopics
+from streams.models import Origin, Reason, Stage
+from streams.postgres.tenants import FakeTenants
+from streams.settings import Settings
+from streams.statistics import Statistics
+from streams.wire import decision as wire
+from streams.wire import raw, rejected
+from streams.wire.decision import FORMAT, Decision, Refusal
+from tables.fake import FakeSeen
+from tables.seen import SeenStore
+from tables.state import SeenState
+from tests.fuzz.oracles import finish
+from tests.fuzz.source import Source
+
+PARTITION = 3
+MOST_ROWS = 40
+GOOD = range(100, 104)
+TIMES = [0.0, 1.0, 1_795_442_400.0, 1e18, -1.0, math.inf, -math.inf, math.nan]
+INDEXES = [0, 1, 2, 499, 500, -1, 2**40]
+SETTINGS = Settings()
+TENANT = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
+CHUNK = raw.join(
+    [
+        raw.encode_message(
+            f"metrics/{TENANT}/a/b", b'{"value": 1, "dedupe_id": "d"}', "2026-11-23T14:00:00Z", 1
+        ),
+        raw.encode_message("metrics/a", b"", "2026-11-23T14:00:00Z", 0),
+    ]
+)
+_REFUSAL = Refusal(1, Stage.PARSE, Reason.TOPIC_MALFORMED, "the topic")
+
+
+def _good(offset: int) -> Decision:
+    fingerprint = offset.to_bytes(16) + offset.to_bytes(8)
+    return Decision(FORMAT, 1, 1_795_442_400.0, wire.digest(CHUNK), [], [_REFUSAL], fingerprint)
+
+
+def _row(kind: int, key: bytes, value: bytes) -> bytes:
+    return bytes([kind]) + key + b"\n" + len(value).to_bytes(2) + value
+
+
+SEEDS = [
+    _row(1, b"3-7", wire.encode(_good(7))) + _row(0, b"3-101", b""),
+    _row(1, b"4-7", wire.encode(_good(7))) + _row(1, b"3-99999999999999999999", wire.encode(_good(7))),
+    _row(1, b"3-" + b"9" * 5000, b"\xff"),
+    _row(1, b"3-5", wire.encode(_good(7))[:-1]) + _row(1, b"", b"") + _row(0, b"x-y", b""),
+    # Beyond the fields of a decision, where a decoder still has to find the end.
+    _row(1, b"3-5", b"\x98" + wire.encode(_good(7))[1:] + b"\x91" * 3000),
+    *(bytes([2, *range(seed, seed + 40)]) * 3 for seed in range(0, 80, 7)),
+]
+WORDS = [
+    b"3-",
+    b"3-104",
+    b"4-1",
+    b"\xcb\x7f\xf8\0\0\0\0\0\0",
+    b"\xcf\xff\xff\xff\xff\xff\xff\xff\xff",
+    b"validate",
+]
+
+
+def fuzz(data: bytes) -> None:
+    """Whatever stands in the changelog, recovery ends with what can be read, and work goes on."""
+    source, state = Source(data), SeenState(window_s=3_600.0, max_ids=10)
+    store = SeenStore("memory://", seen.app, seen, table_name="seen", memory=state)
+    expected: dict[int, Decision] = {}
+    rows = [*(_any(source) for _ in range(MOST_ROWS) if source)]
+    for number, (key, value) in enumerate(rows):
+        _apply(store, expected, number, key, value)
+        good = GOOD[number % len(GOOD)]
+        _apply(store, expected, number, b"3-%d" % good, wire.encode(_good(good)))
+    _holds(state, expected)
+    _goes_on(state)
+
+
+def _any(source: Source) -> tuple[bytes | None, bytes | None]:
+    kind = source.number() % 3
+    if kind == 2:
+        return b"3-%d" % (source.number() % 128), wire.encode(_decision(source))
+    return source.line() or None, source.block() if kind else None
+
+
+def _decision(source: Source) -> Decision:
+    refusals = [
+        Refusal(source.pick(INDEXES), source.pick(list(Stage)), source.pick(list(Reason)), source.text())
+        for _ in range(source.number() % 3)
+    ]
+    return Decision(
+        source.pick([FORMAT, FORMAT, FORMAT, 0, 2]),
+        source.pick([1, 0, -1, 2**53, 2**64 - 1]),
+        source.pick(TIMES),
+        source.pick([wire.digest(CHUNK), b"", b"another."]),
+        [source.pick(INDEXES) for _ in range(source.number() % 3)],
+        refusals,
+        source.take(24 * (source.number() % 3)),
+    )
+
+
+def _apply(
+    store: SeenStore, expected: dict[int, Decision], number: int, key: bytes | None, value: bytes | None
+) -> None:
+    tp = TP("changelog", PARTITION)
+    event: Any = SimpleNamespace(message=SimpleNamespace(key=key, value=value, tp=tp, offset=number))
+    store.apply_changelog_batch([event], bytes, bytes)
+    assert store.persisted_offset(tp) == number
+    with suppress(MalformedRecord):
+        origin = wire.decode_key(key or b"")
+        _comes_back(origin)
+        decided = None if value is None else wire.decode(value)
+        if origin.partition == PARTITION:
+            _expect(expected, origin, decided)
+
+
+def _comes_back(origin: Origin) -> None:
+    assert wire.decode_key(wire.encode_key(origin)) == origin
+    assert 0 <= origin.offset < 2**63
+
+
+def _expect(expected: dict[int, Decision], origin: Origin, decided: Decision | None) -> None:
+    if decided is None:
+        expected.pop(origin.offset, None)
+        return
+    assert wire.decode(wire.encode(decided)) == decided
+    assert math.isfinite(decided.decided_at)
+    expected[origin.offset] = decided
+
+
+def _holds(state: SeenState, expected: dict[int, Decision]) -> None:
+    partition = state.partition(PARTITION)
+    assert sorted(partition.offsets()) == sorted(expected)
+    assert state.ids == sum(len(decision.fingerprints) // 24 for decision in expected.values())
+    if expected and partition.last_offset is not None:
+        assert partition.last_offset == max(expected)
+    for offset in expected.keys() & GOOD:
+        if expected[offset] == _good(offset) and all(
+            decision == _good(other) for other, decision in expected.items() if other > offset
+        ):
+            assert partition.seen(offset.to_bytes(16), horizon=0.0) in (offset.to_bytes(8), None)
+    for origin in state.evictable(PARTITION, 1_795_442_400.0, 32):
+        assert origin.partition == PARTITION
+
+
+def _goes_on(state: SeenState) -> None:
+    """The chunk of the last decision comes again, and one more after it."""
+    last = state.partition(PARTITION).last_offset
+    if last is None:
+        return
+    table, topics = FakeSeen(), FakeTopics()
+    table.memory = state
+    refinery = Refinery(
+        SETTINGS,
+        seen=table,
+        tenants=FakeTenants({TENANT}),
+        emit=topics.emit,
+        statistics=Statistics(),
+        clock=lambda: 1_795_442_400.0,
+    )
+    with suppress(Displaced):  # the digest is another record's
+        finish(refinery.refine(Record(PARTITION, last, CHUNK, {})))
+    finish(refinery.refine(Record(PARTITION, last + 1, CHUNK, {})))
+    for emitted in topics.all(SETTINGS.rejected_topic):
+        for message in rejected.decode(emitted.value).messages:
+            assert message.index in range(2)

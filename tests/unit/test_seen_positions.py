@@ -1,0 +1,73 @@
+"""Where refine resumes: at its last decision, unless the log says that this cannot be one of its own."""
+
+import logging
+from typing import Any, cast
+
+import pytest
+
+from streams.errors import Outage
+from streams.kafka.positions import LogRange
+from streams.models import Origin
+from streams.wire.decision import FORMAT, Decision
+from tables.fake import FakeSeen
+from tables.seen import SeenPositions
+
+LOG = LogRange(0, 100)
+
+
+async def holding(*offsets: int) -> FakeSeen:
+    seen = FakeSeen()
+    for offset in offsets:
+        fingerprint = offset.to_bytes(16) + offset.to_bytes(8)
+        await seen.record(Origin(3, offset), Decision(FORMAT, 1, 1.0, b"8 bytes.", [], [], fingerprint))
+    return seen
+
+
+def positions(seen: FakeSeen) -> SeenPositions:
+    return SeenPositions(cast("Any", seen))
+
+
+def held(seen: FakeSeen) -> list[int]:
+    return sorted(seen.recovered().memory.partition(3).offsets())
+
+
+async def test_refine_resumes_at_its_last_decision() -> None:
+    seen = await holding(97, 98)
+    assert await positions(seen).position(3, LOG, 99) == 98
+    assert await positions(seen).position(3, LogRange(98, 99), None) == 98
+
+
+async def test_a_decision_about_what_retention_removed_is_passed() -> None:
+    assert await positions(await holding(7)).position(3, LogRange(50, 100), 8) == 50
+
+
+@pytest.mark.parametrize("committed", [None, 101, 99 + 2**62])
+async def test_decisions_beyond_a_log_without_committed_offset_are_of_a_log_that_is_gone(
+    committed: int | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen = await holding(7, 98, 100)
+    assert await positions(seen).position(3, LOG, committed) == 0
+    assert held(seen) == []
+    assert "was recreated" in caplog.text
+
+
+async def test_decisions_beyond_the_log_that_was_read_are_dropped_and_the_others_stay(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    seen = await holding(95, 96, 97, 98, 100, 10**6, 2**62)
+    with caplog.at_level(logging.ERROR):
+        assert await positions(seen).position(3, LOG, 98) == 98
+        assert await positions(seen).position(3, LOG, 98) == 98
+    assert held(seen) == [95, 96, 97]
+    assert seen.memory.partition(3).seen((97).to_bytes(16), horizon=0) == (97).to_bytes(8)
+    assert len([record for record in caplog.records if record.levelno == logging.ERROR]) == 1
+
+
+async def test_what_could_not_be_dropped_is_dropped_at_the_next_try() -> None:
+    seen = await holding(97, 10**6)
+    seen.away = True
+    with pytest.raises(Outage):
+        await positions(seen).position(3, LOG, 98)
+    seen.away = False
+    assert await positions(seen).position(3, LOG, 98) == 98
+    assert held(seen) == [97]
