@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any, Protocol, cast
 
 import faust
@@ -21,6 +21,7 @@ from streams.kafka.consumer import GovernedConsumer
 from streams.kafka.leadership import Leadership
 from streams.kafka.positions import PositionSource
 from streams.kafka.producer import Producer
+from streams.kafka.watch import KafkaEnds, KafkaWatch
 from streams.settings import Settings
 from streams.statistics import Statistics
 from streams.topics import MAX_RECORD_BYTES
@@ -121,6 +122,7 @@ class StreamsApp(faust.App):
         position_sources: by topic, who tells where its effects stand.
         services: started before the agents: clients of the outside world.
         probes: by part, how readiness asks whether it answers.
+        watch: what Kafka itself says.
     """
 
     BootStrategy = Boot
@@ -130,8 +132,9 @@ class StreamsApp(faust.App):
         self.settings = settings
         self.statistics = statistics
         self.position_sources: dict[str, PositionSource] = {}
-        self.services: list[ServiceT] = []
-        self.probes: dict[str, Probe] = {}
+        self.watch = KafkaWatch(statistics, self.held, KafkaEnds(settings))
+        self.services: list[ServiceT] = [ClientKeeper(self.watch)]
+        self.probes: dict[str, Probe] = {"kafka": self.watch.check}
         self.leadership = Leadership(self, settings.raw_topic)
 
     async def on_stop(self) -> None:
@@ -153,6 +156,10 @@ class StreamsApp(faust.App):
     def deliverer(self) -> GovernedConsumer:
         """Return the consumer, which stands only once the app has started."""
         return cast("GovernedConsumer", self.consumer)
+
+    def held(self) -> Collection[TP]:
+        """Return the governed partitions that this worker holds."""
+        return self.deliverer().cursors.keys()
 
     async def raw_end(self, partition: int, beyond: int) -> int:
         """Return the offset at which metrics.raw ends, or some offset in it that lies beyond one.

@@ -49,6 +49,10 @@ class Cursor:
     busy: bool = False
     """Whether the agent is at work on `expected`."""
 
+    def lag(self, end: int | None) -> int:
+        """Return how many records the effects are behind a log that ends at `end`."""
+        return 0 if end is None or self.expected is None else max(0, end - self.expected)
+
     def place(self, offset: int) -> None:
         """Start anew at `offset`, on both sides."""
         self.next_fetch = self.expected = offset

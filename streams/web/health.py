@@ -61,9 +61,8 @@ def lags(app: StreamsApp) -> dict[TP, Lag]:
     """Return the lag of every governed partition that this worker holds."""
     found = {}
     for tp, cursor in app.deliverer().cursors.items():
-        end = app.deliverer().highwater(tp)
-        behind = max(0, end - cursor.expected) if end is not None and cursor.expected is not None else 0
-        found[tp] = Lag(cursor.expected if cursor.next_fetch is not None else None, behind)
+        position = cursor.expected if cursor.next_fetch is not None else None
+        found[tp] = Lag(position, cursor.lag(app.watch.end(tp)))
     return found
 
 
