@@ -22,6 +22,7 @@ from streams.kafka.leadership import Leadership
 from streams.kafka.positions import PositionSource
 from streams.kafka.producer import Producer
 from streams.kafka.watch import KafkaEnds, KafkaWatch
+from streams.kafka.watchdog import Watchdog
 from streams.settings import Settings
 from streams.statistics import Statistics
 from streams.topics import MAX_RECORD_BYTES
@@ -123,6 +124,7 @@ class StreamsApp(faust.App):
         services: started before the agents: clients of the outside world.
         probes: by part, how readiness asks whether it answers.
         watch: what Kafka itself says.
+        watchdog: notices a worker that stands still.
     """
 
     BootStrategy = Boot
@@ -133,15 +135,14 @@ class StreamsApp(faust.App):
         self.statistics = statistics
         self.position_sources: dict[str, PositionSource] = {}
         self.watch = KafkaWatch(statistics, self.held, KafkaEnds(settings))
-        self.services: list[ServiceT] = [ClientKeeper(self.watch)]
+        self.watchdog = Watchdog(self, settings.watchdog_limit_s, self.end_on)
+        self.services: list[ServiceT] = [ClientKeeper(self.watch), ClientKeeper(self.watchdog)]
         self.probes: dict[str, Probe] = {"kafka": self.watch.check}
         self.leadership = Leadership(self, settings.raw_topic)
 
     async def on_stop(self) -> None:
         """Stop, and end the process if that does not come to an end: a supervisor waits for it."""
-        guard = threading.Timer(STOP_LIMIT_S, _end_at_once)
-        guard.daemon = True
-        guard.start()
+        _limit_the_stop()
         await super().on_stop()
 
     def use(self, client: Client, *, part: str, probe: Probe) -> None:
@@ -150,7 +151,9 @@ class StreamsApp(faust.App):
         self.probes[part] = probe
 
     def end_on(self, bug: BaseException) -> None:
-        """End the worker because of a bug that it cannot live with; its supervisor starts it anew."""
+        """End the worker because of what it cannot live with; its supervisor starts it anew."""
+        # From now on, since a worker that stands still may not get as far as `on_stop`.
+        _limit_the_stop()
         self.add_future(self.crash(bug))
 
     def deliverer(self) -> GovernedConsumer:
@@ -209,6 +212,12 @@ class StreamsApp(faust.App):
         web = super()._new_web()
         web.blueprints = BlueprintManager([("", "streams.web.pages:blueprint")])
         return web
+
+
+def _limit_the_stop() -> None:
+    guard = threading.Timer(STOP_LIMIT_S, _end_at_once)
+    guard.daemon = True
+    guard.start()
 
 
 def _end_at_once() -> None:

@@ -48,14 +48,24 @@ class Cursor:
     expected: int | None = None
     busy: bool = False
     """Whether the agent is at work on `expected`."""
+    held_up_by: str = ""
+    """What the last try at `expected`, or at telling the position, has met."""
+    outages: int = 0
+    """How often that was a part that is away: what no restart would mend."""
 
     def lag(self, end: int | None) -> int:
         """Return how many records the effects are behind a log that ends at `end`."""
         return 0 if end is None or self.expected is None else max(0, end - self.expected)
 
+    def note_outage(self, part: str) -> None:
+        """Note that work, or telling the position, waits for a part."""
+        self.held_up_by = part
+        self.outages += 1
+
     def place(self, offset: int) -> None:
         """Start anew at `offset`, on both sides."""
         self.next_fetch = self.expected = offset
+        self.held_up_by = ""
 
     def hold(self) -> None:
         """Hand nothing on until the cursor is placed."""
@@ -78,6 +88,7 @@ class Cursor:
         """Note that all effects of a record stand."""
         if self.expected == offset:
             self.expected = offset + 1
+            self.held_up_by = ""
 
     @property
     def starved(self) -> bool:

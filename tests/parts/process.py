@@ -73,6 +73,15 @@ class Part(ABC):
         """Whether the process is there, paused or not."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def exit_code(self) -> int | None:
+        """What it ended with by itself; None while it runs."""
+        return None if self._process is None else self._process.poll()
+
+    def log_text(self) -> str:
+        """Return its log."""
+        return self.log_path.read_text(errors="replace")
+
     def start(self) -> None:
         """Start the server and return when it is ready; does nothing if it runs.
 
