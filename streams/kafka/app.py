@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any, Protocol, cast
@@ -15,7 +16,7 @@ from faust.web.base import BlueprintManager, Web
 from mode import Service
 
 from streams.backoff import delays
-from streams.errors import Outage
+from streams.errors import Outage, StartupRefused
 from streams.kafka.admin import ensure_topics
 from streams.kafka.consumer import GovernedConsumer
 from streams.kafka.leadership import Leadership
@@ -71,7 +72,7 @@ class ClientKeeper(Service):
 
 
 class TopicKeeper(Service):
-    """Waits for Kafka and creates the topics, before the consumer subscribes to them."""
+    """Waits for Kafka and creates the topics, before the consumer subscribes; refuses what is unsafe."""
 
     def __init__(self, settings: Settings, statistics: Statistics, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -82,8 +83,16 @@ class TopicKeeper(Service):
         """Return once every topic stands.
 
         Raises:
-            StartupRefused: if a topic stands otherwise than it must.
+            SystemExit: if a topic stands otherwise than it must. Any other exception would reach the operator
+                as two tracebacks.
         """
+        try:
+            await self._ensure_topics()
+        except StartupRefused as refusal:
+            log.critical("the worker does not start: %s", str(refusal).replace("\n", "\n  "))
+            sys.exit(os.EX_CONFIG)
+
+    async def _ensure_topics(self) -> None:
         for delay_s in delays():
             try:
                 lines = await ensure_topics(self._settings)
