@@ -18,6 +18,7 @@ from mode import Service
 from streams.backoff import delays
 from streams.errors import Outage, StartupRefused
 from streams.kafka.admin import ensure_topics
+from streams.kafka.compiled import check_compiled
 from streams.kafka.consumer import GovernedConsumer
 from streams.kafka.leadership import Leadership
 from streams.kafka.positions import PositionSource
@@ -83,10 +84,11 @@ class TopicKeeper(Service):
         """Return once every topic stands.
 
         Raises:
-            SystemExit: if a topic stands otherwise than it must. Any other exception would reach the operator
-                as two tracebacks.
+            SystemExit: if a topic stands otherwise than it must, or Faust is not the compiled one. Any other
+                exception would reach the operator as two tracebacks.
         """
         try:
+            check_compiled()
             await self._ensure_topics()
         except StartupRefused as refusal:
             log.critical("the worker does not start: %s", str(refusal).replace("\n", "\n  "))

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from tests.acceptance.conftest import Pipeline
@@ -34,6 +35,16 @@ def _told(done: subprocess.CompletedProcess[str]) -> str:
     assert "Traceback" not in output, output
     (line,) = [line for line in output.splitlines() if "the worker does not start" in line]
     return line
+
+
+@pytest.mark.parametrize("how", ["NO_CYTHON", "missing"])
+def test_on_the_pure_python_faust_the_worker_does_not_start(how: str, tmp_path: Path) -> None:
+    hook = "import sys\nsys.modules['faust._cython.streams'] = None\n"
+    (tmp_path / "sitecustomize.py").write_text(hook if how == "missing" else "")
+    path = os.pathsep.join([str(tmp_path), str(REPOSITORY)])
+    line = _told(_start({"PYTHONPATH": path} | ({"NO_CYTHON": "1"} if how == "NO_CYTHON" else {})))
+    assert "faust._cython.streams" in line
+    assert "pip install" in line
 
 
 async def test_on_a_topic_that_is_unsafe_the_worker_does_not_start(pipeline: Pipeline) -> None:
