@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 RETRY_FIRST_S, RETRY_LAST_S = 0.05, 5.0
 REMIND_EVERY_S = 60.0
 REWIND_PAUSE_S = 2.0
+BUG = "a bug, see the log"
 
 
 class Record(NamedTuple):
@@ -82,7 +83,7 @@ async def _take(
     cursor = deliverer.cursor(tp)
     cursor.busy = True
     try:
-        finished = await _persist(_record(event), deliverer, work, statistics)
+        finished = await _persist(_record(event), deliverer, cursor, work, statistics)
     except Displaced as displaced:
         log.warning("%s[%d] at offset %d: %s", *tp, event.message.offset, displaced)
         await deliverer.reposition(tp)
@@ -94,21 +95,26 @@ async def _take(
         event.ack()
 
 
-async def _persist(record: Record, deliverer: Deliverer, work: Work, statistics: Statistics) -> bool:
+async def _persist(
+    record: Record, deliverer: Deliverer, cursor: Cursor, work: Work, statistics: Statistics
+) -> bool:
     """Try until the work is done; give up, unacknowledged, only when the partition is being taken away."""
     outage = _OutageLog(statistics)
     while True:
         try:
             await work(record)
         except Outage as error:
+            cursor.note_outage(error.part)
             wait_s = outage.note(error)
         except Displaced:
             raise
         except Exception:
             # The one place for a bug that is no single message's: neither skipping the chunk nor restarting
-            # the agent would be right, so it is tried again, loudly, and readiness fails.
+            # the agent would be right, so it is tried again, loudly, readiness fails, and in the end the
+            # watchdog restarts the worker: what went wrong may be in its memory.
+            cursor.held_up_by = BUG
             log.exception("a bug holds up partition %d at offset %d", record.partition, record.offset)
-            wait_s = outage.note(Outage("agents", "a bug holds up a partition, see the log"))
+            wait_s = outage.note(Outage("agents", f"a partition is held up by {BUG}"))
         else:
             outage.over()
             return True

@@ -8,6 +8,7 @@ MetricStreamsError
 │   └── QueueFull        the job queue is at its limit: Kafka holds what follows
 ├── Displaced            the position moved under an agent: ask for it again
 ├── SessionTakenOver     another MQTT client uses our client id
+├── Stalled              the worker stands still, and only a restart mends it
 ├── StartupRefused       what was found at start is unsafe to run on
 ├── ForeignJob           the queue holds a job of a class that is not ours
 ├── RowsRefused          the database will never take the rows of a job
@@ -77,6 +78,10 @@ class Displaced(MetricStreamsError):  # noqa: N818 - states what happened
 
 class SessionTakenOver(MetricStreamsError):  # noqa: N818 - MQTT's own word (MQTT 5, 4.13: reason 0x8E)
     """Another MQTT client connected with our client id."""
+
+
+class Stalled(MetricStreamsError):  # noqa: N818 - states what happened
+    """The worker stands still although every part answers; only a restart mends it."""
 
 
 class StartupRefused(MetricStreamsError):  # noqa: N818 - states what happened

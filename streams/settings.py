@@ -115,6 +115,12 @@ class Settings(BaseModel):
         description="the database with the tables tenants and metrics_raw",
     )
 
+    # --- watchdog
+    watchdog_limit_s: Annotated[float, Field(ge=0)] = Field(
+        300.0,
+        description="seconds without progress, all parts being up, after which the worker ends; 0 for never",
+    )
+
     # --- web
     web_bind: str = Field(
         "127.0.0.1", description="address of the web pages; beyond loopback needs WEB_TOKEN"

@@ -19,7 +19,7 @@ from faust.types import TP, EventT
 
 from streams.errors import DeliveryFailed, MalformedRecord
 from streams.kafka.positions import LogRange
-from streams.kafka.producer import Producer, renew_if_broken
+from streams.kafka.producer import Producer
 from streams.models import Origin
 from streams.wire.decision import Decision, decode, decode_key, encode, encode_key
 from tables.passed_over import PassedOver
@@ -142,7 +142,7 @@ class SeenTable(faust.Table[bytes, bytes]):
         try:
             return await self.send_changelog(origin.partition, encode_key(origin), value)
         except (KafkaError, ProducerSendError) as error:
-            await renew_if_broken(cast("Producer", self.app.producer), error)
+            await cast("Producer", self.app.producer).renew_if_broken()
             raise DeliveryFailed(self.changelog_topic.get_topic_name(), repr(error)) from error
 
 

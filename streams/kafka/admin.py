@@ -10,35 +10,44 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import (
+    IncompatibleBrokerVersion,
+    KafkaConnectionError,
+    KafkaError,
+    TopicAlreadyExistsError,
+    UnsupportedVersionError,
+    for_code,
+)
 
 from streams.errors import Outage, StartupRefused
+from streams.kafka.topic_checks import CHECKED, CLEANUP, Found, differences, problems
 from streams.settings import Settings
 from streams.topics import TopicSpec, topic_specs
 
 log = logging.getLogger(__name__)
 
 REQUEST_TIMEOUT_MS = 10_000
+DESCRIBE_TRIES = 2
 
 
 async def ensure_topics(settings: Settings) -> list[str]:
-    """Create the topics that are missing.
+    """Create the topics that are missing, and check those that stand.
 
     Returns:
         One line for each topic: created or present.
 
     Raises:
         Outage: if Kafka does not answer.
-        StartupRefused: if a topic stands with another number of partitions, or Kafka refuses one.
+        StartupRefused: if topics stand on which the guarantees cannot be kept, or Kafka refuses one; a line
+            for each problem, all at once.
     """
     specs = topic_specs(settings)
     try:
         async with _admin(settings.bootstrap_servers) as admin:
-            present = await _partitions(admin)
-            problems = _mismatches(specs, present)
-            if problems:
-                raise StartupRefused("\n".join(problems))
-            missing = [spec for spec in specs if spec.name not in present]
+            found = await _find(admin, specs)
+            _check(specs, found, ",".join(settings.bootstrap_servers))
+            missing = [spec for spec in specs if spec.name not in found]
             if missing:
                 _check_created(await admin.create_topics([_new_topic(spec) for spec in missing]))
     except KafkaError as error:
@@ -58,20 +67,59 @@ async def _admin(bootstrap_servers: Sequence[str]) -> AsyncIterator[AIOKafkaAdmi
         await admin.close()
 
 
-async def _partitions(admin: AIOKafkaAdminClient) -> dict[str, int]:
+async def _find(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> dict[str, Found]:
     # All topics, since asking for one that is missing may create it, with the broker's defaults.
-    topics: list[dict[str, Any]] = await admin.describe_topics()
-    return {topic["topic"]: len(topic["partitions"]) for topic in topics}
+    described: list[dict[str, Any]] = await admin.describe_topics()
+    partitions = {topic["topic"]: topic["partitions"] for topic in described}
+    present = [spec.name for spec in specs if spec.name in partitions]
+    configs = await _configs(admin, present) if present else {}
+    return {
+        name: Found(len(partitions[name]), _copies(partitions[name]), configs.get(name)) for name in present
+    }
 
 
-def _mismatches(specs: Sequence[TopicSpec], present: Mapping[str, int]) -> list[str]:
-    return [
-        f"topic {spec.name} has {present[spec.name]} partitions, but TOPIC_PARTITIONS={spec.partitions}: a "
-        "tenant's messages, its dedupe state and its fence share one partition. Set TOPIC_PARTITIONS to what "
-        "stands, or use another TOPIC_PREFIX and CONSUMER_GROUP."
-        for spec in specs
-        if present.get(spec.name, spec.partitions) != spec.partitions
-    ]
+def _copies(partitions: Sequence[dict[str, Any]]) -> int:
+    return min((len(partition["replicas"]) for partition in partitions), default=0)
+
+
+async def _configs(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Return what is configured for topics; those that Kafka does not tell of are missing."""
+    told: dict[str, dict[str, str]] = {}
+    for response in await _describe(admin, names):
+        for code, _message, _type, name, entries in response.resources:
+            if code:
+                log.info("Kafka does not describe %s: %s", name, for_code(code).__name__)
+            else:
+                told[name] = {key: value for key, value, *_ in entries if value is not None}
+    untold = [name for name in names if CLEANUP not in told.get(name, {})]
+    if untold:
+        log.warning("Kafka does not tell how %s are configured: that was not checked", ", ".join(untold))
+    return told
+
+
+async def _describe(admin: AIOKafkaAdminClient, names: Sequence[str]) -> list[Any]:
+    """Return Kafka's answers, none if it does not know the question."""
+    wanted = [ConfigResource(ConfigResourceType.TOPIC, name, dict.fromkeys(CHECKED)) for name in names]
+    for _ in range(DESCRIBE_TRIES):
+        try:
+            return list(await admin.describe_configs(wanted))
+        except (IncompatibleBrokerVersion, UnsupportedVersionError):
+            break
+        except KafkaConnectionError:
+            # What Tansu answers; a Kafka that goes down does not answer the next question either, which makes
+            # it an outage.
+            await admin.list_topics()
+    return []
+
+
+def _check(specs: Sequence[TopicSpec], found: Mapping[str, Found], bootstrap: str) -> None:
+    standing = [(spec, found[spec.name]) for spec in specs if spec.name in found]
+    differing = [line for spec, topic in standing for line in differences(spec, topic)]
+    if differing:
+        log.warning("%s; that is safe, and left as it is", "; ".join(differing))
+    unsafe = [line for spec, topic in standing for line in problems(spec, topic, bootstrap)]
+    if unsafe:
+        raise StartupRefused("\n".join(unsafe))
 
 
 def _new_topic(spec: TopicSpec) -> NewTopic:

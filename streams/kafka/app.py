@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import os
+import sys
 import threading
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any, Protocol, cast
 
 import faust
@@ -15,12 +16,15 @@ from faust.web.base import BlueprintManager, Web
 from mode import Service
 
 from streams.backoff import delays
-from streams.errors import Outage
+from streams.errors import Outage, StartupRefused
 from streams.kafka.admin import ensure_topics
+from streams.kafka.compiled import check_compiled
 from streams.kafka.consumer import GovernedConsumer
 from streams.kafka.leadership import Leadership
 from streams.kafka.positions import UNFINISHED_MOST, PositionSource
 from streams.kafka.producer import Producer
+from streams.kafka.watch import KafkaEnds, KafkaWatch
+from streams.kafka.watchdog import Watchdog
 from streams.settings import Settings
 from streams.statistics import Statistics
 from streams.topics import MAX_RECORD_BYTES
@@ -69,7 +73,7 @@ class ClientKeeper(Service):
 
 
 class TopicKeeper(Service):
-    """Waits for Kafka and creates the topics, before the consumer subscribes to them."""
+    """Waits for Kafka and creates the topics, before the consumer subscribes; refuses what is unsafe."""
 
     def __init__(self, settings: Settings, statistics: Statistics, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -80,8 +84,17 @@ class TopicKeeper(Service):
         """Return once every topic stands.
 
         Raises:
-            StartupRefused: if a topic stands otherwise than it must.
+            SystemExit: if a topic stands otherwise than it must, or Faust is not the compiled one. Any other
+                exception would reach the operator as two tracebacks.
         """
+        try:
+            check_compiled()
+            await self._ensure_topics()
+        except StartupRefused as refusal:
+            log.critical("the worker does not start: %s", str(refusal).replace("\n", "\n  "))
+            sys.exit(os.EX_CONFIG)
+
+    async def _ensure_topics(self) -> None:
         for delay_s in delays():
             try:
                 lines = await ensure_topics(self._settings)
@@ -121,6 +134,8 @@ class StreamsApp(faust.App):
         position_sources: by topic, who tells where its effects stand.
         services: started before the agents: clients of the outside world.
         probes: by part, how readiness asks whether it answers.
+        watch: what Kafka itself says.
+        watchdog: notices a worker that stands still.
     """
 
     BootStrategy = Boot
@@ -130,15 +145,15 @@ class StreamsApp(faust.App):
         self.settings = settings
         self.statistics = statistics
         self.position_sources: dict[str, PositionSource] = {}
-        self.services: list[ServiceT] = []
-        self.probes: dict[str, Probe] = {}
+        self.watch = KafkaWatch(statistics, self.held, KafkaEnds(settings))
+        self.watchdog = Watchdog(self, settings.watchdog_limit_s, self.end_on)
+        self.services: list[ServiceT] = [ClientKeeper(self.watch), ClientKeeper(self.watchdog)]
+        self.probes: dict[str, Probe] = {"kafka": self.watch.check}
         self.leadership = Leadership(self, settings.raw_topic)
 
     async def on_stop(self) -> None:
         """Stop, and end the process if that does not come to an end: a supervisor waits for it."""
-        guard = threading.Timer(STOP_LIMIT_S, _end_at_once)
-        guard.daemon = True
-        guard.start()
+        _limit_the_stop()
         await super().on_stop()
 
     def use(self, client: Client, *, part: str, probe: Probe) -> None:
@@ -147,12 +162,18 @@ class StreamsApp(faust.App):
         self.probes[part] = probe
 
     def end_on(self, bug: BaseException) -> None:
-        """End the worker because of a bug that it cannot live with; its supervisor starts it anew."""
+        """End the worker because of what it cannot live with; its supervisor starts it anew."""
+        # From now on, since a worker that stands still may not get as far as `on_stop`.
+        _limit_the_stop()
         self.add_future(self.crash(bug))
 
     def deliverer(self) -> GovernedConsumer:
         """Return the consumer, which stands only once the app has started."""
         return cast("GovernedConsumer", self.consumer)
+
+    def held(self) -> Collection[TP]:
+        """Return the governed partitions that this worker holds."""
+        return self.deliverer().cursors.keys()
 
     async def raw_end(self, partition: int, beyond: int) -> int:
         """Return the offset at which metrics.raw ends, or some offset in it that lies beyond one.
@@ -204,6 +225,12 @@ class StreamsApp(faust.App):
         web = super()._new_web()
         web.blueprints = BlueprintManager([("", "streams.web.pages:blueprint")])
         return web
+
+
+def _limit_the_stop() -> None:
+    guard = threading.Timer(STOP_LIMIT_S, _end_at_once)
+    guard.daemon = True
+    guard.start()
 
 
 def _end_at_once() -> None:

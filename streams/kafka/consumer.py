@@ -138,6 +138,8 @@ class GovernedConsumer(driver.Consumer):
                 at = await self._position(tp)
                 break
             except (Outage, KafkaError) as error:
+                if isinstance(error, Outage):
+                    self.cursor(tp).note_outage(error.part)
                 if not said:
                     log.warning("%s[%d] is held back, its position is unknown: %s", *tp, error)
                     said = True

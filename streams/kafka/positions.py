@@ -57,11 +57,25 @@ class Cursor:
     """Whether the agent is at work on `expected`."""
     proven: bool = True
     """Whether `expected` may be committed."""
+    held_up_by: str = ""
+    """What the last try at `expected`, or at telling the position, has met."""
+    outages: int = 0
+    """How often that was a part that is away: what no restart would mend."""
+
+    def lag(self, end: int | None) -> int:
+        """Return how many records the effects are behind a log that ends at `end`."""
+        return 0 if end is None or self.expected is None else max(0, end - self.expected)
+
+    def note_outage(self, part: str) -> None:
+        """Note that work, or telling the position, waits for a part."""
+        self.held_up_by = part
+        self.outages += 1
 
     def place(self, offset: int, *, proven: bool = True) -> None:
         """Start anew at `offset`, on all sides."""
         self.next_fetch = self.next_handed = self.expected = offset
         self.proven = proven
+        self.held_up_by = ""
 
     def hold(self) -> None:
         """Hand nothing on until the cursor is placed."""
@@ -98,6 +112,7 @@ class Cursor:
         if self.expected == offset:
             self.expected = offset + 1
             self.proven = True
+            self.held_up_by = ""
 
     @property
     def committable(self) -> int | None:

@@ -7,9 +7,18 @@ keeps a producer that has failed for good.
 import asyncio
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, cast
 
-from aiokafka.errors import KafkaError
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import (
+    InvalidProducerEpoch,
+    InvalidProducerIdMapping,
+    KafkaError,
+    OutOfOrderSequenceNumber,
+    ProducerFenced,
+    UnknownProducerId,
+)
 from faust.exceptions import ProducerSendError
 from faust.transport.drivers import aiokafka as driver
 
@@ -17,24 +26,114 @@ from streams.errors import DeliveryFailed
 
 log = logging.getLogger(__name__)
 
+START_TIMEOUT_S = 15.0
 STOP_TIMEOUT_S = 5.0
+FATAL = (
+    OutOfOrderSequenceNumber,
+    ProducerFenced,
+    InvalidProducerEpoch,
+    InvalidProducerIdMapping,
+    UnknownProducerId,
+)
+"""After these, Kafka takes no record of this producer any more, at least for one partition.
+
+What else is refused for good, such as a record that is too large, is refused from a new producer just the
+same. (Kafka then misses the sequence number of the refused record, and says so, with the first of these, when
+it would take the next one.)
+"""
+
+
+class WatchedProducer(AIOKafkaProducer):  # type: ignore[misc] # aiokafka has no types
+    """An aiokafka producer that knows whether it is broken."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._has_failed = False
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether it met a fatal error, or its background task is gone (``producer/sender.py``)."""
+        sender = self._sender.sender_task
+        return self._has_failed or (sender is not None and sender.done())
+
+    async def send(self, *args: Any, **options: Any) -> "asyncio.Future[Any]":
+        """Queue a record, and look how it ends."""
+        sent: asyncio.Future[Any] = await super().send(*args, **options)
+        sent.add_done_callback(self._look)
+        return sent
+
+    def _look(self, sent: "asyncio.Future[Any]") -> None:
+        if not sent.cancelled() and isinstance(sent.exception(), FATAL):
+            self._has_failed = True
+
+    async def give_up(self) -> None:
+        """Stop within `STOP_TIMEOUT_S`; what Kafka has not taken by then fails, and nobody waits for it."""
+        try:
+            await asyncio.wait_for(self.stop(), STOP_TIMEOUT_S)
+        except (KafkaError, TimeoutError) as error:
+            log.info("the broken producer did not stop cleanly: %r", error)
+            self._message_accumulator.fail_all(KafkaError("the producer was given up"))
+            with suppress(KafkaError, TimeoutError):
+                await asyncio.wait_for(self._sender.close(), STOP_TIMEOUT_S)
+            await self.client.close()
 
 
 class Producer(driver.Producer):
     """Faust's producer with the project's settings."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._renewing = asyncio.Lock()
+        self._retiring: set[asyncio.Task[None]] = set()
+
+    @property
+    def _producer_type(self) -> type[WatchedProducer]:
+        return WatchedProducer
+
     def _settings_extra(self) -> Mapping[str, Any]:
         return {"acks": "all", "enable_idempotence": cast("Any", self.app).settings.producer_idempotence}
 
-    async def renew(self) -> None:
-        """Replace the aiokafka producer: one that met a fatal error takes no record any more."""
-        broken, self._producer = self._ensure_producer(), self._new_producer()
-        log.warning("the Kafka producer is made anew after a fatal error")
-        await self._producer.start()
+    async def renew_if_broken(self) -> None:
+        """Replace the aiokafka producer if it is broken; of many that ask, the first one does it.
+
+        Raises:
+            DeliveryFailed: if Kafka does not let a new one in; the broken one stays, to be replaced later.
+        """
+        async with self._renewing:
+            broken = cast("WatchedProducer | None", self._producer)
+            if broken is None or not broken.is_broken:
+                return
+            fresh = await self._fresh()
+            stopped = self._producer is not broken
+            if stopped:
+                await fresh.give_up()
+                return
+            self._producer = fresh
+            log.warning("the Kafka producer was made anew after a fatal error")
+            self._retire(broken)
+
+    def _retire(self, broken: WatchedProducer) -> None:
+        """Let what others have under way go on: what is fatal for one partition is not for the others."""
+        retiring = asyncio.create_task(broken.give_up(), name="retire a broken producer")
+        self._retiring.add(retiring)
+        retiring.add_done_callback(self._retiring.discard)
+
+    async def _fresh(self) -> WatchedProducer:
+        fresh = cast("WatchedProducer", self._new_producer())
         try:
-            await asyncio.wait_for(broken.stop(), STOP_TIMEOUT_S)
-        except (KafkaError, TimeoutError) as error:
-            log.info("the broken producer did not stop cleanly: %r", error)
+            await asyncio.wait_for(fresh.start(), START_TIMEOUT_S)
+        except BaseException as error:
+            await fresh.give_up()
+            if isinstance(error, KafkaError | TimeoutError):
+                raise DeliveryFailed("producer", f"cannot be made anew: {error!r}") from error
+            raise
+        return fresh
+
+    async def on_stop(self) -> None:
+        """Stop, and wait for what is being retired."""
+        await super().on_stop()
+        if self._retiring:
+            await asyncio.wait(self._retiring)
 
 
 async def deliver(
@@ -50,15 +149,5 @@ async def deliver(
         sent = await app.producer.send(topic, None, value, partition, None, headers)
         await sent
     except (KafkaError, ProducerSendError) as error:
-        await renew_if_broken(app.producer, error)
+        await app.producer.renew_if_broken()
         raise DeliveryFailed(topic, repr(error)) from error
-
-
-async def renew_if_broken(producer: Producer, error: BaseException) -> None:
-    """Make the producer anew if an error was its last."""
-    cause = error.__cause__ if isinstance(error, ProducerSendError) else error
-    if not getattr(cause, "retriable", False):
-        try:
-            await producer.renew()
-        except KafkaError as failure:
-            raise DeliveryFailed("producer", f"cannot be made anew: {failure!r}") from failure

@@ -1,11 +1,10 @@
-"""Readiness: asks every part that the worker needs, and looks whether commits move.
+"""Readiness: asks every part that the worker needs, and the watchdog whether positions and commits move.
 
 Between the web pages and the parts. Liveness is that the process answers at all.
 """
 
 import asyncio
 import time
-from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 
 from faust.tables.manager import TableManager
@@ -15,7 +14,6 @@ from streams.errors import Outage
 from streams.kafka.app import Probe, StreamsApp
 
 PROBE_TIMEOUT_S = 2.0
-STALLED_AFTER_S = 30.0
 
 
 class PartHealth(NamedTuple):
@@ -23,30 +21,6 @@ class PartHealth(NamedTuple):
 
     up: bool
     detail: str
-
-
-class Progress:
-    """Notices a partition that has lag while its position does not move."""
-
-    def __init__(self) -> None:
-        self._seen: dict[TP, tuple[int | None, float]] = {}
-
-    def stalled(self, lags: Mapping[TP, "Lag"], now: float) -> list[str]:
-        """Return the partitions that have not moved for `STALLED_AFTER_S`; call it every few seconds.
-
-        Args:
-            lags: of every partition that this worker holds.
-            now: seconds on a monotonic clock.
-        """
-        seen: dict[TP, tuple[int | None, float]] = {}
-        for tp, lag in lags.items():
-            position, since = self._seen.get(tp, (None, now))
-            moved = lag.records == 0 or position != lag.position
-            seen[tp] = (lag.position, now if moved else since)
-        self._seen = seen
-        return sorted(
-            f"{tp.topic}[{tp.partition}]" for tp, (_, since) in seen.items() if now - since > STALLED_AFTER_S
-        )
 
 
 class Lag(NamedTuple):
@@ -61,20 +35,19 @@ def lags(app: StreamsApp) -> dict[TP, Lag]:
     """Return the lag of every governed partition that this worker holds."""
     found = {}
     for tp, cursor in app.deliverer().cursors.items():
-        end = app.deliverer().highwater(tp)
-        behind = max(0, end - cursor.expected) if end is not None and cursor.expected is not None else 0
-        found[tp] = Lag(cursor.expected if cursor.next_fetch is not None else None, behind)
+        position = cursor.expected if cursor.next_fetch is not None else None
+        found[tp] = Lag(position, cursor.lag(app.watch.end(tp)))
     return found
 
 
-async def readiness(app: StreamsApp, progress: Progress) -> dict[str, PartHealth]:
+async def readiness(app: StreamsApp) -> dict[str, PartHealth]:
     """Return how each part fares."""
     names = list(app.probes)
     answers = await asyncio.gather(*(_ask(app.probes[name]) for name in names))
     parts = dict(zip(names, answers, strict=True))
     parts["consumer"] = _consumer(app)
-    stalled = progress.stalled(lags(app), time.monotonic())
-    parts["progress"] = PartHealth(not stalled, f"no progress on {', '.join(stalled)}" if stalled else "")
+    stalled = app.watchdog.stalled()
+    parts["progress"] = PartHealth(not stalled, "; ".join(stalled))
     return parts
 
 

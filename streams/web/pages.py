@@ -11,10 +11,9 @@ from typing import Any, cast
 from faust import web
 
 from streams.kafka.app import StreamsApp
-from streams.web.health import Progress, readiness, statistics_page
+from streams.web.health import readiness, statistics_page
 
 blueprint = web.Blueprint("metric_streams")
-_progress = Progress()
 
 Handler = Callable[[Any, web.Request], Awaitable[web.Response]]
 
@@ -59,7 +58,7 @@ class ReadyPage(web.View):
 
     async def get(self, request: web.Request) -> web.Response:  # noqa: ARG002 - Faust's signature
         """Answer 200, or 503 with what is missing."""
-        parts = await readiness(cast("StreamsApp", self.app), _progress)
+        parts = await readiness(cast("StreamsApp", self.app))
         ready = all(part.up for part in parts.values())
         body = {"ready": ready, "parts": {name: part._asdict() for name, part in parts.items()}}
         return self.json(body, status=200 if ready else 503)

@@ -1,6 +1,7 @@
 """The parts of the one-machine stack start, do their work, stop, and leave nothing behind."""
 
 import asyncio
+import logging
 import os
 import shutil
 import signal
@@ -70,12 +71,18 @@ def new_postgres(stack: Stack) -> Postgres:
 
 
 @pytest.mark.usefixtures("without_programs")
-async def test_kafka_from_the_wheel_takes_the_topics_and_records_of_the_project(stack: Stack) -> None:
+async def test_kafka_from_the_wheel_takes_the_topics_and_records_of_the_project(
+    stack: Stack, caplog: pytest.LogCaptureFixture
+) -> None:
     part = Tansu(stack.directory / "kafka", port())
     assert part.origin.startswith("wheel")
     await stack.start(part)
     settings = Settings(broker_url=part.url, producer_idempotence=False, topic_partitions=2)
     assert all(line.startswith("created") for line in await ensure_topics(settings))
+    with caplog.at_level(logging.WARNING, "streams.kafka.admin"):
+        assert all(line.startswith("present") for line in await ensure_topics(settings))
+    (warning,) = [record for record in caplog.records if record.name == "streams.kafka.admin"]
+    assert "that was not checked" in warning.getMessage()
     servers = settings.bootstrap_servers
     async with AIOKafkaProducer(bootstrap_servers=servers, acks="all", compression_type="lz4") as producer:
         headers = [("messages", b"1")]

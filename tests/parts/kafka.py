@@ -82,7 +82,8 @@ class Kafka(Part):
             "".join(f"{name}={value}\n" for name, value in self._settings().items())
         )
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        arguments = ["format", "-t", cluster, "-c", str(self._configuration)]
+        # In one word with its option: one in sixty-four begins with a dash.
+        arguments = ["format", f"--cluster-id={cluster}", "-c", str(self._configuration)]
         done = subprocess.run(
             [*self._main("kafka.tools.StorageTool"), *arguments], capture_output=True, text=True, check=False
         )

@@ -75,8 +75,12 @@ class Part(ABC):
 
     @property
     def exit_code(self) -> int | None:
-        """How a process that was not stopped or killed from here has ended; negative for a signal."""
+        """How a process has ended that was neither stopped nor killed from here; negative for a signal."""
         return None if self._process is None else self._process.poll()
+
+    def log_text(self) -> str:
+        """Return its log."""
+        return self.log_path.read_text(errors="replace")
 
     def start(self) -> None:
         """Start the server and return when it is ready; does nothing if it runs.

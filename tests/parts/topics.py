@@ -6,6 +6,8 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
+from tests.parts.eventually import eventually
+
 
 async def read_topic(bootstrap: str, topic: str) -> Sequence[Any]:
     """Return every record of a topic, from its beginning to where it ends now."""
@@ -21,6 +23,20 @@ async def read_topic(bootstrap: str, topic: str) -> Sequence[Any]:
         return records
     finally:
         await consumer.stop()
+
+
+async def eventually_stands(bootstrap: str, *topics: str) -> None:
+    """Wait until the broker tells of topics: it acknowledges their creation a little earlier."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+
+    async def are_told() -> bool:
+        return set(topics) <= set(await admin.list_topics())
+
+    try:
+        await eventually(are_told)
+    finally:
+        await admin.close()
 
 
 async def group_lag(bootstrap: str, group: str, topics: Collection[str]) -> int:

@@ -150,3 +150,20 @@ async def test_a_held_partition_works_nothing() -> None:
     deliverer.of.hold()
     await asyncio.wait_for(carry(stream, lambda: deliverer, work, Statistics()), 1)
     assert work.done == []
+
+
+async def test_an_outage_is_noted_for_the_watchdog_and_forgotten_when_the_work_is_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(loop, "RETRY_FIRST_S", 0.001)
+    ran = await _carry(Work(Outage("redis", "away"), Outage("redis", "away")), 0)
+    assert (ran.deliverer.of.outages, ran.deliverer.of.held_up_by) == (2, "")
+
+
+async def test_what_holds_up_a_partition_is_told_and_a_bug_is_no_outage() -> None:
+    stopping = FakeDeliverer(flow_active=False)
+    ran = await _carry(Work(ZeroDivisionError("a bug")), 0, deliverer=stopping)
+    assert (ran.deliverer.of.outages, ran.deliverer.of.held_up_by) == (0, loop.BUG)
+    again = FakeDeliverer(flow_active=False)
+    ran = await _carry(Work(Outage("redis", "away")), 0, deliverer=again)
+    assert (ran.deliverer.of.outages, ran.deliverer.of.held_up_by) == (1, "redis")

@@ -1,0 +1,106 @@
+"""What of a topic that stands is unsafe, and what is merely otherwise than configured. Pure.
+
+Between Kafka's description of the topics (`streams.kafka.admin`) and the start of the worker.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from streams.topics import TopicSpec
+
+CLEANUP, INSYNC, SIZE, RETENTION = (
+    "cleanup.policy",
+    "min.insync.replicas",
+    "max.message.bytes",
+    "retention.ms",
+)
+CHECKED = (CLEANUP, INSYNC, SIZE, RETENTION)
+WHY = {
+    "delete": "its offsets must have no holes, and its records have no keys",
+    "compact": "a table is rebuilt from it, and what was deleted would be dealt with twice",
+}
+"""Why a topic must have the cleanup policy that it has in `streams.topics`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A topic as Kafka describes it."""
+
+    partitions: int
+    replication_factor: int
+    """The fewest copies that one of its partitions has."""
+    configs: Mapping[str, str] | None = None
+    """None if Kafka does not tell them."""
+
+
+def problems(spec: TopicSpec, found: Found, bootstrap: str) -> list[str]:
+    """Return what is unsafe about a topic: a line for each, with the mend."""
+    return [
+        *_partition_problems(spec, found),
+        *_copy_problems(spec, found, bootstrap),
+        *_config_problems(spec, found, bootstrap),
+    ]
+
+
+def differences(spec: TopicSpec, found: Found) -> list[str]:
+    """Return what is safe, but not as configured."""
+    wanted, there = spec.configs.get(RETENTION), (found.configs or {}).get(RETENTION)
+    if wanted is None or there is None or wanted == there:
+        return []
+    return [f"topic {spec.name} has {RETENTION}={there}, configured is {wanted}"]
+
+
+def _partition_problems(spec: TopicSpec, found: Found) -> Iterator[str]:
+    if found.partitions != spec.partitions:
+        yield (
+            f"topic {spec.name} has {found.partitions} partitions, but TOPIC_PARTITIONS={spec.partitions}: a "
+            "tenant's messages, its dedupe state and its fence share one partition. Set TOPIC_PARTITIONS to "
+            "what stands, or use another TOPIC_PREFIX and CONSUMER_GROUP."
+        )
+
+
+def _copy_problems(spec: TopicSpec, found: Found, bootstrap: str) -> Iterator[str]:
+    if found.replication_factor < spec.replication_factor:
+        yield (
+            f"topic {spec.name} has a partition with {found.replication_factor} copies, but "
+            f"TOPIC_REPLICATION_FACTOR={spec.replication_factor}: fewer brokers may be lost than you count "
+            f"on. Add copies with kafka-reassign-partitions --bootstrap-server {bootstrap}, or set "
+            "TOPIC_REPLICATION_FACTOR to what stands."
+        )
+
+
+def _config_problems(spec: TopicSpec, found: Found, bootstrap: str) -> Iterator[str]:
+    configs = found.configs or {}
+    policy, wanted = configs.get(CLEANUP), spec.configs[CLEANUP]
+    if policy is not None and policy != wanted:
+        why = f"{CLEANUP}={policy}, it must be {wanted}: {WHY[wanted]}"
+        yield _to_configure(spec, bootstrap, CLEANUP, wanted, why)
+    size, least = _number(configs, SIZE), int(spec.configs[SIZE])
+    if size is not None and size < least:
+        why = f"{SIZE}={size}, it must be at least {least}: a record that is larger would never be taken"
+        yield _to_configure(spec, bootstrap, SIZE, str(least), why)
+    yield from _insync_problems(spec, found, bootstrap)
+
+
+def _insync_problems(spec: TopicSpec, found: Found, bootstrap: str) -> Iterator[str]:
+    insync, wanted = _number(found.configs or {}, INSYNC), spec.configs[INSYNC]
+    if insync is None:
+        return
+    if insync < int(wanted):
+        why = f"{INSYNC}={insync}, but TOPIC_MIN_INSYNC_REPLICAS={wanted}: a written record could be lost"
+        yield _to_configure(spec, bootstrap, INSYNC, wanted, why)
+    elif insync > found.replication_factor:
+        why = f"{INSYNC}={insync} and {found.replication_factor} copies: nothing can be written"
+        yield _to_configure(spec, bootstrap, INSYNC, wanted, why)
+
+
+def _to_configure(spec: TopicSpec, bootstrap: str, key: str, value: str, why: str) -> str:
+    return (
+        f"topic {spec.name} has {why}. Mend it with kafka-configs --bootstrap-server {bootstrap} --alter "
+        f"--entity-type topics --entity-name {spec.name} --add-config {key}={value}"
+    )
+
+
+def _number(configs: Mapping[str, str], key: str) -> int | None:
+    value = configs.get(key, "")
+    return int(value) if value.isdigit() else None
