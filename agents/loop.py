@@ -39,6 +39,11 @@ class Deliverer(Protocol):
 
     flow_active: bool
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the worker ends: what is not finished stays for the next one."""
+        ...
+
     def cursor(self, tp: TP) -> Cursor:
         """Return the cursor of a partition."""
         ...
@@ -68,7 +73,7 @@ async def carry(
         tp = TP(event.message.topic, event.message.partition)
         deliverer = consumer()
         cursor = deliverer.cursor(tp)
-        admission = cursor.offered(event.message.offset)
+        admission = Admission.PASS_OVER if deliverer.is_stopping else cursor.offered(event.message.offset)
         if admission is Admission.REWIND:
             await rewinds.ask(deliverer, tp, cursor)
         elif admission is Admission.TAKE:
@@ -92,13 +97,15 @@ async def _take(
         cursor.busy = False
     if finished:
         deliverer.finished(tp, event.message.offset)
+    if finished or deliverer.is_stopping:
+        # Faust's stop waits for what it believes to be unfinished; what is committed comes from the cursor.
         event.ack()
 
 
 async def _persist(
     record: Record, deliverer: Deliverer, cursor: Cursor, work: Work, statistics: Statistics
 ) -> bool:
-    """Try until the work is done; give up, unacknowledged, only when the partition is being taken away."""
+    """Try until the work is done; give up only when the partition is being taken away or the worker ends."""
     outage = _OutageLog(statistics)
     while True:
         try:
@@ -119,7 +126,7 @@ async def _persist(
             outage.over()
             return True
         await asyncio.sleep(wait_s)
-        if not deliverer.flow_active:
+        if deliverer.is_stopping or not deliverer.flow_active:
             return False
 
 

@@ -181,6 +181,11 @@ class GovernedConsumer(driver.Consumer):
         starts, ends = await self.earliest_offsets(*tps), await self.highwaters(*tps)
         return {tp: LogRange(starts[tp], ends[tp]) for tp in tps}
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the worker ends: agents that wait for a part give up."""
+        return bool(cast("Any", self.app).should_stop)
+
     def finished(self, tp: TP, offset: int) -> None:
         """Note that all effects of a record stand."""
         self.cursor(tp).done(offset)

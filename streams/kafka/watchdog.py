@@ -116,7 +116,7 @@ def _at_position(cursor: Cursor, end: int | None, excuse: str) -> Look:
 
 
 def _at_commit(tp: TP, cursor: Cursor, committed: dict[TP, int], excuse: str) -> Look:
-    done, at = cursor.expected or 0, committed.get(tp, 0)
+    done, at = cursor.committable or 0, committed.get(tp, 0)
     detail = f"{at} is committed although everything before {done} is done"
     return Look(at, cursor.next_fetch is not None and done > at, detail, excuse)
 

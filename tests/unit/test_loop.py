@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import pytest
 from faust.types import TP
@@ -48,6 +48,7 @@ class FakeStream:
 @dataclass
 class FakeDeliverer:
     flow_active: bool = True
+    is_stopping: bool = False
     of: Cursor = field(default_factory=Cursor)
     rewinds: list[int] = field(default_factory=list)
     repositions: int = 0
@@ -123,6 +124,18 @@ async def test_when_the_partition_is_taken_away_an_outage_is_given_up_unacknowle
     ran = await _carry(work, 0, deliverer=FakeDeliverer(flow_active=False))
     assert (work.tries, ran.acked) == (1, [])
     assert ran.deliverer.of.expected == 0
+
+
+async def test_a_worker_that_ends_does_not_wait_for_a_part_that_is_away() -> None:
+    stopping = FakeDeliverer()
+
+    async def work(_record: Record) -> None:
+        stopping.is_stopping = True
+        raise Outage("redis", "away")
+
+    ran = await _carry(cast("Work", work), 0, 1, 2, deliverer=stopping)
+    assert ran.acked == [0, 1, 2]  # or Faust's stop would wait for them
+    assert (ran.deliverer.of.expected, ran.deliverer.rewinds) == (0, [])
 
 
 async def test_a_displaced_agent_asks_for_its_position_and_acknowledges_nothing() -> None:
