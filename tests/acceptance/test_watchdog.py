@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import time
 from pathlib import Path
 
@@ -53,6 +54,14 @@ async def freeze(*_, **__):
 async def nothing(*_, **__):
     return False
 
+push = handoff.RedisJobQueue.push
+
+async def kill_the_thread(*args):
+    from streams.application import app
+    loop = app.consumer._thread.thread_loop
+    loop.call_soon_threadsafe(loop.stop)
+    return await push(*args)
+
 async def no_records(*_, **__):
     await asyncio.sleep(0.1)
     return
@@ -103,6 +112,19 @@ async def test_a_stand_still_that_a_restart_mends_ends_the_worker_with_one_line(
     assert said in line
     if name == "a loop that is frozen":
         assert "in freeze" in worker.log_text(), "the stacks show where it stands"
+
+
+async def test_a_consumer_thread_that_died_ends_the_worker(pipeline: Pipeline, tmp_path: Path) -> None:
+    worker = _faulty_worker(pipeline, tmp_path, "handoff.RedisJobQueue.push = kill_the_thread")
+
+    async def has_ended_while_more_comes() -> bool:
+        await _publish(pipeline)
+        return worker.exit_code is not None
+
+    await eventually(has_ended_while_more_comes, timeout_s=ENDS_WITHIN_S, interval_s=1.0)
+    (line,) = await _ends(worker)
+    # Positions and commits both stop; which of them is at the limit first depends on what was under way.
+    assert re.search(rf"no progress on (the commits of )?{pipeline.topics}\.(raw|unique)\[\d\]", line)
 
 
 async def test_a_recovery_that_does_not_end_ends_the_worker(pipeline: Pipeline, tmp_path: Path) -> None:
