@@ -78,8 +78,9 @@ async def carry(
             await rewinds.ask(deliverer, tp, cursor)
         elif admission is Admission.TAKE:
             await _take(event, deliverer, tp, work, statistics)
-        else:
-            event.ack()
+        # In any case: Faust's rebalances and its stop wait, without a bound, for what was not acknowledged.
+        # What is committed, and where the partition goes on, comes from the cursor.
+        event.ack()
 
 
 async def _take(
@@ -97,9 +98,6 @@ async def _take(
         cursor.busy = False
     if finished:
         deliverer.finished(tp, event.message.offset)
-    if finished or deliverer.is_stopping:
-        # Faust's stop waits for what it believes to be unfinished; what is committed comes from the cursor.
-        event.ack()
 
 
 async def _persist(

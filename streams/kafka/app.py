@@ -25,6 +25,7 @@ from streams.kafka.positions import UNFINISHED_MOST, PositionSource
 from streams.kafka.producer import Producer
 from streams.kafka.watch import KafkaEnds, KafkaWatch
 from streams.kafka.watchdog import Watchdog
+from streams.quiet_log import quieten
 from streams.settings import Settings
 from streams.statistics import Statistics
 from streams.topics import MAX_RECORD_BYTES
@@ -151,6 +152,11 @@ class StreamsApp(faust.App):
         self.services: list[ServiceT] = [ClientKeeper(self.watch), ClientKeeper(self.watchdog)]
         self.probes: dict[str, Probe] = {"kafka": self.watch.check}
         self.leadership = Leadership(self, settings.raw_topic)
+
+    async def on_start(self) -> None:
+        """Start, with the libraries' logs kept short."""
+        quieten()
+        await super().on_start()
 
     async def on_stop(self) -> None:
         """Stop, and end the process if that does not come to an end: a supervisor waits for it."""
