@@ -11,7 +11,7 @@ import random
 import sys
 from dataclasses import replace
 
-from tests.faults.plan import Plan, long_form, only, short_form
+from tests.faults.plan import Plan, long_form, only, read_fault, short_form, these
 from tests.faults.storm import Storm
 from tests.parts.process import MissingPartError
 
@@ -37,16 +37,25 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, help="messages a second of all devices")
     parser.add_argument("--seconds", type=float, help="how long the devices publish at least")
     parser.add_argument("--only", metavar="KINDS", help="kinds of faults, with commas: cut,stall,outage")
+    parser.add_argument(
+        "--fault",
+        action="append",
+        type=read_fault,
+        metavar="FAULT",
+        help='this fault alone, or several in a row: --fault "outage kafka 300" --fault "freeze worker 60"',
+    )
     return parser.parse_args()
 
 
 def _plan(options: argparse.Namespace) -> Plan:
     seed = random.SystemRandom().randrange(1_000_000) if options.seed is None else options.seed
-    form = short_form if options.short else long_form
-    plan = form(seed, options.rate) if options.rate else form(seed)
+    plan = short_form(seed) if options.short else long_form(seed)
+    if options.fault:
+        plan = these(options.fault)
     if options.only:
         plan = only(plan, options.only.split(","))
-    return plan if options.seconds is None else replace(plan, least_s=options.seconds)
+    changes = {"rate": options.rate, "least_s": options.seconds}
+    return replace(plan, **{name: value for name, value in changes.items() if value is not None})
 
 
 if __name__ == "__main__":

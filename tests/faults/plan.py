@@ -7,7 +7,7 @@ between the parts, and to the servers.
 import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from tests.faults.killable import Point
@@ -22,6 +22,14 @@ LINKS = (
     "ingest-redis",
     "ingest-postgres",
 )
+
+KINDS = (
+    *("die-at", "kill", "stop", "freeze", "join", "leave"),
+    *("cut", "stall", "slow", "slow-postgres", "flood"),
+    *("restart", "crash", "outage", "rebalance-without", "redis-set-back", "raw-recreated"),
+)
+CALM_S = 15.0
+"""Before each of a few faults that were asked for by name."""
 
 
 class Fault(NamedTuple):
@@ -52,12 +60,14 @@ class Plan:
         rate: messages a second of all devices.
         lanes: the steps of each lane.
         least_s: how long the devices publish at least.
+        drain_limit_s: how long it may take, after the last fault, until everything has arrived.
     """
 
     seed: int
     rate: float
     lanes: dict[str, Sequence[Step]]
     least_s: float
+    drain_limit_s: float = 120.0
 
     def counts(self) -> Counter[str]:
         """Return how often each kind of fault is to happen."""
@@ -112,11 +122,29 @@ def short_form(seed: int, rate: float = 700.0) -> Plan:
     )
 
 
+def these(faults: Sequence[Fault], rate: float = 1_000.0) -> Plan:
+    """Return a plan with some faults alone, one after the other."""
+    lane = [Step(CALM_S, fault) for fault in faults]
+    return Plan(0, rate, {"these": lane}, least_s=0, drain_limit_s=900)
+
+
+def read_fault(text: str) -> Fault:
+    """Read a fault as it is shown: ``outage kafka 300``.
+
+    Raises:
+        ValueError: if there is no such kind, or the seconds are no number.
+    """
+    kind, target, seconds = (*text.split(), "", "0")[:3]
+    if kind not in KINDS:
+        raise ValueError(f"no fault {kind}; there are {', '.join(KINDS)}")
+    return Fault(kind, target, float(seconds))
+
+
 def only(plan: Plan, kinds: Iterable[str]) -> Plan:
     """Return a plan with faults of some kinds alone."""
     wanted = set(kinds)
     lanes = {name: [step for step in lane if step.fault.kind in wanted] for name, lane in plan.lanes.items()}
-    return Plan(plan.seed, plan.rate, lanes, plan.least_s)
+    return replace(plan, lanes=lanes)
 
 
 def _lane(dice: random.Random, faults: Sequence[Fault], calm_s: tuple[float, float]) -> list[Step]:

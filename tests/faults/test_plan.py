@@ -2,8 +2,21 @@
 
 from collections import Counter
 
+import pytest
+
 from tests.faults.killable import Point
-from tests.faults.plan import LINKS, SERVERS, Plan, long_form, only, short_form
+from tests.faults.plan import (
+    KINDS,
+    LINKS,
+    SERVERS,
+    Fault,
+    Plan,
+    long_form,
+    only,
+    read_fault,
+    short_form,
+    these,
+)
 
 
 def targets(plan: Plan, kind: str) -> Counter[str]:
@@ -32,3 +45,16 @@ def test_the_long_form_has_every_fault_for_every_part() -> None:
 
 def test_a_plan_can_be_narrowed_to_some_kinds() -> None:
     assert set(only(long_form(1), ["cut", "kill"]).counts()) == {"cut", "kill"}
+
+
+def test_a_fault_is_read_as_it_is_shown() -> None:
+    assert read_fault("outage kafka 300") == Fault("outage", "kafka", 300)
+    assert str(read_fault("outage kafka 300")) == "outage kafka 300 s"
+    assert read_fault("kill worker") == Fault("kill", "worker", 0)
+    with pytest.raises(ValueError, match="there are die-at"):
+        read_fault("explode kafka")
+
+
+def test_a_storm_of_some_faults_has_these_alone() -> None:
+    assert these([Fault("kill", "worker")] * 2).counts() == {"kill": 2}
+    assert set(long_form(1).counts()) == set(KINDS)
