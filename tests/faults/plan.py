@@ -134,7 +134,8 @@ def read_fault(text: str) -> Fault:
     Raises:
         ValueError: if there is no such kind, or the seconds are no number.
     """
-    kind, target, seconds = (*text.split(), "", "0")[:3]
+    words = text.split()
+    kind, target, seconds = words + ["", "", "0"][len(words) :]
     if kind not in KINDS:
         raise ValueError(f"no fault {kind}; there are {', '.join(KINDS)}")
     return Fault(kind, target, float(seconds))
