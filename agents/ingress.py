@@ -32,6 +32,9 @@ FINISH_TIMEOUT_S = 10.0
 """How long Kafka has to take the rest when this worker stands by; what it has not taken, the broker keeps."""
 QUICK_CLOSE_S, CLOSES_MEAN_TAKEOVER = 5.0, 3
 """So many wordless closes, with only such short connections between them, are taken for a takeover."""
+COME_BACK_S = 60.0
+"""After a takeover. Were it none, or is whoever took over gone, the broker would keep all messages for good;
+and two that fight for one client id do so once a minute, loudly."""
 
 
 class Ingress:
@@ -45,6 +48,7 @@ class Ingress:
         on_crash: told of a bug that has ended ingress; an outage never does.
         sleep: waits between attempts.
         monotonic: a clock in seconds.
+        come_back_s: seconds until a session that was taken over is asked for again, by a worker that leads.
     """
 
     def __init__(
@@ -57,11 +61,14 @@ class Ingress:
         on_crash: Callable[[BaseException], None] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         monotonic: Callable[[], float] = time.monotonic,
+        come_back_s: float = COME_BACK_S,
     ) -> None:
         self._settings = settings
         self._statistics = statistics
         self._transport = transport
         self._writer = writer
+        self._come_back_s = come_back_s
+        self._comeback: asyncio.Task[None] | None = None
         self._on_crash = on_crash
         self._sleep = sleep
         self._monotonic = monotonic
@@ -80,6 +87,8 @@ class Ingress:
     async def lead(self) -> None:
         """Begin to carry; does nothing if it does already. After a takeover this starts it anew."""
         async with self._changing:
+            if self._comeback is not None and self._comeback is not asyncio.current_task():
+                self._comeback.cancel()
             if not self.is_leading:
                 self._task = asyncio.create_task(self._run(), name="ingress")
                 self._task.add_done_callback(self._on_done)
@@ -91,6 +100,8 @@ class Ingress:
             if task is not None:
                 task.cancel()
                 await asyncio.wait({task})
+            if self._comeback is not None:
+                self._comeback.cancel()
             self._news.standing_by()
 
     async def _run(self) -> None:
@@ -107,9 +118,14 @@ class Ingress:
                 if not self._closes:
                     await self._sleep(next(waits_s))
         except SessionTakenOver as error:
-            self._news.taken_over(error, self._settings.mqtt_client_id)
+            self._news.taken_over(error, self._settings.mqtt_client_id, self._come_back_s)
+            self._comeback = asyncio.create_task(self._come_back(), name="ingress comes back")
         finally:
             await self._writer.close()
+
+    async def _come_back(self) -> None:
+        await asyncio.sleep(self._come_back_s)
+        await self.lead()
 
     async def _attempt(self) -> tuple[Outage, float]:
         """Connect and carry until the connection is lost; return why, and how many seconds it lasted."""
@@ -214,13 +230,14 @@ class _News:
         self._told = ""
         self._statistics.set_part("mqtt", up=True, detail="standing by")
 
-    def taken_over(self, error: SessionTakenOver, client_id: str) -> None:
+    def taken_over(self, error: SessionTakenOver, client_id: str, come_back_s: float) -> None:
         log.error(
             "ingress has stopped: %s. MQTT_CLIENT_ID=%s is in use elsewhere. If another worker of this "
-            "deployment leads now, all is well; if not, give each deployment a client id of its own and "
-            "restart this worker",
+            "deployment leads now, all is well; if not, give each deployment a client id of its own. While "
+            "this worker leads, it tries again in %g s",
             error,
             client_id,
+            come_back_s,
         )
         self._statistics.set_part("mqtt", up=False, detail=f"stopped, session taken over: {error}")
 

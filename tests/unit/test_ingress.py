@@ -64,7 +64,7 @@ class Bench:
         return self.statistics.parts["mqtt"].detail
 
 
-def bench(**different: object) -> Bench:
+def bench(come_back_s: float = 60.0, **different: object) -> Bench:
     # A linger of 0: with a clock that stands still, no chunk would ever be due.
     chosen = Settings(**({"chunk_linger_ms": 0.0} | different))
     statistics, clock, bugs = Statistics(), Clock(), list[BaseException]()
@@ -78,6 +78,7 @@ def bench(**different: object) -> Bench:
         on_crash=bugs.append,
         sleep=clock.sleep,
         monotonic=clock.monotonic,
+        come_back_s=come_back_s,
     )
     return Bench(broker, kafka, clock, statistics, ingress, bugs)
 
@@ -283,6 +284,30 @@ async def test_a_new_leadership_starts_anew_after_a_takeover(parts: Bench) -> No
 
     await parts.ingress.lead()
     await parts.connected(times=2)
+
+
+async def test_a_worker_that_still_leads_comes_back_after_a_takeover() -> None:
+    parts = bench(come_back_s=0.01)
+    await parts.ingress.lead()
+    await parts.connected()
+    parts.broker.take_over()
+    await parts.connected(times=2)
+    assert parts.ingress.is_leading
+    await parts.ingress.stand_by()
+
+
+async def test_a_worker_that_stands_by_does_not_come_back_after_a_takeover() -> None:
+    parts = bench(come_back_s=0.5)
+    await parts.ingress.lead()
+    await parts.connected()
+    parts.broker.take_over()
+    await eventually(lambda: not parts.ingress.is_leading)
+    await parts.ingress.stand_by()
+    comeback = parts.ingress._comeback
+    assert comeback is not None
+    await asyncio.wait({comeback})
+    assert comeback.cancelled()
+    assert len(parts.broker.connections) == 1
 
 
 async def _lose_often(parts: Bench, *, lasting_s: list[float], wordless: bool = True) -> None:
