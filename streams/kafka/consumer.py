@@ -153,11 +153,11 @@ class GovernedConsumer(driver.Consumer):
         return await self._sources[tp.topic].position(tp.partition, range_, self.committed.get(tp))
 
     async def _start_at(self, tp: TP, offset: int, *, proven: bool) -> None:
+        self._lanes.clear(tp)
         self.cursor(tp).place(offset, proven=proven)
         await self._send_to(tp, offset)
 
     async def _send_to(self, tp: TP, offset: int) -> None:
-        self._lanes.clear(tp)
         self._sent_at[tp] = self._loop_time()
         try:
             # In the thread that owns the aiokafka consumer: its futures must be woken on their own loop.

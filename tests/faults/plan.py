@@ -85,7 +85,7 @@ def long_form(seed: int, rate: float = 1_000.0) -> Plan:
     links += [Fault("crash", server) for server in SERVERS if server != "mosquitto"]
     links += [Fault("slow-postgres", "postgres", 30), Fault("flood", "mosquitto", 10)]
     links += [Fault("rebalance-without", server, 10) for server in ("redis", "postgres")]
-    ours = [Fault("die-at", point, 30) for point in Point for _ in range(7)]
+    ours = [Fault("die-at", point, 10) for point in Point for _ in range(7)]
     ours += [Fault("kill", "worker")] * 2 + [Fault("stop", "worker")] * 2
     ours += [Fault("kill", "ingest"), Fault("stop", "ingest"), Fault("freeze", "worker", 60)]
     ours += [Fault("freeze", "worker", dice.uniform(14, 25)), Fault("freeze", "ingest", 15)]
