@@ -39,6 +39,21 @@ BEYOND = (
 CUT = "metrics.raw[%d] begins at %d but offset %d was next: retention removed what stood between."
 
 
+def apply_row(memory: SeenState, partition: int, key: bytes | None, value: bytes | None) -> None:
+    """Take a row of the changelog into the state.
+
+    Raises:
+        MalformedRecord: if it is none of ours; the state is as it was.
+    """
+    origin = decode_key(key or b"")
+    if origin.partition != partition:  # it would move the position of a partition that has its own rows
+        raise MalformedRecord(f"it names partition {origin.partition} as its own")
+    if value is None:
+        memory.remove(origin)
+    else:
+        memory.add(origin, _of_the_past(decode(value)))
+
+
 class SeenStore(Store[bytes, bytes]):
     """Feeds what recovery reads into a `SeenState`, and remembers how far that is.
 
@@ -69,19 +84,10 @@ class SeenStore(Store[bytes, bytes]):
         for event in batch:
             message = event.message
             try:
-                self._apply(message.tp.partition, message.key, message.value)
+                apply_row(self.memory, message.tp.partition, message.key, message.value)
             except MalformedRecord as error:
                 self._passed_over.note(message.tp, message.offset, str(error))
             self.set_persisted_offset(message.tp, message.offset)
-
-    def _apply(self, partition: int, key: bytes | None, value: bytes | None) -> None:
-        origin = decode_key(key or b"")
-        if origin.partition != partition:  # it would move the position of a partition that has its own rows
-            raise MalformedRecord(f"it names partition {origin.partition} as its own")
-        if value is None:
-            self.memory.remove(origin)
-        else:
-            self.memory.add(origin, _of_the_past(decode(value)))
 
     async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
         """Forget the partitions that are another worker's now."""

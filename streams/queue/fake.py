@@ -1,52 +1,95 @@
-"""A job queue in memory, for tests without a server: the same fence, the same outcomes."""
+"""The job queue's Redis in memory, for tests without a server, with the real queue on top of it.
 
-from collections.abc import Sequence
+`FakeRedis` is what the script does, told in Python. ``tests/integration/test_fenced_queue.py`` holds it and
+the script on a real Redis to one contract.
+"""
 
-from streams.errors import Outage
-from streams.queue.handoff import Fence, Push
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NamedTuple, cast
+
+from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from streams.queue.handoff import Fence, Push, RedisJobQueue
+
+Script = Callable[..., Awaitable[list[str]]]
 
 
-class FakeJobQueue:
-    """Keeps jobs in a list; `away` makes it an outage, `snapshot` and `restore` an older Redis."""
+class Snapshot(NamedTuple):
+    """What a Redis has saved."""
 
-    def __init__(self, max_jobs: int = 100_000) -> None:
+    jobs: list[bytes]
+    fences: dict[str, str]
+
+
+class FakeRedis:
+    """Keeps jobs in a list and fences by partition; `away` makes it an outage.
+
+    Shared by several `FakeJobQueue`, it is one Redis with several workers.
+    """
+
+    def __init__(self) -> None:
         self.jobs: list[bytes] = []
-        self.fences: dict[int, Fence] = {}
-        self.max_jobs = max_jobs
+        self.fences: dict[str, str] = {}
         self.away = False
-        self._believed: dict[int, Fence | None] = {}
 
-    async def fence(self, partition: int) -> Fence | None:
+    async def hget(self, _key: str, field: str) -> bytes | None:
         """Read a partition's fence."""
         self._answer()
-        self._believed[partition] = self.fences.get(partition)
-        return self._believed[partition]
+        return self.fences[field].encode() if field in self.fences else None
 
-    async def push(self, partition: int, chunk: Fence, jobs: Sequence[bytes]) -> Push:
-        """Push a chunk's jobs and move the fence, or do nothing."""
+    def register_script(self, _script: str) -> Script:
+        """Return the only script there is: `streams.queue.handoff.FENCED_PUSH`."""
+        return self._fenced_push
+
+    async def ping(self) -> None:
+        """Answer."""
         self._answer()
-        fence = self.fences.get(partition)
-        if fence != self._believed.get(partition):
-            return Push.MOVED
-        if fence is not None and fence[:2] >= chunk[:2]:
-            return self._move(partition, fence._replace(unique_offset=chunk.unique_offset), Push.REPLAY)
-        if len(self.jobs) >= self.max_jobs:
-            return Push.FULL
-        self.jobs.extend(jobs)
-        return self._move(partition, chunk, Push.PUSHED)
 
-    def snapshot(self) -> tuple[list[bytes], dict[int, Fence]]:
+    async def aclose(self) -> None:
+        """Do nothing: there is no connection."""
+
+    def snapshot(self) -> Snapshot:
         """Return what a Redis would save now."""
-        return list(self.jobs), dict(self.fences)
+        return Snapshot(list(self.jobs), dict(self.fences))
 
-    def restore(self, snapshot: tuple[list[bytes], dict[int, Fence]]) -> None:
+    def restore(self, snapshot: Snapshot) -> None:
         """Come back with what was saved."""
-        self.jobs, self.fences = list(snapshot[0]), dict(snapshot[1])
+        self.jobs, self.fences = list(snapshot.jobs), dict(snapshot.fences)
 
-    def _move(self, partition: int, fence: Fence, outcome: Push) -> Push:
-        self.fences[partition] = self._believed[partition] = fence
-        return outcome
+    async def _fenced_push(self, *, keys: Sequence[str], args: Sequence[Any]) -> list[str]:  # noqa: ARG002 - the script's signature
+        self._answer()
+        partition, believed, epoch, raw_offset, unique_offset, max_jobs, *jobs = args
+        text = self.fences.get(str(partition), "")
+        if text != believed:
+            return [Push.MOVED, text]
+        fence = Fence.parse(text)
+        if fence is not None and fence[:2] >= (epoch, raw_offset):
+            return self._move(partition, fence._replace(unique_offset=unique_offset), Push.REPLAY)
+        if len(self.jobs) >= max_jobs:
+            return [Push.FULL, text]
+        self.jobs.extend(jobs)
+        return self._move(partition, Fence(epoch, raw_offset, unique_offset), Push.PUSHED)
+
+    def _move(self, partition: int, fence: Fence, outcome: Push) -> list[str]:
+        self.fences[str(partition)] = str(fence)
+        return [outcome, str(fence)]
 
     def _answer(self) -> None:
         if self.away:
-            raise Outage("redis", "is away")
+            raise RedisConnectionError("is away")
+
+
+class FakeJobQueue(RedisJobQueue):
+    """One worker's view of the queue: the real one, between it and a `FakeRedis`."""
+
+    def __init__(self, max_jobs: int = 100_000, redis: FakeRedis | None = None) -> None:
+        self.redis = redis or FakeRedis()
+        super().__init__(
+            cast("Redis", self.redis), prefix="", queue="default", topics="metrics", max_jobs=max_jobs
+        )
+
+    @property
+    def jobs(self) -> list[bytes]:
+        """What is on the queue."""
+        return self.redis.jobs

@@ -8,7 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from streams.errors import Outage
-from streams.queue.fake import FakeJobQueue
+from streams.queue.fake import FakeJobQueue, FakeRedis
 from streams.queue.handoff import Fence, JobQueue, Push, RedisJobQueue, connect
 from tests.parts.redis import Redis as RedisServer
 
@@ -54,18 +54,17 @@ async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
 
 
 def _fake_subject() -> Subject:
-    queue = FakeJobQueue(MAX_JOBS)
-    other = FakeJobQueue(MAX_JOBS)
-    other.jobs, other.fences = queue.jobs, queue.fences
+    redis = FakeRedis()
+    queue, other = FakeJobQueue(MAX_JOBS, redis), FakeJobQueue(MAX_JOBS, redis)
 
     async def jobs() -> list[bytes]:
-        return queue.jobs
+        return redis.jobs
 
     async def set_fence(partition: int, fence: Fence | None) -> None:
         if fence:
-            queue.fences[partition] = fence
+            redis.fences[str(partition)] = str(fence)
         else:
-            queue.fences.pop(partition, None)
+            redis.fences.pop(str(partition), None)
 
     return Subject(queue, other, jobs, set_fence)
 
