@@ -156,7 +156,7 @@ class Refinery:
         verdict = dedupe(examined.candidates, state, now - self._settings.dedupe_window_s)
         # A partition without decisions begins an epoch: were its raw log or its table recreated, the fence
         # of the old epoch must not hold back the new one's offsets.
-        epoch = state.last.epoch if state.last is not None else int(now * 1000)
+        epoch = state.last.epoch if state.last is not None else max(int(now * 1000), state.first_epoch)
         return Decision(
             FORMAT, epoch, now, digest(value), verdict.duplicates, _refusals(examined), verdict.fingerprints
         )

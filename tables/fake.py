@@ -29,8 +29,9 @@ class FakeSeen:
 
     async def drop_partition(self, partition: int) -> None:
         """Forget a partition's decisions for good."""
-        await self.drop_from(partition, 0)
-        self.memory.forget(partition)
+        for offset in list(self.memory.partition(partition).offsets()):
+            await self.append(Origin(partition, offset), None)
+        self.memory.begin_anew(partition)
 
     async def drop_from(self, partition: int, start: int) -> None:
         """Forget a partition's decisions about `start` and all offsets behind it for good."""

@@ -123,8 +123,9 @@ class SeenTable(faust.Table[bytes, bytes]):
 
     async def drop_partition(self, partition: int) -> None:
         """Forget all decisions of a partition for good, because its raw log was recreated."""
-        await self.drop_from(partition, 0)
-        self.memory.forget(partition)
+        for offset in list(self.memory.partition(partition).offsets()):
+            await self._send(Origin(partition, offset), None)
+        self.memory.begin_anew(partition)
 
     async def drop_from(self, partition: int, start: int) -> None:
         """Forget a partition's decisions about `start` and all offsets behind it for good.

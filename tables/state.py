@@ -37,6 +37,8 @@ class PartitionState:
     last: Decision | None = None
     index: dict[bytes, Sighting] = field(default_factory=dict)
     ids: int = 0
+    first_epoch: int = 0
+    """The least that a new epoch may be, whatever a clock says: more than one that has ended."""
 
     def add(self, offset: int, decision: Decision) -> None:
         """Take in a decision; one that is already held is replaced."""
@@ -117,6 +119,12 @@ class SeenState:
     def forget(self, partition: int) -> None:
         """Drop a partition that is another worker's now."""
         self._partitions.pop(partition, None)
+
+    def begin_anew(self, partition: int) -> None:
+        """Drop a partition's decisions, because they are about a log that is gone: its epoch ends."""
+        last = self.partition(partition).last
+        floor = self.partition(partition).first_epoch if last is None else last.epoch + 1
+        self._partitions[partition] = PartitionState(first_epoch=floor)
 
     def keep_only(self, partitions: Iterable[int]) -> set[int]:
         """Forget every other partition; return those forgotten."""

@@ -1,4 +1,4 @@
-"""Where a step of an agent is made to fail: at any of its calls to the outside, before or after the effect."""
+"""Where a step of an agent is made to fail: at any call to the outside, before or after its effect."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

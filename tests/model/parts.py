@@ -48,6 +48,7 @@ class Outside:
             self.raw_before[partition] += log
         self.raw.clear()
         self.raw_life += 1
+        self.now += 1  # as it takes
         self.committed = {key: offset for key, offset in self.committed.items() if key[0] != "raw"}
 
 
