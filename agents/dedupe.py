@@ -13,8 +13,8 @@ from streams.models import Candidate
 class SeenIds(Protocol):
     """What a partition remembers."""
 
-    def seen(self, id_: bytes, horizon: float) -> bytes | None:
-        """Return the content with which an id was accepted last, unless that was before `horizon`."""
+    def known(self, ids: Iterable[bytes], horizon: float) -> dict[bytes, bytes]:
+        """Return the content with which each of those ids was accepted last that were since `horizon`."""
         ...
 
 
@@ -34,17 +34,17 @@ def dedupe(candidates: Mapping[int, Candidate], seen: SeenIds, horizon: float) -
         seen: what the partition accepted before this chunk.
         horizon: Unix time in seconds at which the window begins.
     """
-    in_chunk: dict[bytes, bytes] = {}
+    ids = [candidate.id for candidate in candidates.values() if candidate.id is not None]
+    contents = seen.known(ids, horizon)
     duplicates: list[int] = []
     packed: list[bytes] = []
     for index, candidate in candidates.items():
         if candidate.id is None:
             continue
-        known = in_chunk.get(candidate.id) or seen.seen(candidate.id, horizon)
-        if known == candidate.content:
+        if contents.get(candidate.id) == candidate.content:
             duplicates.append(index)
             continue
-        in_chunk[candidate.id] = candidate.content
+        contents[candidate.id] = candidate.content
         packed += (candidate.id, candidate.content)
     return Verdict(duplicates, b"".join(packed))
 

@@ -7,96 +7,69 @@ long as the window lasts. Of several decisions about one id the latest counts.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from itertools import islice
 
 from streams.models import Origin
-from streams.wire.decision import FINGERPRINT_BYTES, Decision, unpack
-
-
-class Remembered(NamedTuple):
-    """A decision that is no longer its partition's last."""
-
-    decided_at: float
-    """Unix time in seconds."""
-    fingerprints: bytes
-
-
-class Sighting(NamedTuple):
-    """When and with which content an id was accepted last."""
-
-    content: bytes
-    offset: int
+from streams.wire.decision import Decision
+from tables.decisions import Decisions, Remembered
+from tables.fingerprints import Fingerprints
 
 
 @dataclass(slots=True)
 class PartitionState:
-    """The decisions of one partition, oldest first, and where each id was accepted last."""
+    """The decisions of one partition, and where each id was accepted last."""
 
-    older: dict[int, Remembered] = field(default_factory=dict)
+    decisions: Decisions = field(default_factory=Decisions)
+    index: Fingerprints = field(default_factory=Fingerprints)
     last_offset: int | None = None
     last: Decision | None = None
-    index: dict[bytes, Sighting] = field(default_factory=dict)
-    ids: int = 0
     first_epoch: int = 0
     """The least that a new epoch may be, whatever a clock says: more than one that has ended."""
+
+    @property
+    def ids(self) -> int:
+        """How many ids its decisions accepted."""
+        return self.decisions.ids
 
     def add(self, offset: int, decision: Decision) -> None:
         """Take in a decision; one that is already held is replaced."""
         self.remove(offset)
+        places = self.index.add(decision.fingerprints, offset)
+        self.decisions.put(offset, decision.decided_at, places)
         if self.last_offset is None or offset > self.last_offset:
-            self._retire_last()
             self.last_offset, self.last = offset, decision
-        else:
-            self.older[offset] = Remembered(decision.decided_at, decision.fingerprints)
-        self._index(offset, decision.fingerprints)
 
     def remove(self, offset: int) -> None:
-        """Forget a decision and the ids that it was the last to accept."""
-        if offset == self.last_offset and self.last is not None:
-            fingerprints = self.last.fingerprints
-            self.last_offset = self.last = None
-        elif (remembered := self.older.pop(offset, None)) is not None:
-            fingerprints = remembered.fingerprints
-        else:
+        """Forget a decision and the ids that it was the last to accept.
+
+        Those ids are unknown then, even where an earlier decision had accepted them too: what it accepted is
+        no longer what the database holds.
+        """
+        places = self.decisions.pop(offset)
+        if places is None:
             return
-        self.ids -= len(fingerprints) // FINGERPRINT_BYTES
-        for id_, _ in unpack(fingerprints):
-            if (sighting := self.index.get(id_)) is not None and sighting.offset == offset:
-                del self.index[id_]
+        self.index.remove(places, offset)
+        if offset == self.last_offset:
+            self.last_offset = self.last = None
 
     def seen(self, id_: bytes, horizon: float) -> bytes | None:
         """Return the content with which an id was accepted last, unless that was before `horizon`."""
-        sighting = self.index.get(id_)
-        if sighting is None or self._decided_at(sighting.offset) < horizon:
-            return None
-        return sighting.content
+        return self.known([id_], horizon).get(id_)
 
-    def oldest(self) -> tuple[int, Remembered] | None:
-        """Return the oldest decision that may be evicted: never the last one."""
-        offset = next(iter(self.older), None)
-        return None if offset is None else (offset, self.older[offset])
+    def known(self, ids: Iterable[bytes], horizon: float) -> dict[bytes, bytes]:
+        """Return the content with which each of those ids was accepted last that were since `horizon`."""
+        decided_at = self.decisions.decided_at
+        return {
+            id_: content for id_, content, offset in self.index.find(ids) if decided_at(offset) >= horizon
+        }
+
+    def older(self) -> Iterator[Remembered]:
+        """Yield the decisions that may be evicted, which the last one never is, the oldest first."""
+        return (decision for decision in self.decisions if decision.offset != self.last_offset)
 
     def offsets(self) -> Iterator[int]:
         """Yield the offset of every decision held."""
-        yield from self.older
-        if self.last_offset is not None:
-            yield self.last_offset
-
-    def _retire_last(self) -> None:
-        if self.last_offset is not None and self.last is not None:
-            self.older[self.last_offset] = Remembered(self.last.decided_at, self.last.fingerprints)
-
-    def _index(self, offset: int, fingerprints: bytes) -> None:
-        self.ids += len(fingerprints) // FINGERPRINT_BYTES
-        for id_, content in unpack(fingerprints):
-            known = self.index.get(id_)
-            if known is None or known.offset <= offset:
-                self.index[id_] = Sighting(content, offset)
-
-    def _decided_at(self, offset: int) -> float:
-        if offset == self.last_offset and self.last is not None:
-            return self.last.decided_at
-        return self.older[offset].decided_at
+        return (decision.offset for decision in self.decisions)
 
 
 class SeenState:
@@ -114,7 +87,10 @@ class SeenState:
 
     def partition(self, partition: int) -> PartitionState:
         """Return the state of one partition."""
-        return self._partitions.setdefault(partition, PartitionState())
+        state = self._partitions.get(partition)
+        if state is None:
+            state = self._partitions[partition] = PartitionState()
+        return state
 
     def forget(self, partition: int) -> None:
         """Drop a partition that is another worker's now."""
@@ -152,12 +128,11 @@ class SeenState:
         Of `partition` what fell out of the window or holds no ids, and while there are too many ids, the
         oldest decision of any partition.
         """
-        state = self.partition(partition)
         horizon = now - self.window_s
         expired = [
-            Origin(partition, offset)
-            for offset, (decided_at, fingerprints) in _first(state.older, limit)
-            if decided_at < horizon or not fingerprints
+            Origin(partition, decision.offset)
+            for decision in islice(self.partition(partition).older(), limit)
+            if decision.decided_at < horizon or not decision.ids
         ]
         return expired or self._surplus(limit)
 
@@ -165,12 +140,8 @@ class SeenState:
         if self.ids <= self.max_ids:
             return []
         heads = [
-            (oldest[1].decided_at, Origin(number, oldest[0]))
+            (oldest.decided_at, Origin(number, oldest.offset))
             for number, state in self._partitions.items()
-            if (oldest := state.oldest()) is not None
+            if (oldest := next(state.older(), None)) is not None
         ]
         return [origin for _, origin in sorted(heads)[:limit]]
-
-
-def _first(older: dict[int, Remembered], limit: int) -> list[tuple[int, Remembered]]:
-    return [item for item, _ in zip(older.items(), range(limit), strict=False)]

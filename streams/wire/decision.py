@@ -26,7 +26,8 @@ ID_BYTES = 16
 CONTENT_BYTES = 8
 FINGERPRINT_BYTES = ID_BYTES + CONTENT_BYTES
 
-LARGEST_OFFSET = 2**63 - 1
+LARGEST_OFFSET = 2**48 - 1
+"""What the index over the ids has room for: at 1,000 records a second, enough for 8,900 years."""
 _KEY = re.compile(
     rb"(0|[1-9][0-9]{0,9})-(0|[1-9][0-9]{0,18})"
 )  # one key for one coordinate, so no zeros ahead

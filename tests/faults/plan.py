@@ -74,7 +74,7 @@ class Plan:
         return Counter(step.fault.kind for lane in self.lanes.values() for step in lane)
 
 
-def long_form(seed: int, rate: float = 1_000.0) -> Plan:
+def long_form(seed: int, rate: float = 850.0) -> Plan:
     """Half an hour in which everything happens."""
     dice = random.Random(seed)  # noqa: S311 - repeatable is what it must be
     outages = [Fault("outage", server, 60) for server in SERVERS]

@@ -17,12 +17,14 @@ REPOSITORY = Path(__file__).parents[2]
 LAYERS = ["streams", "tables", "agents"]  # each may import itself and those before it
 AGENTS = ["agents.ingress", "agents.refine", "agents.handoff"]
 STEPS = ["agents.parse", "agents.validate", "agents.dedupe"]
-PURE = ["streams.models", "streams.errors", "streams.rules", "streams.wire", "tables.state", *STEPS]
+TABLE_CONTENT = ["tables.state", "tables.decisions", "tables.fingerprints"]
+PURE = ["streams.models", "streams.errors", "streams.rules", "streams.wire", *TABLE_CONTENT, *STEPS]
 
 # What pure code may use beside itself: nothing here knows a socket, a clock, the environment or a file.
 PURE_LIBRARIES = {
     "__future__",
     "abc",
+    "array",
     "base64",
     "binascii",
     "bisect",

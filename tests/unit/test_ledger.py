@@ -1,7 +1,7 @@
 """The ledger finds every fate that a message can have, and cannot be fooled by a loss."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -250,9 +250,9 @@ def carried(seed: int, count: int = 300) -> Pipeline:
 
 
 class _Remembered(dict[bytes, bytes]):
-    def seen(self, id_: bytes, horizon: float) -> bytes | None:
+    def known(self, ids: Iterable[bytes], horizon: float) -> dict[bytes, bytes]:
         del horizon
-        return self.get(id_)
+        return {id_: self[id_] for id_ in ids if id_ in self}
 
 
 def _carry_partition(pipeline: Pipeline, partition: int, publications: list[Publication]) -> None:

@@ -54,7 +54,7 @@ async def test_decisions_beyond_a_log_without_committed_offset_are_of_a_log_that
 async def test_decisions_beyond_the_log_that_was_read_are_dropped_and_the_others_stay(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    seen = await holding(95, 96, 97, 98, 100, 10**6, 2**62)
+    seen = await holding(95, 96, 97, 98, 100, 10**6, 2**47)
     with caplog.at_level(logging.ERROR):
         assert await positions(seen).position(3, LOG, 98) == 98
         assert await positions(seen).position(3, LOG, 98) == 98

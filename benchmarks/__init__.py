@@ -1,0 +1,1 @@
+"""What the parts of the project cost: ``./dev bench`` runs all of it, ``./dev bench dedupe`` one."""

@@ -1,0 +1,133 @@
+"""The packed memory of refine answers as plain dicts do, whatever arrives and leaves in whatever order."""
+
+import random
+from hashlib import blake2b
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from streams.models import Origin
+from streams.wire.decision import FORMAT, Decision
+from tables.fingerprints import Fingerprints
+from tables.state import PartitionState, SeenState
+from tests.unit.plain_seen import PlainPartition, PlainSeen
+
+WINDOW_S = 10.0
+MAX_IDS = 60
+
+# Ids as they are, and ids whose zeros are found across the fields of an entry too.
+IDS = [blake2b(b"%d" % n, digest_size=16).digest() for n in range(120)] + [n.to_bytes(16) for n in range(40)]
+
+partitions = st.integers(0, 1)
+offsets = st.integers(0, 12) | st.sampled_from([510, 511, 512, 513, 2**40, 2**48 - 1])
+origins = st.builds(Origin, partitions, offsets)
+contents = st.integers(0, 3).map(lambda number: number.to_bytes(8))
+fingerprints = st.lists(st.tuples(st.sampled_from(IDS), contents), max_size=40)
+times = st.integers(0, 30).map(float)
+
+
+class Memories(RuleBasedStateMachine):
+    """Does the same to both, and compares all that can be asked of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = SeenState(window_s=WINDOW_S, max_ids=MAX_IDS)
+        self.plain = PlainSeen(window_s=WINDOW_S, max_ids=MAX_IDS)
+
+    @rule(origin=origins, pairs=fingerprints, at=times)
+    def add(self, origin: Origin, pairs: list[tuple[bytes, bytes]], at: float) -> None:
+        packed = b"".join(id_ + content for id_, content in pairs)
+        decision = Decision(FORMAT, 1, at, b"8 bytes.", [], [], packed)
+        self.seen.add(origin, decision)
+        self.plain.add(origin, decision)
+
+    @rule(origin=origins)
+    def remove(self, origin: Origin) -> None:
+        self.seen.remove(origin)
+        self.plain.remove(origin)
+
+    @rule(partition=partitions, now=times, limit=st.integers(1, 4))
+    def evict(self, partition: int, now: float, limit: int) -> None:
+        evictable = self.seen.evictable(partition, now, limit)
+        assert evictable == self.plain.evictable(partition, now, limit)
+        for origin in evictable:
+            self.remove(origin)
+
+    @rule(partition=partitions)
+    def forget(self, partition: int) -> None:
+        self.seen.forget(partition)
+        self.plain.forget(partition)
+
+    @rule(kept=st.sets(partitions))
+    def keep_only(self, kept: set[int]) -> None:
+        assert self.seen.keep_only(kept) == self.plain.keep_only(kept)
+
+    @invariant()
+    def answer_alike(self) -> None:
+        assert self.seen.ids == self.plain.ids
+        for number in (0, 1):
+            self._compare(number, self.seen.partition(number), self.plain.partition(number))
+
+    def _compare(self, number: int, packed: PartitionState, plain: PlainPartition) -> None:
+        assert packed.ids == plain.ids
+        assert packed.last_offset == plain.last_offset
+        assert list(packed.offsets()) == sorted(plain.offsets())
+        for offset in plain.offsets():
+            origin = Origin(number, offset)
+            assert self.seen.decision(origin) == self.plain.decision(origin)
+        assert len(packed.index) == len(plain.index)
+        assert set(packed.index) == set(plain.index)
+        for horizon in (0.0, 10.0, 20.5):
+            assert packed.known(IDS, horizon) == plain.known(IDS, horizon)
+
+
+TestMemories = Memories.TestCase
+TestMemories.settings = settings(deadline=None, max_examples=100, stateful_step_count=30)
+
+
+@pytest.mark.parametrize("ids_a_chunk", [1, 20, 200])
+def test_a_memory_that_grows_and_shrinks_by_thousands_answers_as_a_plain_one(ids_a_chunk: int) -> None:
+    chance = random.Random(ids_a_chunk)  # noqa: S311 - a seed is what makes this repeat itself
+    pool = [chance.randbytes(16) for _ in range(6_000)]
+    packed, plain = PartitionState(), PlainPartition()
+    for offset in range(4_000 // ids_a_chunk):
+        content = chance.randbytes(8)
+        decision = Decision(
+            FORMAT,
+            1,
+            0.0,
+            b"8 bytes.",
+            [],
+            [],
+            b"".join(id_ + content for id_ in chance.sample(pool, ids_a_chunk)),
+        )
+        packed.add(offset, decision)
+        plain.add(offset, decision)
+    assert packed.known(pool, 0.0) == plain.known(pool, 0.0)
+    offsets = sorted(plain.offsets())
+    chance.shuffle(offsets)
+    for count, offset in enumerate(offsets):
+        packed.remove(offset)
+        plain.remove(offset)
+        if count in (len(offsets) // 2, len(offsets) - 2):
+            assert packed.known(pool, 0.0) == plain.known(pool, 0.0)
+    assert list(packed.index) == list(packed.offsets()) == []
+
+
+def test_an_index_that_is_emptied_gives_its_memory_back() -> None:
+    index = Fingerprints()
+    places = [index.add(random.Random(offset).randbytes(24 * 200), offset) for offset in range(50)]  # noqa: S311
+    grown = index.buckets
+    for offset, of_decision in enumerate(places):
+        index.remove(of_decision, offset)
+    assert grown > 1_000
+    assert index.buckets == 1
+
+
+def test_an_offset_that_no_log_has_is_refused_and_changes_nothing() -> None:
+    state = PartitionState()
+    with pytest.raises(OverflowError):
+        state.add(2**48, Decision(FORMAT, 1, 0.0, b"8 bytes.", [], [], IDS[0] + bytes(8)))
+    assert (state.last_offset, state.ids, list(state.offsets()), list(state.index)) == (None, 0, [], [])
