@@ -226,6 +226,8 @@ def _environment(links: Mapping[str, Link]) -> dict[str, str]:
         "TOPIC_PREFIX": TOPICS,
         "CONSUMER_GROUP": GROUP,
         "TOPIC_PARTITIONS": str(PARTITIONS),
+        # Larger chunks: a storm counts messages, and the machine has other things to do than small records.
+        "CHUNK_LINGER_MS": "50",
         "QUEUE_PREFIX": QUEUE_PREFIX,
     }
 
