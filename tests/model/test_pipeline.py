@@ -97,6 +97,31 @@ class Pipeline(RuleBasedStateMachine):
         for _ in range(times):
             self.bridge.publish(f"metrics/{tenant}/{agent}/m", msgspec.json.encode(fields))
 
+    @rule(
+        readings=st.lists(
+            st.tuples(
+                st.sampled_from([STEADY, FICKLE, LATE]),
+                st.sampled_from(
+                    [b'{"value":1,"dedupe_id":"i"}', b'{"value":2,"dedupe_id":"i"}', b'{"value":3}']
+                ),
+            ),
+            min_size=1,
+            max_size=4,
+        ),
+        fault_of_refine=faults,
+        fault_of_handoff=faults,
+    )
+    def let_some_pass(
+        self, readings: list[tuple[str, bytes]], fault_of_refine: Fault | None, fault_of_handoff: Fault | None
+    ) -> None:
+        """Publish and carry, and let each partition's next chunk pass: what happens most in the world."""
+        for tenant, payload in readings:
+            self.bridge.publish(f"metrics/{tenant}/a/m", payload)
+        self.run(self.bridge.carry_all())
+        for partition in range(PARTITIONS):
+            self.step((RAW, partition), fault_of_refine)
+            self.step((UNIQUE, partition), fault_of_handoff)
+
     @rule(payload=st.sampled_from([b"{", b"[]", b'{"value":"warm"}', b'{"value":1,"dedupe_id":[]}', b"\xff"]))
     def publish_malformed(self, payload: bytes) -> None:
         self.bridge.publish(f"metrics/{STEADY}/a/m", payload)
