@@ -5,11 +5,11 @@ import contextlib
 import signal
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import asyncpg
 
@@ -253,10 +253,8 @@ async def _add_tenants(url: str) -> list[str]:
     return tenants
 
 
-async def _background(
-    exits: AsyncExitStack, work: "contextlib.AbstractAsyncContextManager[None] | object"
-) -> None:
-    task = asyncio.ensure_future(work)  # type: ignore[arg-type] # a coroutine
+async def _background(exits: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
+    task = asyncio.create_task(work)
 
     async def end() -> None:
         task.cancel()

@@ -18,6 +18,7 @@ from tests.faults.injector import Injector, end
 from tests.faults.ledger import Ledger
 from tests.faults.pace import pass_time
 from tests.faults.plan import Plan
+from tests.faults.scene import Scene
 from tests.faults.stack import Stack, stack
 from tests.faults.tap import judge
 from tests.faults.watch import Watch
@@ -47,7 +48,8 @@ class Storm:
             devices = [Device(number, address, made.tenants, each) for number in range(DEVICES)]
             flooded = bytearray()
             accounts = Accounts(made, devices, flooded)
-            injector = Injector(made, devices, accounts, self._say, flooded)
+            scene = Scene(made, devices, accounts, self._say, flooded)
+            injector = Injector(scene)
             await self._all_ready(made)
             watching = asyncio.create_task(self._watch.run(made))
             status = asyncio.create_task(self._status(made, accounts, injector))
@@ -58,7 +60,7 @@ class Storm:
             finally:
                 for task in (*publishing, watching, status):
                     await end(task)
-            return await self._report(made, accounts, injector, drain_s)
+            return await self._report(scene, accounts, injector, drain_s)
 
     async def _faults(self, injector: Injector, accounts: Accounts) -> None:
         least = asyncio.create_task(pass_time(self._plan.least_s))
@@ -98,14 +100,15 @@ class Storm:
             await pass_time(STATUS_EVERY_S)
 
     async def _report(
-        self, made: Stack, accounts: Accounts, injector: Injector, drain_s: float
+        self, scene: Scene, accounts: Accounts, injector: Injector, drain_s: float
     ) -> dict[str, Any]:
+        made = scene.stack
         ledger = await accounts.ledger()
         pushes = judge(made.tap)
         failed_jobs, queued = await accounts.failed_jobs(), await accounts.queued()
         noticed = {
             f"{server} {ended - began:.0f} s": self._watch.noticed_after_s(server, began, ended)
-            for server, began, ended in injector.outages
+            for server, began, ended in scene.outages
         }
         ok = (
             ledger.adds_up

@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 
+from tests.faults.injector import FAULTS
 from tests.faults.killable import Point
 from tests.faults.plan import (
     KINDS,
@@ -57,4 +58,4 @@ def test_a_fault_is_read_as_it_is_shown() -> None:
 
 def test_a_storm_of_some_faults_has_these_alone() -> None:
     assert these([Fault("kill", "worker")] * 2).counts() == {"kill": 2}
-    assert set(long_form(1).counts()) == set(KINDS)
+    assert set(long_form(1).counts()) == set(KINDS) == set(FAULTS)

@@ -1,0 +1,48 @@
+"""What a fault is done to, and with: the stack, its devices, and what is noted meanwhile."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from tests.faults.fleet import Device
+from tests.faults.plan import Fault
+from tests.faults.stack import Hears, Stack
+
+
+class Settled(Protocol):
+    """Knows whether all that was sent has arrived."""
+
+    async def is_settled(self) -> bool:
+        """Return whether every acknowledged message has landed or was rejected."""
+        ...
+
+
+@dataclass
+class Scene:
+    """Where a storm takes place.
+
+    Attributes:
+        flooded: malformed messages of the floods, `SENT` or `ACKED`.
+        outages: of each full outage, the server and the loop's time of begin and end.
+        locks: held while a server is away on purpose.
+    """
+
+    stack: Stack
+    devices: Sequence[Device]
+    accounts: Settled
+    say: Hears
+    flooded: bytearray
+    outages: list[tuple[str, float, float]] = field(default_factory=list)
+    locks: dict[str, asyncio.Lock] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.locks = {name: asyncio.Lock() for name in self.stack.servers}
+
+    def is_away(self, target: str) -> bool:
+        """Tell whether what a fault is about is away already."""
+        return any(lock.locked() and name in target for name, lock in self.locks.items())
+
+
+Happen = Callable[[Scene, Fault], Awaitable[bool | None]]
+"""Lets a fault happen and mends it; False if it could not happen now."""

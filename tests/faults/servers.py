@@ -1,0 +1,154 @@
+"""What happens to the servers."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import redis.asyncio as redis_client
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from streams.settings import Settings
+from streams.topics import topic_specs
+from tests.faults.pace import pass_time
+from tests.faults.plan import Fault
+from tests.faults.processes import somebody
+from tests.faults.scene import Happen, Scene
+from tests.faults.stack import FENCE, GROUP, PARTITIONS, TOPICS
+from tests.parts.process import Part
+from tests.parts.topics import group_lag
+
+LINKS_OF = {"redis": ("worker-redis", "ingest-redis")}
+QUIET_TIMEOUT_S = 300.0
+SNAPSHOT = "snapshot.rdb"
+RAW = topic_specs(Settings.from_mapping({"TOPIC_PARTITIONS": str(PARTITIONS)}))[0]
+UNTIL_NOTICED_S = 8.0
+"""By then a killed worker's partitions are on their way to another."""
+
+
+@asynccontextmanager
+async def down(scene: Scene, name: str, *, crash: bool) -> AsyncIterator[Part]:
+    """Take a server away; nobody may reach a Redis that came back before the tap watches it."""
+    server = scene.stack.servers[name]
+    links = [scene.stack.links[link] for link in LINKS_OF.get(name, ())]
+    async with scene.locks[name]:
+        for link in links:
+            link.cut()
+        await asyncio.to_thread(server.kill if crash else server.stop)
+        try:
+            yield server
+        finally:
+            await asyncio.to_thread(server.start)
+            if name == "redis":
+                await _tap_redis(scene)
+            for link in links:
+                link.heal()
+
+
+async def _tap_redis(scene: Scene) -> None:
+    # The tap notices a lost connection within an instant, and a new server answers only after its start.
+    await pass_time(0.1)
+    await scene.stack.tap_attached.wait()
+
+
+async def restart(scene: Scene, fault: Fault) -> None:
+    """Stop and start."""
+    async with down(scene, fault.target, crash=False):
+        pass
+
+
+async def crash(scene: Scene, fault: Fault) -> None:
+    """Kill and start."""
+    async with down(scene, fault.target, crash=True):
+        pass
+
+
+async def outage(scene: Scene, fault: Fault) -> None:
+    """Take one server, or several, away for some time."""
+    await asyncio.gather(*(_one_outage(scene, name, fault.seconds) for name in fault.target.split("+")))
+
+
+async def _one_outage(scene: Scene, name: str, seconds: float) -> None:
+    now = asyncio.get_running_loop().time
+    # Mosquitto forgets on a crash what it has not saved: the one thing that is not promised.
+    async with down(scene, name, crash=name != "mosquitto" and len(scene.outages) % 2 == 1):
+        began = now()
+        await pass_time(seconds)
+        scene.outages.append((name, began, now()))
+
+
+async def rebalance_without(scene: Scene, fault: Fault) -> None:
+    """Let partitions move while a server is away that tells their positions, or their tenants."""
+    async with down(scene, fault.target, crash=False):
+        await pass_time(1)
+        async with somebody(scene.stack.workers) as slot:
+            await asyncio.to_thread(slot.kill)
+        await pass_time(fault.seconds + UNTIL_NOTICED_S)
+
+
+async def set_redis_back(scene: Scene, fault: Fault) -> None:
+    """Let Redis come back with what it held some time ago."""
+    server = scene.stack.redis
+    async with scene.locks["redis"]:
+        async with redis_client.from_url(server.url) as client:
+            await client.save()
+        shutil.copy(server.directory / "dump.rdb", server.directory / SNAPSHOT)
+    await pass_time(fault.seconds)
+    async with down(scene, "redis", crash=True):
+        shutil.rmtree(server.directory / "appendonlydir")
+        # An append-only file may begin with a snapshot; alone, and under this name, it is taken over.
+        shutil.copy(server.directory / SNAPSHOT, server.directory / "appendonly.aof")
+        await asyncio.to_thread(server.start)
+        await _tap_redis(scene)
+        fences = await _fences(scene)
+        scene.stack.tap.set_back(fences)
+        scene.say(f"Redis is set back to {fences}")
+
+
+async def _fences(scene: Scene) -> dict[int, tuple[int, int]]:
+    async with redis_client.from_url(scene.stack.redis.url) as client:
+        found: Any = await client.hgetall(FENCE)
+    parts = {int(partition): fence.split(b":") for partition, fence in found.items()}
+    return {partition: (int(part[0]), int(part[1])) for partition, part in parts.items()}
+
+
+async def recreate_raw(scene: Scene, _fault: Fault) -> None:
+    """Delete metrics.raw and make it again, when all that it holds has been taken further."""
+    for device in scene.devices:
+        device.is_paused = True
+    try:
+        async with asyncio.timeout(QUIET_TIMEOUT_S):
+            while not (await scene.accounts.is_settled() and not await _lag(scene)):
+                await pass_time(0.5)
+        await _delete_and_create(scene)
+    finally:
+        for device in scene.devices:
+            device.is_paused = False
+
+
+async def _lag(scene: Scene) -> int:
+    return await group_lag(scene.stack.bootstrap, GROUP, [f"{TOPICS}.raw", f"{TOPICS}.unique"])
+
+
+async def _delete_and_create(scene: Scene) -> None:
+    """As fast as Kafka lets us: a worker that does not notice must not take the new log for the old."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=scene.stack.bootstrap)
+    await admin.start()
+    try:
+        await admin.delete_topics([RAW.name])
+        new = NewTopic(RAW.name, RAW.partitions, RAW.replication_factor, topic_configs=RAW.configs)
+        while (await admin.create_topics([new])).topic_errors[0][1]:
+            await pass_time(0.05)
+    finally:
+        await admin.close()
+
+
+SERVERS: dict[str, Happen] = {
+    "restart": restart,
+    "crash": crash,
+    "outage": outage,
+    "rebalance-without": rebalance_without,
+    "redis-set-back": set_redis_back,
+    "raw-recreated": recreate_raw,
+}
