@@ -6,7 +6,7 @@ between the parts, and to the servers.
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -65,7 +65,7 @@ class Plan:
 
     seed: int
     rate: float
-    lanes: dict[str, Sequence[Step]]
+    lanes: Mapping[str, Sequence[Step]]
     least_s: float
     drain_limit_s: float = 120.0
 
@@ -94,7 +94,7 @@ def long_form(seed: int, rate: float = 850.0) -> Plan:
         seed,
         rate,
         {
-            "ours": _lane(dice, ours, calm_s=(12, 34)),
+            "ours": _lane(dice, ours, calm_s=(10, 28)),
             "links": _lane(dice, links, calm_s=(20, 60)),
             "servers": _lane(dice, outages, calm_s=(30, 60)),
         },
