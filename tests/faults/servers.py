@@ -122,6 +122,8 @@ async def recreate_raw(scene: Scene, _fault: Fault) -> None:
             while not (await scene.accounts.is_settled() and not await _lag(scene)):
                 await pass_time(0.5)
         await _delete_and_create(scene)
+    except TimeoutError:
+        scene.say("metrics.raw is left alone: something is missing, or late; the ledger will tell")
     finally:
         for device in scene.devices:
             device.is_paused = False

@@ -172,7 +172,8 @@ async def stack(say: Hears, *, workers: int = 2) -> AsyncIterator[Stack]:
             "mosquitto": Mosquitto(),
             "kafka": Kafka({"advertised.listeners": f"PLAINTEXT://127.0.0.1:{kafka_link_port}"}),
             "redis": Redis(append_only=True),
-            "postgres": Postgres(),
+            # Killed, it must know what it has committed; against a power cut it need not be safe.
+            "postgres": Postgres({"synchronous_commit": "on"}),
         }
         for server in servers.values():
             exits.callback(server.remove)

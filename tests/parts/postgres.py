@@ -18,11 +18,17 @@ _SUPERUSER = "postgres"
 
 
 class Postgres(Part):
-    """A PostgreSQL server that trusts everyone on this machine and does not wait for the disk."""
+    """A PostgreSQL server that trusts everyone on this machine and does not wait for the disk.
+
+    Args:
+        settings: further server settings, such as ``{"synchronous_commit": "on"}``, without which a server that is
+            killed forgets what it has committed last.
+    """
 
     name = "postgres"
 
-    def __init__(self) -> None:
+    def __init__(self, settings: dict[str, str] | None = None) -> None:
+        self._more_settings = dict(settings or {})
         versions = sorted(_DEBIAN.glob("*/bin"), key=lambda path: int(path.parent.name), reverse=True)
         self._bin = find_program("initdb", *versions, package="postgresql").resolve().parent
         self._become = _unprivileged()
@@ -96,6 +102,7 @@ class Postgres(Part):
             "synchronous_commit": "off",
             "full_page_writes": "off",
             "timezone": "UTC",
+            **self._more_settings,
         }
         options = (part for name, value in settings.items() for part in ("-c", f"{name}={value}"))
         return [*self._become, self._program("postgres"), "-D", str(self.data), *options]
