@@ -21,8 +21,8 @@ class Postgres(Part):
     """A PostgreSQL server that trusts everyone on this machine and does not wait for the disk.
 
     Args:
-        settings: further server settings, such as ``{"synchronous_commit": "on"}``, without which a server that is
-            killed forgets what it has committed last.
+        settings: further ones, such as ``{"synchronous_commit": "on"}``: killed without it, the server
+            forgets what it has committed last.
     """
 
     name = "postgres"
