@@ -32,6 +32,8 @@ class Record(NamedTuple):
     offset: int
     value: bytes
     headers: dict[str, bytes]
+    timestamp_ms: int = 0
+    """Unix time in milliseconds at which it was produced: the same for whoever reads it."""
 
 
 class Deliverer(Protocol):
@@ -130,7 +132,8 @@ async def _persist(
 
 def _record(event: EventT[bytes]) -> Record:
     message = event.message
-    return Record(message.partition, message.offset, message.value or b"", dict(message.headers or ()))
+    headers, timestamp_ms = dict(message.headers or ()), round((message.timestamp or 0) * 1_000)
+    return Record(message.partition, message.offset, message.value or b"", headers, timestamp_ms)
 
 
 class _Rewinds:

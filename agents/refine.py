@@ -105,19 +105,19 @@ class Refinery:
             return  # decided and emitted, or the later decision would not stand
         decision = self._seen.memory.decision(origin)
         if decision is None:
-            await self._first_time(origin, record.value)
+            await self._first_time(origin, record)
         else:
             await self._again(origin, record.value, decision)
 
-    async def _first_time(self, origin: Origin, value: bytes) -> None:
-        messages, unreadable = read_chunk(value)
+    async def _first_time(self, origin: Origin, record: Record) -> None:
+        messages, unreadable = read_chunk(record.value)
         examined = (
             examine(messages, origin, self._settings.max_clock_skew_s)
             if not unreadable
             else Examined({}, unreadable, 0)
         )
         await self._check_tenants(examined)
-        decision = self._decide(origin, value, examined)
+        decision = self._decide(origin, record, examined)
         await self._seen.record(origin, decision)
         self._count(decision, examined, len(messages))
         await self._emit_all(origin, messages, decision, accepted(examined.candidates, decision.duplicates))
@@ -150,15 +150,22 @@ class Refinery:
         for index in [i for i, candidate in candidates.items() if candidate.reading.tenant_id in unknown]:
             examined.rejections[index] = tenant_unknown(candidates.pop(index).reading.tenant_id)
 
-    def _decide(self, origin: Origin, value: bytes, examined: Examined) -> Decision:
+    def _decide(self, origin: Origin, record: Record, examined: Examined) -> Decision:
         now = self._clock()
         state = self._seen.memory.partition(origin.partition)
         verdict = dedupe(examined.candidates, state, now - self._settings.dedupe_window_s)
         # A partition without decisions begins an epoch: were its raw log or its table recreated, the fence
-        # of the old epoch must not hold back the new one's offsets.
-        epoch = state.last.epoch if state.last is not None else max(int(now * 1000), state.first_epoch)
+        # of the old epoch must not hold back the new one's offsets. The record names it, not the clock, so
+        # that two workers that both take the first record for theirs name the same one.
+        epoch = state.last.epoch if state.last is not None else max(record.timestamp_ms, state.first_epoch)
         return Decision(
-            FORMAT, epoch, now, digest(value), verdict.duplicates, _refusals(examined), verdict.fingerprints
+            FORMAT,
+            epoch,
+            now,
+            digest(record.value),
+            verdict.duplicates,
+            _refusals(examined),
+            verdict.fingerprints,
         )
 
     def _count(self, decision: Decision, examined: Examined, messages: int) -> None:

@@ -94,6 +94,8 @@ class GovernedConsumer(driver.Consumer):
 
     async def perform_seek(self) -> None:
         """Send every partition to its position; one that cannot be told yet is held back alone."""
+        for cursor in self.cursors.values():
+            cursor.hold()  # first: what a cursor still says may be about a log that is gone, and be committed
         await super().perform_seek()
         self._stop_placing()
         self._lanes.close()

@@ -1,6 +1,7 @@
 """``metrics.raw`` in memory: for tests without a server."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -15,23 +16,31 @@ class FakeRecord(NamedTuple):
     offset: int
     value: bytes
     headers: dict[str, bytes]
+    timestamp_s: float = 0.0
+    """Unix time at which it was written."""
 
 
 class FakeChunkWriter:
     """Keeps records in a list.
 
     Attributes:
-        log: what was written, in order.
+        log: what was written, in order; several writers may share one.
         away: no record is acknowledged, as while Kafka is down; `come_back` ends it.
         refusal: an outage to raise from `open`.
         on_write: called with each record as it is appended, to feed it to what reads the topic.
     """
 
-    def __init__(self, on_write: Callable[[FakeRecord], None] | None = None) -> None:
-        self.log: list[FakeRecord] = []
+    def __init__(
+        self,
+        on_write: Callable[[FakeRecord], None] | None = None,
+        log: list[FakeRecord] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.log: list[FakeRecord] = [] if log is None else log
         self.away = False
         self.refusal: Outage | None = None
         self.on_write = on_write
+        self._clock = clock
         self.is_open = False
         self._held: list[tuple[Written, int, bytes, Headers]] = []
         self._failures = 0
@@ -67,6 +76,11 @@ class FakeChunkWriter:
         """How many records wait for their acknowledgement."""
         return len(self._held)
 
+    @property
+    def held_partitions(self) -> list[int]:
+        """The partitions of those records, in the order of their writing."""
+        return [partition for _, partition, *_ in self._held]
+
     def fail_next(self, times: int = 1) -> None:
         """Refuse the next records."""
         self._failures = times
@@ -89,13 +103,23 @@ class FakeChunkWriter:
         """Take one of the held records, by its place, while the others go on waiting."""
         self._take(*self._held.pop(index))
 
+    def lose_answer(self, index: int = 0) -> None:
+        """Take one of the held records, but fail it along with all others: Kafka's answer did not arrive."""
+        _, partition, value, headers = self._held[index]
+        self._append(partition, value, headers)
+        self.fail_held()
+
     def values(self, partition: int | None = None) -> list[bytes]:
         """Return the records' values, of one partition or all."""
         return [record.value for record in self.log if partition in (None, record.partition)]
 
     def _take(self, written: Written, partition: int, value: bytes, headers: Headers) -> None:
-        record = FakeRecord(partition, len(self.values(partition)), value, dict(headers))
+        self._append(partition, value, headers)
+        written.set_result(None)
+
+    def _append(self, partition: int, value: bytes, headers: Headers) -> None:
+        offset = len(self.values(partition))
+        record = FakeRecord(partition, offset, value, dict(headers), self._clock())
         self.log.append(record)
         if self.on_write is not None:
             self.on_write(record)
-        written.set_result(None)

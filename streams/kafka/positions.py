@@ -116,8 +116,11 @@ class Cursor:
 
     @property
     def committable(self) -> int | None:
-        """Return the offset up to which the effects stand, as far as that is known."""
-        return self.expected if self.proven else None
+        """Return the offset up to which the effects stand, as far as that is known.
+
+        Not while the partition is held: the log may be another one than that in which `expected` counts.
+        """
+        return self.expected if self.proven and self.next_fetch is not None else None
 
     @property
     def starved(self) -> bool:

@@ -7,7 +7,7 @@ connection; Receive Maximum bounds what is under way.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from streams.errors import ConnectionLost, MetricStreamsError, Outage, SessionTakenOver
@@ -35,6 +35,7 @@ class FakeTransport:
     Attributes:
         refusal: an outage to raise from `connect`; None lets clients in.
         protocol: the MQTT version that is spoken.
+        clock_ns: Unix time in nanoseconds, by which arrivals are stamped.
         acknowledged: what was acknowledged, in order, as (topic, payload).
         statuses: what stood on the status topic, in order.
         connections: all there were; the last one may be open.
@@ -43,6 +44,7 @@ class FakeTransport:
     receive_maximum: int = 2_000
     protocol: str = "5"
     statistics: Statistics = field(default_factory=Statistics)
+    clock_ns: Callable[[], int] = time.time_ns
     refusal: Outage | None = None
     acknowledged: list[tuple[str, bytes]] = field(default_factory=list)
     statuses: list[bytes] = field(default_factory=list)
@@ -82,7 +84,7 @@ class FakeTransport:
             self._queued.append(Delivery(topic, payload, retained))
             self._deliver()
         elif self.connection is not None:
-            self.connection.inbox.put_nowait(Publication(topic, payload, time.time_ns(), None, retained))
+            self.connection.inbox.put_nowait(Publication(topic, payload, self.clock_ns(), None, retained))
 
     def lose(self, *, wordless: bool = False) -> None:
         """Let the open connection break."""
@@ -115,7 +117,7 @@ class FakeTransport:
                 Publication(
                     delivery.topic,
                     delivery.payload,
-                    time.time_ns(),
+                    self.clock_ns(),
                     Token(delivery.packet_id, 1),
                     delivery.retained,
                 )

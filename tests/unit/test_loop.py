@@ -26,7 +26,12 @@ class FakeEvent:
     @property
     def message(self) -> Any:
         return SimpleNamespace(
-            topic=TOPIC.topic, partition=0, offset=self.offset, value=b"v%d" % self.offset, headers=None
+            topic=TOPIC.topic,
+            partition=0,
+            offset=self.offset,
+            value=b"v%d" % self.offset,
+            headers=None,
+            timestamp=1_795_442_400.123,
         )
 
     def ack(self) -> None:
@@ -99,6 +104,19 @@ async def test_records_in_order_are_worked_and_acknowledged() -> None:
     ran = await _carry(work, 0, 1, 2)
     assert work.done == ran.acked == [0, 1, 2]
     assert ran.deliverer.of.expected == 3
+
+
+async def test_the_work_is_told_when_a_record_was_produced() -> None:
+    told: list[int] = []
+
+    async def work(record: Record) -> None:
+        told.append(record.timestamp_ms)
+
+    deliverer = FakeDeliverer()
+    deliverer.of.place(0)
+    stream: Any = FakeStream([FakeEvent(0)])
+    await carry(stream, lambda: deliverer, work, Statistics())
+    assert told == [1_795_442_400_123]
 
 
 async def test_an_outage_is_waited_out_and_then_said_to_be_over(monkeypatch: pytest.MonkeyPatch) -> None:

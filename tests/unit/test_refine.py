@@ -213,6 +213,19 @@ async def test_another_record_under_a_decided_coordinate_begins_a_new_epoch() ->
     assert before < after
 
 
+async def test_workers_that_both_take_the_first_record_for_theirs_emit_the_same() -> None:
+    """Else the fence of one would take all that the other emits for replays."""
+    bench = Bench()
+    record = chunk(message({"value": 1}))._replace(timestamp_ms=1_795_442_300_123)
+    for skew_s in (0.0, -60.0):
+        bench.now += skew_s
+        bench.seen = FakeSeen()
+        await bench.refinery().refine(record)
+    zombies, owners = bench.topics.all("metrics.unique")
+    assert zombies == owners
+    assert zombies.headers["epoch"] == b"1795442300123"
+
+
 async def test_a_chunk_before_the_last_decision_is_passed_over() -> None:
     bench = Bench()
     refinery = bench.refinery()
