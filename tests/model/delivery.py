@@ -1,0 +1,149 @@
+"""Delivers a partition to an agent as `streams.kafka.consumer.GovernedConsumer` does, record by record."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, NamedTuple, Self
+
+from faust.types import TP
+
+from agents.loop import Work, carry
+from streams.errors import Outage
+from streams.kafka.positions import Admission, Cursor, LogRange, PositionSource
+from streams.statistics import Statistics
+
+
+class Held(NamedTuple):
+    """A record as the consumer sees it."""
+
+    value: bytes
+    headers: dict[str, bytes]
+    timestamp_s: float | None = None
+
+
+@dataclass
+class Log:
+    """A partition of a topic as Kafka shows it."""
+
+    tp: TP
+    records: Callable[[], Sequence[Held]]
+    """An offset is a place among them."""
+    committed: int | None = None
+
+    @property
+    def end(self) -> int:
+        return len(self.records())
+
+
+@dataclass
+class Event:
+    """A record on its way to the agent."""
+
+    message: Any
+
+    def ack(self) -> None:
+        """Do nothing: what counts is the cursor."""
+
+
+@dataclass
+class Stream:
+    """A stream that ends after one record."""
+
+    event: Event
+
+    def noack(self) -> Self:
+        return self
+
+    async def events(self) -> AsyncIterator[Event]:
+        yield self.event
+
+
+class Delivery:
+    """The cursor of a partition, the source of its position, and the loop that the agents share."""
+
+    flow_active = True
+    is_stopping = False
+
+    def __init__(self, log: Log, source: PositionSource) -> None:
+        self.at = Cursor()
+        self.revoked = False
+        self._log = log
+        self._source = source
+        self._committed = log.committed
+        self._statistics = Statistics()
+
+    @property
+    def has_next(self) -> bool:
+        return self.at.next_fetch is not None and self.at.next_fetch < self._log.end
+
+    @property
+    def end(self) -> int:
+        return self._log.end
+
+    @property
+    def expected(self) -> int:
+        assert self.at.expected is not None
+        return self.at.expected
+
+    async def place(self) -> None:
+        """Ask where the effects stand, until that is known."""
+        while not self.revoked:
+            try:
+                range_ = LogRange(0, self._log.end)
+                at = await self._source.position(self._log.tp.partition, range_, self._committed)
+            except Outage:
+                continue
+            self.at.place(at, proven=self._source.proven)
+            return
+
+    def assigned_anew(self) -> None:
+        """Lose the position, as in a rebalance, and hear from Kafka what is committed."""
+        self.at.hold()
+        self._committed = self._log.committed
+
+    def commit(self) -> None:
+        """Commit as the consumer does."""
+        offset = self.at.committable
+        if offset and offset > (self._committed or 0):
+            self._log.committed = self._committed = offset
+
+    async def next(self, work: Work) -> None:
+        """Take the record that is next through the agent."""
+        offset = self.at.next_fetch
+        assert offset is not None
+        assert self.at.fetched(offset) is Admission.TAKE
+        await self.stray(offset, work)
+
+    async def stray(self, offset: int, work: Work) -> None:
+        """Hand the agent a record, from a stale buffer perhaps."""
+        record = self._log.records()[offset]
+        message = SimpleNamespace(
+            topic=self._log.tp.topic,
+            partition=self._log.tp.partition,
+            offset=offset,
+            value=record.value,
+            headers=list(record.headers.items()),
+            timestamp=record.timestamp_s,
+        )
+        stream: Any = Stream(Event(message))
+        await carry(stream, lambda: self, work, self._statistics)
+
+    def rewound(self, offset: int) -> None:
+        """Read again from an offset."""
+        self.at.place(offset, proven=self.at.proven)
+
+    # --- What the loop asks of the consumer
+
+    def cursor(self, tp: TP) -> Cursor:
+        assert tp == self._log.tp
+        return self.at
+
+    def finished(self, _tp: TP, offset: int) -> None:
+        self.at.done(offset)
+
+    async def rewind(self, _tp: TP, offset: int) -> None:
+        self.rewound(offset)
+
+    async def reposition(self, _tp: TP) -> None:
+        self.at.hold()
+        await self.place()

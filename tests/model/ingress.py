@@ -1,0 +1,80 @@
+"""One process's ingress: the real one, at the shared broker and the shared metrics.raw."""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from agents.ingress import Ingress
+from streams.kafka.fake_chunk_writer import FakeChunkWriter
+from streams.mqtt.fake import FakeConnection, FakeTransport
+from streams.statistics import Statistics
+
+if TYPE_CHECKING:
+    from tests.model.world import World
+
+
+class Door:
+    """The way to the broker, shut for a process that has died."""
+
+    def __init__(self, broker: FakeTransport) -> None:
+        self.shut = False
+        self._broker = broker
+
+    async def connect(self) -> FakeConnection:
+        if self.shut:
+            await asyncio.get_running_loop().create_future()
+        return await self._broker.connect()
+
+
+class IngressProcess:
+    """Carries, from `start` until it dies or another takes over its session."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self._door = Door(world.broker)
+        self.writer = FakeChunkWriter(world.history.landed, world.raw, clock=lambda: world.now)
+        self.writer.away = True  # Kafka answers when the model says so
+        self.ingress = Ingress(
+            world.settings,
+            Statistics(),
+            self._door,
+            self.writer,
+            sleep=lambda _seconds: asyncio.sleep(0),
+            monotonic=lambda: world.now,
+        )
+
+    @property
+    def is_leading(self) -> bool:
+        return self.ingress.is_leading
+
+    def start(self) -> None:
+        self._world.run(self.ingress.lead())
+        self._world.breathe()
+
+    def die(self) -> None:
+        """End at once; what was on its way to Kafka may still get there."""
+        self._door.shut = True
+        self._world.broker.lose()
+        self._world.breathe()
+
+    @property
+    def landable(self) -> list[int]:
+        """The places among the records held of those that Kafka may take next: each partition's first."""
+        partitions = self.writer.held_partitions
+        return sorted(partitions.index(partition) for partition in set(partitions))
+
+    def land(self, number: int) -> None:
+        """Let Kafka take one of the records that may be next, if there is any."""
+        if landable := self.landable:
+            self.writer.release(landable[number % len(landable)])
+
+    def lose_answer(self, number: int) -> None:
+        """Let Kafka take one of the records that may be next, and break off before it says so."""
+        if landable := self.landable:
+            self.writer.lose_answer(landable[number % len(landable)])
+
+    def close(self) -> None:
+        """Leave nothing behind in the event loop."""
+        self.die()
+        self.writer.fail_held()
+        self._world.breathe()
+        self._world.run(self.ingress.stand_by())

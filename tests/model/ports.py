@@ -1,0 +1,117 @@
+"""The shipped fakes as one worker reaches them: through its gate."""
+
+from collections.abc import Callable, Collection, Sequence
+from collections.abc import Set as AbstractSet
+from functools import partial
+from typing import Any
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from streams.errors import DeliveryFailed, Outage
+from streams.kafka.fake import FakeTopics
+from streams.models import Origin
+from streams.postgres.tenant_cache import TenantCache
+from streams.postgres.tenants import FakeTenants
+from streams.queue.fake import FakeRedis, Script
+from tables.fake import FakeSeen, Row
+from tests.model.gate import Gate
+
+kafka_failed = partial(DeliveryFailed, "a topic", "cut off by the model")
+redis_failed = partial(RedisConnectionError, "cut off by the model")
+postgres_failed = partial(Outage, "postgres", "cut off by the model")
+
+
+class GatedSeen(FakeSeen):
+    """The table as one worker has it, recovered from the changelog that all share.
+
+    Args:
+        rows: of the changelog.
+        gate: of the worker.
+        on_row: told of each row that lasts.
+        window_s: of dedupe.
+    """
+
+    def __init__(
+        self, rows: list[Row], gate: Gate, on_row: Callable[[Origin, bytes | None], None], window_s: float
+    ) -> None:
+        super().__init__(window_s=window_s)
+        self.recover(rows)
+        self.is_dropping = False
+        """Whether the decisions about a log that is gone are being removed."""
+        self._gate = gate
+        self._on_row = on_row
+
+    async def append(self, origin: Origin, value: bytes | None) -> None:
+        await self._gate.passing(kafka_failed)
+        await super().append(origin, value)
+        self._on_row(origin, value)
+        await self._gate.passing(kafka_failed)
+
+    async def drop_partition(self, partition: int) -> None:
+        self.is_dropping = True
+        await super().drop_partition(partition)
+        self.is_dropping = False
+
+
+class GatedTopics:
+    """metrics.unique and metrics.rejected."""
+
+    def __init__(self, shared: FakeTopics, gate: Gate) -> None:
+        self._shared = shared
+        self._gate = gate
+
+    async def emit(
+        self, topic: str, value: bytes, *, partition: int, headers: list[tuple[str, bytes]]
+    ) -> None:
+        await self._gate.passing(kafka_failed)
+        await self._shared.emit(topic, value, partition=partition, headers=headers)
+        await self._gate.passing(kafka_failed)
+
+
+class GatedRedis(FakeRedis):
+    """One connection to the Redis that all share."""
+
+    def __init__(self, shared: FakeRedis, gate: Gate) -> None:
+        super().__init__()
+        self._shared = shared
+        self._gate = gate
+
+    async def hget(self, key: str, field: str) -> bytes | None:
+        await self._gate.passing(redis_failed)
+        return await self._shared.hget(key, field)
+
+    def register_script(self, script: str) -> Script:
+        run = self._shared.register_script(script)
+
+        async def gated(*, keys: Sequence[str], args: Sequence[Any]) -> list[str]:
+            await self._gate.passing(redis_failed)
+            answer = await run(keys=keys, args=args)
+            await self._gate.passing(redis_failed)
+            return answer
+
+        return gated
+
+
+class GatedTenants:
+    """The tenants' table behind the real cache; `answered` is the last answer."""
+
+    def __init__(self, shared: FakeTenants, cache: TenantCache, gate: Gate) -> None:
+        self._shared = shared
+        self._cache = cache
+        self._gate = gate
+        self.answered: AbstractSet[str] = frozenset()
+
+    async def known(self, tenant_ids: Collection[str]) -> AbstractSet[str]:
+        self.answered = await self._known(tenant_ids)
+        return self.answered
+
+    async def _known(self, tenant_ids: Collection[str]) -> AbstractSet[str]:
+        answer = self._cache.look_up(tenant_ids)
+        if not answer.missing:
+            return answer.known
+        await self._gate.passing(postgres_failed)
+        generation = self._cache.generation
+        found = await self._shared.known(answer.missing)
+        await self._gate.passing(postgres_failed)
+        self._cache.remember(answer.missing, found, generation=generation)
+        return answer.known | found

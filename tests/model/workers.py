@@ -1,0 +1,187 @@
+"""One worker's hold on one partition, for refine or for handoff: the real agents behind a gate."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
+
+from agents.handoff import Handoff
+from agents.loop import Record
+from agents.refine import Refinery
+from streams.errors import Displaced, Outage
+from streams.kafka.positions import PositionSource
+from streams.models import Origin
+from streams.queue.fake import FakeJobQueue
+from streams.queue.handoff import FencePositions
+from streams.statistics import Statistics
+from streams.wire.decision import decode
+from tables.seen import SeenPositions
+from tests.model.delivery import Delivery, Log
+from tests.model.gate import Gate
+from tests.model.history import Decided
+from tests.model.ports import GatedRedis, GatedSeen, GatedTenants, GatedTopics
+
+if TYPE_CHECKING:
+    from tests.model.world import World
+
+STUCK_AFTER_TURNS = 5_000
+
+
+class Worker:
+    """What both kinds have in common: a task that runs until it is done or stopped at the gate."""
+
+    def __init__(self, world: "World", log: Log, gate: Gate, source: PositionSource) -> None:
+        self.world = world
+        self.gate = gate
+        self.delivery = Delivery(log, source)
+        self._task: asyncio.Task[None] | None = None
+
+    async def work(self, record: Record) -> None:
+        """Do the agent's work on one record."""
+        raise NotImplementedError
+
+    may_linger: bool = True
+    """Whether it may live on as a zombie when another one has its partition."""
+    may_outlive_a_change = True
+    """Whether it may still do so when tenants, time or metrics.raw change."""
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it hangs in the middle of something."""
+        return self._task is not None
+
+    @property
+    def has_work(self) -> bool:
+        return self.is_stopped or not self.is_placed or self.delivery.has_next
+
+    @property
+    def is_placed(self) -> bool:
+        return self.delivery.at.next_fetch is not None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it is at its position and not in the middle of something."""
+        return self.is_placed and not self.is_stopped
+
+    def step(self, stop_after: int | None = None) -> None:
+        """Do what is next: go on, find the position, or take a record; stop after so many calls."""
+        if self.is_stopped:
+            self.gate.arm(stop_after)
+            self.gate.open()
+            self._run_on()
+        elif not self.is_placed:
+            self._run(self.delivery.place(), stop_after)
+        elif self.delivery.has_next:
+            self._run(self.delivery.next(self._watch), stop_after)
+
+    def fail(self) -> None:
+        """Let the call that hangs fail, whether or not it has had its effect; the agent tries again."""
+        if self.is_stopped:
+            self.gate.open(failing=True)
+            self._run_on()
+
+    def stray(self, offset: int) -> None:
+        """Hand the agent a record out of order."""
+        self._run(self.delivery.stray(offset, self._watch))
+
+    def revoke(self) -> None:
+        """Take the partition away; the worker may not know yet, and finish what it is at."""
+        self.delivery.revoked = True
+
+    def die(self) -> None:
+        """End at once, wherever it is."""
+        if self._task is not None:
+            self._task.cancel()
+            self.world.run(asyncio.wait({self._task}))
+            self._task = None
+
+    def _run(self, work: Coroutine[Any, Any, None], stop_after: int | None = None) -> None:
+        self.gate.arm(stop_after)
+        self._task = self.world.loop.create_task(work)
+        self._run_on()
+
+    def _run_on(self) -> None:
+        self.world.run(self._until_done_or_stopped())
+
+    async def _until_done_or_stopped(self) -> None:
+        task = self._task
+        assert task is not None
+        for _ in range(STUCK_AFTER_TURNS):
+            if task.done():
+                self._task = None
+                return task.result()
+            if self.gate.has_stopped:
+                return None
+            await asyncio.sleep(0)
+        raise AssertionError(f"{self} is stuck: {self.world.history.bugs[:1]}")
+
+    async def _watch(self, record: Record) -> None:
+        try:
+            await self.work(record)
+        except (Outage, Displaced):
+            raise
+        except Exception as bug:
+            self.world.history.bugs.append(bug)
+            raise
+
+
+class RefineWorker(Worker):
+    """refine on one partition, knowing what the changelog says."""
+
+    def __init__(self, world: "World", partition: int, skew_s: float) -> None:
+        gate = Gate()
+        self.tenants = GatedTenants(world.tenants, world.tenant_cache, gate)
+        window_s = world.settings.dedupe_window_s
+        self.seen = GatedSeen(world.changelogs[partition], gate, self._recorded, window_s)
+        self.refinery = Refinery(
+            world.settings,
+            seen=self.seen,
+            tenants=self.tenants,
+            emit=GatedTopics(world.topics, gate).emit,
+            statistics=Statistics(),
+            clock=lambda: world.now + skew_s,
+        )
+        self._has_recorded = False
+        self._began_at = 0
+        source = SeenPositions(self.seen)  # type: ignore[arg-type]  # the fake has all that it asks for
+        super().__init__(world, world.raw_logs[partition], gate, source)
+
+    async def work(self, record: Record) -> None:
+        """Refine, and note that it was tried."""
+        self._has_recorded, self._began_at = False, self.world.changes
+        self.world.history.tries[self.world.history.place(record.partition, record.offset)] += 1
+        await self.refinery.refine(record)
+
+    @property
+    def may_linger(self) -> bool:
+        """Whether as a zombie it would decide as its successor does; see `World.circumstances_change`."""
+        unchanged = not self.seen.is_dropping and self._began_at == self.world.changes
+        return not self.is_stopped or self._has_recorded or unchanged
+
+    @property
+    def may_outlive_a_change(self) -> bool:
+        """Whether all that is left of what it is at comes after its decision was recorded."""
+        return self.is_stopped and self._has_recorded
+
+    def _recorded(self, origin: Origin, row: bytes | None) -> None:
+        if row is not None:
+            self._has_recorded = True
+            if self.delivery.revoked:
+                self.world.contested.add(origin.partition)
+            place = self.world.history.place(origin.partition, origin.offset)
+            decided = Decided(decode(row), self.tenants.answered)
+            self.world.history.decided.setdefault(place, []).append(decided)
+
+
+class HandoffWorker(Worker):
+    """handoff on one partition, believing of the fence what it read last."""
+
+    def __init__(self, world: "World", partition: int) -> None:
+        gate = Gate()
+        queue = FakeJobQueue(redis=GatedRedis(world.redis, gate))
+        self.handoff = Handoff(queue, derive_ids=True, statistics=Statistics())
+        source = FencePositions(queue, world.raw_end)
+        super().__init__(world, world.unique_logs[partition], gate, source)
+
+    async def work(self, record: Record) -> None:
+        """Hand off."""
+        await self.handoff.hand_off(record)
