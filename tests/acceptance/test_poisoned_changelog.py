@@ -48,7 +48,7 @@ def unreadable(partition: int) -> list[Row]:
 
 def beyond_the_log(partition: int) -> list[Row]:
     """Return rows that can be read, about records that metrics.raw does not have."""
-    return [(encode_key(Origin(partition, offset)), encode(LYING)) for offset in (10**6, 2**62)]
+    return [(encode_key(Origin(partition, offset)), encode(LYING)) for offset in (10**6, 2**47)]
 
 
 async def write(pipeline: Pipeline, partition: int, rows: Iterable[Row]) -> None:
