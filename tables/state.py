@@ -55,7 +55,10 @@ class PartitionState:
         return self.known([id_], horizon).get(id_)
 
     def known(self, ids: Iterable[bytes], horizon: float) -> dict[bytes, bytes]:
-        """Return the content with which each of those ids was accepted last that were since `horizon`."""
+        """Return the content with which each of those ids was accepted last that were since `horizon`.
+
+        For a chunk this is about twice as fast as `seen` for each id.
+        """
         decided_at = self.decisions.decided_at
         return {
             id_: content for id_, content, offset in self.index.find(ids) if decided_at(offset) >= horizon
