@@ -7,7 +7,7 @@ of its ids. A dict of tuples took 210 for each decision.
 """
 
 from array import array
-from bisect import insort
+from bisect import bisect_left, insort
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -68,6 +68,17 @@ class Decisions:
     def decided_at(self, offset: int) -> float:
         """Return when a decision that is held was made, in Unix time."""
         return self._blocks[offset >> _NUMBER_BITS].decided_at[offset & _WITHIN]
+
+    def any_between(self, low: int, high: int) -> bool:
+        """Tell whether a decision is held that is later than `low` and earlier than `high`."""
+        for number in self._numbers[bisect_left(self._numbers, (low + 1) >> _NUMBER_BITS) :]:
+            first = number * BLOCK
+            starts = self._blocks[number].starts[max(low + 1 - first, 0) : max(high - first, 0)]
+            if any(start != _ABSENT for start in starts):
+                return True
+            if first >= high:
+                return False
+        return False
 
     def put(self, offset: int, decided_at: float, places: "array[int]") -> None:
         """Take in a decision that is not held."""

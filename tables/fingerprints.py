@@ -75,10 +75,15 @@ class Fingerprints:
                 content, high, low = sighting(bucket, at + ID_BYTES)
                 yield id_, content, high << 32 | low
 
-    def add(self, fingerprints: bytes, offset: int) -> "array[int]":
+    def add(self, fingerprints: bytes, offset: int, *, enter_unknown: bool = True) -> "array[int]":
         """Enter a decision's packed fingerprints, and return the places of their ids.
 
         An id that a later decision accepted keeps that one's entry.
+
+        Args:
+            fingerprints: of the decision.
+            offset: of the decision.
+            enter_unknown: whether ids get an entry that have none.
         """
         decision = offset.to_bytes(OFFSET_BYTES)
         places = array("I")
@@ -97,8 +102,9 @@ class Fingerprints:
             if at > 0 and at % ENTRY_BYTES:
                 at = _aligned(bucket, id_, at, 0)
             if at < 0:
-                buckets[number] = bucket + fingerprint + decision
-                self._entries += 1
+                if enter_unknown:
+                    buckets[number] = bucket + fingerprint + decision
+                    self._entries += 1
             elif bucket[at + FINGERPRINT_BYTES : at + ENTRY_BYTES] <= decision:
                 buckets[number] = bucket[:at] + fingerprint + decision + bucket[at + ENTRY_BYTES :]
         while self._entries > MOST_IN_A_BUCKET * len(buckets):

@@ -21,6 +21,8 @@ class PartitionState:
 
     decisions: Decisions = field(default_factory=Decisions)
     index: Fingerprints = field(default_factory=Fingerprints)
+    unsure_below: int = 0
+    """Highest offset removed: an earlier decision may have its ids too, and the index does not know."""
     last_offset: int | None = None
     last: Decision | None = None
 
@@ -32,7 +34,10 @@ class PartitionState:
     def add(self, offset: int, decision: Decision) -> None:
         """Take in a decision; one that is already held is replaced."""
         self.remove(offset)
-        places = self.index.add(decision.fingerprints, offset)
+        # An id that is unknown may be one that a decision between here and there has. To enter it would let
+        # this older content count, and a correction be dropped. Left unknown it lets a duplicate pass.
+        sure = offset >= self.unsure_below or not self.decisions.any_between(offset, self.unsure_below)
+        places = self.index.add(decision.fingerprints, offset, enter_unknown=sure)
         self.decisions.put(offset, decision.decided_at, places)
         if self.last_offset is None or offset > self.last_offset:
             self.last_offset, self.last = offset, decision
@@ -47,6 +52,8 @@ class PartitionState:
         if places is None:
             return
         self.index.remove(places, offset)
+        if places:
+            self.unsure_below = max(self.unsure_below, offset)
         if offset == self.last_offset:
             self.last_offset = self.last = None
 
