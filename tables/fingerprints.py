@@ -7,9 +7,11 @@ an entry is 30 bytes, packed with some eight others into one bytes object, its b
 
 A bucket is searched by ``bytes.find``, which is C, so an id costs one call. The buckets are a linear hash
 table (Litwin 1980): it grows and shrinks by one bucket at a time, so the event loop never waits while all of
-it is rehashed. `./dev bench dedupe` measures it beside a plain dict, which takes four times the memory. Open
-addressing in numpy was measured too: 1.5 times the look-ups of this for a chunk of 200 ids, but a quarter for
-one of 20 and a 25th for a single id.
+it is rehashed. With 2 million ids the longest add takes 2 ms, that of a dict 200.
+
+`./dev bench dedupe` measures both. A dict of tuples takes five times the memory and answers two and a half
+times as fast. A sketch of open addressing in numpy made 1.5 times the look-ups of this for a chunk of 200
+ids, but a quarter for one of 20 and a 25th for a single id.
 """
 
 from array import array
@@ -21,8 +23,9 @@ from streams.wire.decision import CONTENT_BYTES, FINGERPRINT_BYTES, ID_BYTES
 OFFSET_BYTES = 6  # at 1,000 records a second, enough for 8,900 years
 ENTRY_BYTES = FINGERPRINT_BYTES + OFFSET_BYTES
 
-# More entries in a bucket share its 50 bytes of overhead, but take longer to search. And with ten, many grow
-# over the 512 bytes up to which CPython allocates from its own pools: 8 take 38 bytes an entry, 12 take 39.
+# More entries in a bucket share its 50 bytes of overhead, but take longer to search, and grow over the 512
+# bytes up to which CPython allocates from its own pools. Measured: with six 39.7 bytes an entry, with nine
+# 37.9, with twelve 39.0 and the look-ups of unknown ids a fifth slower.
 MOST_IN_A_BUCKET = 8
 # Apart from the number above, so that a number of ids that swings a little moves no entries.
 FEWEST_IN_A_BUCKET = 5
@@ -72,10 +75,15 @@ class Fingerprints:
                 content, high, low = sighting(bucket, at + ID_BYTES)
                 yield id_, content, high << 32 | low
 
-    def add(self, fingerprints: bytes, offset: int) -> "array[int]":
+    def add(self, fingerprints: bytes, offset: int, *, enter_unknown: bool = True) -> "array[int]":
         """Enter a decision's packed fingerprints, and return the places of their ids.
 
         An id that a later decision accepted keeps that one's entry.
+
+        Args:
+            fingerprints: of the decision.
+            offset: of the decision.
+            enter_unknown: whether ids get an entry that have none.
         """
         decision = offset.to_bytes(OFFSET_BYTES)
         places = array("I")
@@ -94,8 +102,9 @@ class Fingerprints:
             if at > 0 and at % ENTRY_BYTES:
                 at = _aligned(bucket, id_, at, 0)
             if at < 0:
-                buckets[number] = bucket + fingerprint + decision
-                self._entries += 1
+                if enter_unknown:
+                    buckets[number] = bucket + fingerprint + decision
+                    self._entries += 1
             elif bucket[at + FINGERPRINT_BYTES : at + ENTRY_BYTES] <= decision:
                 buckets[number] = bucket[:at] + fingerprint + decision + bucket[at + ENTRY_BYTES :]
         while self._entries > MOST_IN_A_BUCKET * len(buckets):

@@ -35,16 +35,21 @@ class PlainPartition:
     last: Decision | None = None
     index: dict[bytes, Sighting] = field(default_factory=dict)
     ids: int = 0
+    unsure_below: int = 0
 
     def add(self, offset: int, decision: Decision) -> None:
         """Take in a decision; one that is already held is replaced."""
         self.remove(offset)
+        # The sighting that a later removal uncovered is not in the index, and this older one must not be.
+        sure = offset >= self.unsure_below or not any(
+            offset < held < self.unsure_below for held in self.offsets()
+        )
         if self.last_offset is None or offset > self.last_offset:
             self._retire_last()
             self.last_offset, self.last = offset, decision
         else:
             self.older[offset] = Remembered(decision.decided_at, decision.fingerprints)
-        self._index(offset, decision.fingerprints)
+        self._index(offset, decision.fingerprints, sure=sure)
 
     def remove(self, offset: int) -> None:
         """Forget a decision and the ids that it was the last to accept."""
@@ -56,6 +61,8 @@ class PlainPartition:
         else:
             return
         self.ids -= len(fingerprints) // FINGERPRINT_BYTES
+        if fingerprints:
+            self.unsure_below = max(self.unsure_below, offset)
         for id_, _ in unpack(fingerprints):
             if (sighting := self.index.get(id_)) is not None and sighting.offset == offset:
                 del self.index[id_]
@@ -85,11 +92,11 @@ class PlainPartition:
         if self.last_offset is not None and self.last is not None:
             self.older[self.last_offset] = Remembered(self.last.decided_at, self.last.fingerprints)
 
-    def _index(self, offset: int, fingerprints: bytes) -> None:
+    def _index(self, offset: int, fingerprints: bytes, *, sure: bool) -> None:
         self.ids += len(fingerprints) // FINGERPRINT_BYTES
         for id_, content in unpack(fingerprints):
             known = self.index.get(id_)
-            if known is None or known.offset <= offset:
+            if sure if known is None else known.offset <= offset:
                 self.index[id_] = Sighting(content, offset)
 
     def _decided_at(self, offset: int) -> float:

@@ -1,6 +1,7 @@
 """The packed memory of refine answers as plain dicts do, whatever arrives and leaves in whatever order."""
 
 import random
+from array import array
 from hashlib import blake2b
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from streams.models import Origin
 from streams.wire.decision import FORMAT, Decision
+from tables.decisions import Decisions
 from tables.fingerprints import Fingerprints
 from tables.state import PartitionState, SeenState
 from tests.unit.plain_seen import PlainPartition, PlainSeen
@@ -35,6 +37,7 @@ class Memories(RuleBasedStateMachine):
         super().__init__()
         self.seen = SeenState(window_s=WINDOW_S, max_ids=MAX_IDS)
         self.plain = PlainSeen(window_s=WINDOW_S, max_ids=MAX_IDS)
+        self.accepted: dict[Origin, dict[bytes, bytes]] = {}
 
     @rule(origin=origins, pairs=fingerprints, at=times)
     def add(self, origin: Origin, pairs: list[tuple[bytes, bytes]], at: float) -> None:
@@ -42,11 +45,13 @@ class Memories(RuleBasedStateMachine):
         decision = Decision(FORMAT, 1, at, b"8 bytes.", [], [], packed)
         self.seen.add(origin, decision)
         self.plain.add(origin, decision)
+        self.accepted[origin] = dict(pairs)
 
     @rule(origin=origins)
     def remove(self, origin: Origin) -> None:
         self.seen.remove(origin)
         self.plain.remove(origin)
+        self.accepted.pop(origin, None)
 
     @rule(partition=partitions, now=times, limit=st.integers(1, 4))
     def evict(self, partition: int, now: float, limit: int) -> None:
@@ -59,16 +64,31 @@ class Memories(RuleBasedStateMachine):
     def forget(self, partition: int) -> None:
         self.seen.forget(partition)
         self.plain.forget(partition)
+        self._keep({0, 1} - {partition})
 
     @rule(kept=st.sets(partitions))
     def keep_only(self, kept: set[int]) -> None:
         assert self.seen.keep_only(kept) == self.plain.keep_only(kept)
+        self._keep(kept)
 
     @invariant()
     def answer_alike(self) -> None:
         assert self.seen.ids == self.plain.ids
         for number in (0, 1):
             self._compare(number, self.seen.partition(number), self.plain.partition(number))
+
+    @invariant()
+    def never_answer_with_another_content_than_the_latest(self) -> None:
+        """Hold the contract itself, which the plain memory could break in the same way."""
+        for number in (0, 1):
+            latest: dict[bytes, bytes] = {}
+            for origin in sorted(self.accepted):
+                if origin.partition == number:
+                    latest |= self.accepted[origin]
+            assert self.seen.partition(number).known(IDS, 0.0).items() <= latest.items()
+
+    def _keep(self, kept: set[int]) -> None:
+        self.accepted = {origin: pairs for origin, pairs in self.accepted.items() if origin.partition in kept}
 
     def _compare(self, number: int, packed: PartitionState, plain: PlainPartition) -> None:
         assert packed.ids == plain.ids
@@ -131,3 +151,56 @@ def test_an_offset_that_no_log_has_is_refused_and_changes_nothing() -> None:
     with pytest.raises(OverflowError):
         state.add(2**48, Decision(FORMAT, 1, 0.0, b"8 bytes.", [], [], IDS[0] + bytes(8)))
     assert (state.last_offset, state.ids, list(state.offsets()), list(state.index)) == (None, 0, [], [])
+
+
+def _decision(*pairs: tuple[bytes, bytes]) -> Decision:
+    return Decision(FORMAT, 1, 0.0, b"8 bytes.", [], [], b"".join(id_ + content for id_, content in pairs))
+
+
+OLD, NEW = b"old cont", b"new cont"
+
+
+@pytest.mark.parametrize("memory", [PartitionState, PlainPartition])
+def test_an_older_content_that_arrives_late_does_not_count_once_the_latest_was_replaced(
+    memory: type[PartitionState | PlainPartition],
+) -> None:
+    state = memory()
+    for offset, decision in [(1, _decision((IDS[0], NEW))), (2, _decision((IDS[0], NEW))), (2, _decision())]:
+        state.add(offset, decision)
+    state.add(0, _decision((IDS[0], OLD)))
+    assert state.seen(IDS[0], 0.0) is None
+
+
+@pytest.mark.parametrize("memory", [PartitionState, PlainPartition])
+def test_after_decisions_beyond_the_end_were_removed_those_that_follow_are_known(
+    memory: type[PartitionState | PlainPartition],
+) -> None:
+    state = memory()
+    state.add(1, _decision((IDS[0], OLD)))
+    state.add(1_000_000, _decision((IDS[1], OLD)))
+    state.remove(1_000_000)
+    state.add(2, _decision((IDS[2], NEW)))
+    assert state.known(IDS[:3], 0.0) == {IDS[0]: OLD, IDS[2]: NEW}
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "held"),
+    [
+        (0, 2000, True),
+        (5, 2000, True),
+        (1024, 2000, False),
+        (5, 1024, False),
+        (5, 1025, True),
+        (-1, 5, False),
+        (-1, 6, True),
+        (4, 6, True),
+        (5, 6, False),
+        (1023, 1025, True),
+        (3000, 9000, False),
+    ],
+)
+def test_decisions_between_two_offsets_are_found(low: int, high: int, held: bool) -> None:  # noqa: FBT001
+    decisions = Decisions()
+    for offset in (5, 1024):
+        decisions.put(offset, 0.0, array("I", [1]))
+    assert decisions.any_between(low, high) is held
