@@ -47,6 +47,19 @@ def test_a_position_that_a_record_has_to_confirm_is_committed_only_when_that_is_
     assert cursor.committable == 9
 
 
+def test_nothing_is_committed_while_the_position_is_unknown() -> None:
+    """The topic may have been made anew: then the old offset would be taken for one of the new log."""
+    cursor = Cursor()
+    cursor.place(5)
+    cursor.done(5)
+    cursor.hold()
+    assert cursor.committable is None
+    cursor.done(6)
+    assert cursor.committable is None
+    cursor.place(0, proven=False)
+    assert cursor.committable is None
+
+
 def test_what_was_handed_on_and_never_arrived_is_noticed() -> None:
     cursor = Cursor()
     cursor.place(0)
