@@ -1,4 +1,7 @@
-"""What must have become of all that reached metrics.raw: a plain retelling, without the agents' code."""
+"""What must have become of all that reached metrics.raw: a plain retelling, without the agents' code.
+
+Only the name of a job is theirs, which is a hash.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field

@@ -11,7 +11,6 @@ from streams.queue.fake import Snapshot
 from tests.model.checks import check, origin_of, uuid_of
 from tests.model.devices import GUESTS, PARTITIONS, SETTLED, Publication, publications
 from tests.model.drain import catch_up, drain
-from tests.model.workers import Worker
 from tests.model.world import Agent, World
 
 
@@ -24,6 +23,8 @@ class Fate(Enum):
     DIES = auto()
     IS_REPLACED = auto()
     """It has lost its partition, and lingers."""
+    IS_OVERTAKEN = auto()
+    """The same, and its successor has been quick."""
 
 
 class Mishap(Enum):
@@ -41,7 +42,7 @@ class Mishap(Enum):
 partitions = st.integers(0, PARTITIONS - 1)
 numbers = st.integers(0, 3)
 """Choose one of several, counted round, however many there are."""
-stops = st.integers(0, 7)
+refine_stops, handoff_stops = st.integers(0, 5), st.integers(0, 2)
 """After how many passes of its gate a worker stops: each call passes it before and after its effect."""
 fates = st.sampled_from(Fate)
 agents = st.sampled_from(Agent)
@@ -62,18 +63,25 @@ class Pipeline(RuleBasedStateMachine):
         super().__init__()
         self.world = World()
         self.saved: list[Snapshot] = []
+        self.commits = False
         self.acknowledged = 0
         self.looked_at: Counter[tuple[str, int]] = Counter()
 
-    @initialize(somewhere=st.booleans())
-    def every_partition_has_had_a_job(self, *, somewhere: bool) -> None:
-        if not somewhere:
-            return
+    @initialize(commits=st.booleans())
+    def offsets_are_committed_at_once_or_never(self, *, commits: bool) -> None:
+        self.commits = commits
+
+    @initialize(everywhere=st.booleans())
+    def every_partition_has_had_a_job_or_none(self, *, everywhere: bool) -> None:
+        if everywhere:
+            self._every_tenant_publishes()
+            for partition in range(PARTITIONS):
+                self.both_catch_up(partition)
+
+    def _every_tenant_publishes(self) -> None:
         for tenant in SETTLED:
             self.world.publish(Publication(tenant))
         self.world.carry()
-        for partition in range(PARTITIONS):
-            self.both_catch_up(partition)
 
     # --- Devices and operators
 
@@ -136,25 +144,21 @@ class Pipeline(RuleBasedStateMachine):
 
     # --- refine and handoff
 
-    @rule(number=numbers, stop_after=stops, fate=fates, skew_s=skews_s, commits=st.booleans())
+    @rule(number=numbers, stop_after=refine_stops, fate=fates, skew_s=skews_s)
     @precondition(lambda self: self.world.busy(Agent.REFINE))
     def refine_goes_on_until_something_stops_it(
-        self, number: int, stop_after: int, fate: Fate, skew_s: float, *, commits: bool
+        self, number: int, stop_after: int, fate: Fate, skew_s: float
     ) -> None:
-        partition = self._goes_on(Agent.REFINE, number, stop_after, commits=commits)
-        self._meets(Agent.REFINE, partition, fate, skew_s)
+        self._meets(Agent.REFINE, self._goes_on(Agent.REFINE, number, stop_after), fate, skew_s)
 
-    @rule(number=numbers, stop_after=stops, fate=fates, commits=st.booleans())
+    @rule(number=numbers, stop_after=handoff_stops, fate=fates)
     @precondition(lambda self: self.world.busy(Agent.HANDOFF))
-    def handoff_goes_on_until_something_stops_it(
-        self, number: int, stop_after: int, fate: Fate, *, commits: bool
-    ) -> None:
-        partition = self._goes_on(Agent.HANDOFF, number, stop_after, commits=commits)
-        self._meets(Agent.HANDOFF, partition, fate, 0.0)
+    def handoff_goes_on_until_something_stops_it(self, number: int, stop_after: int, fate: Fate) -> None:
+        self._meets(Agent.HANDOFF, self._goes_on(Agent.HANDOFF, number, stop_after), fate, 0.0)
 
-    @rule(agent=agents, partition=partitions, fate=st.sampled_from([Fate.DIES, Fate.IS_REPLACED]))
-    def a_worker_is_replaced(self, agent: Agent, partition: int, fate: Fate) -> None:
-        self._meets(agent, partition, fate, 0.0)
+    @rule(agent=agents, partition=partitions, fate=fates, skew_s=skews_s)
+    def a_worker_meets_its_fate(self, agent: Agent, partition: int, fate: Fate, skew_s: float) -> None:
+        self._meets(agent, partition, fate, skew_s)
 
     @rule(partition=partitions)
     @precondition(lambda self: self.world.busy(Agent.REFINE))
@@ -166,7 +170,7 @@ class Pipeline(RuleBasedStateMachine):
         catch_up(self.world.refine[partition])
         catch_up(self.world.handoff[partition])
 
-    @rule(number=numbers, stop_after=stops)
+    @rule(number=numbers, stop_after=refine_stops)
     @precondition(lambda self: self.world.busy_zombies())
     def a_zombie_goes_on(self, number: int, stop_after: int) -> None:
         zombies = self.world.busy_zombies()
@@ -184,24 +188,22 @@ class Pipeline(RuleBasedStateMachine):
         if worker.is_idle and 0 <= (offset := worker.delivery.expected + ahead) < worker.delivery.end:
             worker.stray(offset)
 
-    def _goes_on(self, agent: Agent, number: int, stop_after: int, *, commits: bool) -> int:
+    def _goes_on(self, agent: Agent, number: int, stop_after: int) -> int:
         """Let one of the workers that have something to do go on; return its partition."""
         busy = self.world.busy(agent)
         partition = busy[number % len(busy)]
-        worker = self.world.workers(agent)[partition]
-        worker.step(stop_after)
-        if commits:
-            worker.delivery.commit()
+        self.world.workers(agent)[partition].step(stop_after)
         return partition
 
     def _meets(self, agent: Agent, partition: int, fate: Fate, skew_s: float) -> None:
-        worker: Worker = self.world.workers(agent)[partition]
         if fate is Fate.FAILS:
-            worker.fail()
+            self.world.workers(agent)[partition].fail()
         elif fate is Fate.DIES:
             self.world.succeed(agent, partition, skew_s).die()
-        elif fate is Fate.IS_REPLACED:
+        elif fate in (Fate.IS_REPLACED, Fate.IS_OVERTAKEN):
             self.world.replace(agent, partition, skew_s)
+        if fate is Fate.IS_OVERTAKEN:
+            self.world.workers(agent)[partition].step()
 
     # --- Redis, Kafka, tenants, time
 
@@ -211,10 +213,13 @@ class Pipeline(RuleBasedStateMachine):
         # Never without a fence that was there: what was lost with one cannot be told.
         self.world.redis.restore(self.saved[max(0, len(self.saved) - 1 - back)])
 
-    @rule()
-    @precondition(lambda self: self.world.refine_has_caught_up)
-    def the_raw_topic_is_recreated(self) -> None:
+    @rule(chunks=st.integers(0, 3))
+    def the_raw_topic_is_recreated_and_grows_before_refine_looks(self, chunks: int) -> None:
+        for worker in self.world.refine:
+            catch_up(worker)  # what it has not read by then is gone, whatever one does
         self.world.recreate_raw()
+        for _ in range(chunks):
+            self._every_tenant_publishes()
 
     @rule(partition=partitions, row=st.sampled_from(BAD_ROWS), compacted=st.booleans())
     def the_changelog_gets_a_bad_row(
@@ -238,6 +243,12 @@ class Pipeline(RuleBasedStateMachine):
         self.world.now += seconds
 
     # --- What holds at all times
+
+    @invariant()
+    def commit(self) -> None:
+        if self.commits:
+            for worker in [*self.world.refine, *self.world.handoff]:
+                worker.delivery.commit()
 
     @invariant()
     def acknowledgements_go_out_in_order_and_for_what_is_durable(self) -> None:

@@ -1,6 +1,7 @@
 """The whole pipeline against a model of it: whatever is lost, late or doubled, each message ends as it must.
 
-Between the fakes that ship beside the real ports. ``MODEL_STEPS`` makes it go on for longer.
+Ingress, refine and handoff are the real ones, between the fakes that ship beside the real ports.
+``MODEL_STEPS`` makes it go on for longer.
 """
 
 import logging
@@ -17,6 +18,10 @@ from tests.model.machine import Pipeline
 
 STEPS_A_RUN = 50
 STEPS_IN_CI, STEPS_AT_HOME = 12_500, 2_000
+IN_CI = bool(os.environ.get("CI"))
+STEPS = int(os.environ.get("MODEL_STEPS", STEPS_IN_CI if IN_CI else STEPS_AT_HOME))
+RUNS = ceil(1.5 * STEPS / STEPS_A_RUN)
+"""More than enough: hypothesis ends some runs early."""
 
 
 @pytest.fixture
@@ -30,19 +35,18 @@ def _no_waits_and_no_logs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("_no_waits_and_no_logs")
 def test_whatever_happens_every_message_ends_as_it_must() -> None:
-    in_ci = bool(os.environ.get("CI"))
-    wanted = int(os.environ.get("MODEL_STEPS", STEPS_IN_CI if in_ci else STEPS_AT_HOME))
     Pipeline.steps = 0
     run_state_machine_as_test(
         Pipeline,
         settings=settings(
-            max_examples=ceil(1.4 * wanted / STEPS_A_RUN),
+            max_examples=RUNS,
             stateful_step_count=STEPS_A_RUN,
             deadline=None,
-            database=None,
+            # A failure is to come again: the blob that is printed brings back that very run.
             print_blob=True,
-            suppress_health_check=list(HealthCheck),
-            report_multiple_bugs=False,
+            derandomize=False,
+            database=None,
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
         ),
     )
-    assert Pipeline.steps >= wanted
+    assert Pipeline.steps >= STEPS

@@ -63,15 +63,19 @@ class Worker:
         return self.is_placed and not self.is_stopped
 
     def step(self, stop_after: int | None = None) -> None:
-        """Do what is next: go on, find the position, or take a record; stop after so many calls."""
+        """Go on, or find the position and take the record there; stop after so many passes of the gate."""
         if self.is_stopped:
             self.gate.arm(stop_after)
             self.gate.open()
             self._run_on()
-        elif not self.is_placed:
-            self._run(self.delivery.place(), stop_after)
-        elif self.delivery.has_next:
-            self._run(self.delivery.next(self._watch), stop_after)
+        else:
+            self._run(self._next(), stop_after)
+
+    async def _next(self) -> None:
+        if not self.is_placed:
+            await self.delivery.place()
+        if self.delivery.has_next:
+            await self.delivery.next(self._watch)
 
     def fail(self) -> None:
         """Let the call that hangs fail, whether or not it has had its effect; the agent tries again."""

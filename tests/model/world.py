@@ -200,10 +200,6 @@ class World:
             log.committed = None
             worker.delivery.assigned_anew()
 
-    @property
-    def refine_has_caught_up(self) -> bool:
-        return not any(worker.has_work for worker in self.refine)
-
     def rejected_publications(self) -> list[Publication]:
         """Return what an operator finds on metrics.rejected."""
         chunks = [rejected.decode(record.value) for record in self.topics.all(self.settings.rejected_topic)]
