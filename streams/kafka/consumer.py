@@ -97,8 +97,7 @@ class GovernedConsumer(driver.Consumer):
         for cursor in self.cursors.values():
             cursor.hold()  # first: what a cursor still says may be about a log that is gone, and be committed
         await super().perform_seek()
-        self._stop_placing()
-        self._lanes.close()
+        self._let_go()
         self.committed = {tp: offset for tp, offset in self._committed_offset.items() if offset is not None}
         governed = {tp for tp in self.assignment() if self.governs(tp)}
         for gone in self.cursors.keys() - governed:
@@ -112,17 +111,17 @@ class GovernedConsumer(driver.Consumer):
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Stop placing, and handing on, what may soon be another worker's."""
-        self._stop_placing()
-        self._lanes.close()
+        self._let_go()
         await super().on_partitions_revoked(revoked)
 
     async def on_stop(self) -> None:
         """End the background work, then as any consumer."""
-        self._stop_placing()
-        self._lanes.close()
+        self._let_go()
         await super().on_stop()
 
-    def _stop_placing(self) -> None:
+    def _let_go(self) -> None:
+        """Place nothing and hand nothing on: what is under way may be about another assignment."""
+        self._lanes.close()
         for task in self._placing.values():
             task.cancel()
         self._placing.clear()
