@@ -82,15 +82,27 @@ def jobs_of(chunk: unique.UniqueChunk, epoch: int, *, derive_ids: bool) -> list[
 
 def metrics_of(readings: Sequence[Reading], *, derive_ids: bool) -> list[JobMetric]:
     """Return a job's metrics, no dedupe id twice (PostgreSQL would refuse the upsert): the last one wins."""
-    metrics: dict[tuple[str | None, int], JobMetric] = {}
-    for reading in readings:
-        dedupe_id = reading.dedupe_id or (reading.key if derive_ids else None)
-        place = (dedupe_id, -1 if dedupe_id else reading.index)
-        metrics.pop(place, None)
-        metrics[place] = JobMetric(
-            reading.agent_id, reading.metric_name, reading.value, reading.timestamp, dedupe_id
+    metrics = [
+        JobMetric(
+            reading.agent_id,
+            reading.metric_name,
+            reading.value,
+            reading.timestamp,
+            reading.dedupe_id or (reading.key if derive_ids else None),
         )
-    return list(metrics.values())
+        for reading in readings
+    ]
+    named = [metric.dedupe_id for metric in metrics if metric.dedupe_id is not None]
+    return metrics if len(set(named)) == len(named) else _last_of_each(metrics)
+
+
+def _last_of_each(metrics: Sequence[JobMetric]) -> list[JobMetric]:
+    last: dict[str | int, JobMetric] = {}
+    for index, metric in enumerate(metrics):
+        place = index if metric.dedupe_id is None else metric.dedupe_id
+        last.pop(place, None)
+        last[place] = metric
+    return list(last.values())
 
 
 def job_names(origin: Origin, epoch: int, tenant_id: str) -> tuple[str, str]:

@@ -222,42 +222,30 @@ def examine(
     skip: frozenset[int] | set[int] = frozenset(),
 ) -> Examined:
     """Run parse and validate over a chunk; a bug on one message rejects that message alone."""
-    examined = Examined({}, {}, 0)
+    candidates: dict[int, Candidate] = {}
+    rejections: dict[int, Rejection] = {}
     disagreeing = 0
     for index, message in enumerate(messages):
         if index in skip:
             continue
-        outcome = _examine_one(message, origin, index, max_clock_skew_s)
-        if isinstance(outcome, Rejection):
-            examined.rejections[index] = outcome
-        else:
-            candidate, disagrees = outcome
-            examined.candidates[index] = candidate
+        stage, disagrees = Stage.PARSE, False
+        try:
+            parsed = parse(message)
+            if isinstance(parsed, Rejection):
+                outcome: Candidate | Rejection = parsed
+            else:
+                stage, disagrees = Stage.VALIDATE, parsed.disagrees
+                outcome = validate(parsed, origin, index, message.received_at, max_clock_skew_s)
+        except Exception as bug:
+            # The one place where a bug becomes a rejection: nothing a device sends may hold up its partition.
+            log.exception("a bug on message %d of chunk %d-%d", index, origin.partition, origin.offset)
+            outcome = Rejection(stage, Reason.INTERNAL_ERROR, last_line(bug))
+        if isinstance(outcome, Candidate):
+            candidates[index] = outcome
             disagreeing += disagrees
-    return examined._replace(disagreeing=disagreeing)
-
-
-def _examine_one(
-    message: Message, origin: Origin, index: int, max_clock_skew_s: float
-) -> tuple[Candidate, bool] | Rejection:
-    stage = Stage.PARSE
-    try:
-        parsed = parse(message)
-        if isinstance(parsed, Rejection):
-            return parsed
-        stage = Stage.VALIDATE
-        checked = validate(
-            parsed,
-            origin=origin,
-            index=index,
-            received_at=message.received_at,
-            max_clock_skew_s=max_clock_skew_s,
-        )
-    except Exception as bug:
-        # The one place where a bug becomes a rejection: nothing a device sends may hold up its partition.
-        log.exception("a bug on message %d of chunk %d-%d", index, origin.partition, origin.offset)
-        return Rejection(stage, Reason.INTERNAL_ERROR, last_line(bug))
-    return checked if isinstance(checked, Rejection) else (checked, parsed.disagrees)
+        else:
+            rejections[index] = outcome
+    return Examined(candidates, rejections, disagreeing)
 
 
 def last_line(bug: BaseException) -> str:

@@ -1,69 +1,66 @@
 """What identifies a reading: its key, the id that dedupe remembers, and its content.
 
-All are BLAKE2b digests of netstrings (``5:edge-3:cpu``: the length tells where a field ends, whatever it
-holds), each kind with a personalisation of its own, so that no kind can be taken for another.
+Keys and ids are BLAKE2b digests: nobody can find a second message that has the id of another tenant's. The
+content only tells apart what one tenant sent under one and the same id, so XXH3 will do, which takes a tenth
+of the time.
 """
 
 from hashlib import blake2b
+from struct import Struct
+
+from xxhash import xxh3_64_digest
 
 from streams.models import Origin
+from streams.rules.topic import Series
 
 ID_BYTES = 16
 CONTENT_BYTES = 8
 
-_BY_DEDUPE_ID = b"ms dedupe id"
-_BY_READING = b"ms reading"
-_BY_COORDINATE = b"ms coordinate"
-_CONTENT = b"ms content"
+# In front of what is hashed, so that no kind of digest can be taken for another.
+_BY_DEDUPE_ID, _BY_READING, _BY_COORDINATE = "i", b"r", b"c"
+
+_double = Struct(">d").pack
+"""The value, so that 1, 1.0 and "1.0" are the same, as in the row."""
+_coordinate = Struct(">qqq").pack
 
 
 def row_id(tenant_id: str, dedupe_id: str) -> bytes:
-    """Return the 16 bytes that stand for the row which a dedupe id names; a derived id names one as well."""
-    return _digest(_BY_DEDUPE_ID, ID_BYTES, tenant_id, dedupe_id)
+    """Return the 16 bytes that stand for the row which a dedupe id names; a derived id names one as well.
+
+    Args:
+        tenant_id: a UUID, so always of one length: what follows can be nothing but the dedupe id.
+        dedupe_id: the device's, or a key.
+    """
+    return blake2b(f"{_BY_DEDUPE_ID}{tenant_id}{dedupe_id}".encode(), digest_size=ID_BYTES).digest()
 
 
-def derived_key(tenant_id: str, agent_id: str, metric_name: str, value: float, time_us: int) -> str:
+def derived_key(series: Series, value: float, time: str) -> str:
     """Return the key of a reading without dedupe id whose device said when it was taken."""
-    return _digest(
-        _BY_READING, ID_BYTES, tenant_id, agent_id, metric_name, repr(float(value)), str(time_us)
-    ).hex()
+    return _key(_BY_READING, series, value, time)
 
 
-def coordinate_key(
-    origin: Origin,
-    index: int,
-    *,
-    tenant_id: str,
-    agent_id: str,
-    metric_name: str,
-    value: float,
-    received_at: str,
-) -> str:
+def coordinate_key(origin: Origin, index: int, series: Series, value: float, received: str) -> str:
     """Return the key of a reading that only its place in metrics.raw tells from others.
 
     The rest is hashed along with it, so that a topic that was recreated, and begins again at offset 0, does
     not name the rows of old readings.
     """
-    place = f"{origin.partition}-{origin.offset}-{index}"
-    return _digest(
-        _BY_COORDINATE, ID_BYTES, place, tenant_id, agent_id, metric_name, repr(float(value)), received_at
-    ).hex()
+    place = _coordinate(origin.partition, origin.offset, index)
+    return _key(_BY_COORDINATE + place, series, value, received)
 
 
-def content(agent_id: str, metric_name: str, value: float, time_us: int | None) -> bytes:
-    """Return 8 bytes that stand for what the device sent: 1, 1.0 and "1.0" are the same, as in the row.
+def content(series: Series, value: float, time: str) -> bytes:
+    """Return 8 bytes that stand for what the device sent: agent, metric, value and time.
 
     Args:
-        agent_id: the device.
-        metric_name: the metric.
+        series: the agent and the metric.
         value: the value.
-        time_us: the device's own timestamp; None where it sent none, so that sending the same message again
+        time: the device's own timestamp; empty where it sent none, so that sending the same message again
             is sending the same content.
     """
-    time = "" if time_us is None else str(time_us)
-    return _digest(_CONTENT, CONTENT_BYTES, agent_id, metric_name, repr(float(value)), time)
+    return xxh3_64_digest(b"%b%b%b" % (_double(value), time.encode(), series.names))
 
 
-def _digest(kind: bytes, size: int, *fields: str) -> bytes:
-    netstrings = "".join([f"{len(field)}:{field}" for field in fields])
-    return blake2b(netstrings.encode(), digest_size=size, person=kind).digest()
+def _key(kind: bytes, series: Series, value: float, time: str) -> str:
+    hashed = b"".join((kind, series.tenant_id.encode(), _double(value), time.encode(), series.names))
+    return blake2b(hashed, digest_size=ID_BYTES).hexdigest()

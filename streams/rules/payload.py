@@ -13,7 +13,7 @@ from streams.rules.problem import Problem
 MAX_BYTES = 64 * 1024
 
 
-class Payload(msgspec.Struct, frozen=True):
+class Payload(msgspec.Struct, frozen=True, gc=False):
     """The members that mean something, as decoded; None where one is absent or null."""
 
     value: object = None

@@ -1,24 +1,39 @@
-"""The topic: ``metrics/{tenant_id}/{agent_id}/{metric_name}``, the truth for all three."""
+"""The topic: ``metrics/{tenant_id}/{agent_id}/{metric_name}``, the truth for all three.
 
-from typing import NamedTuple
+A device publishes to few topics and to each many times, so what a topic says is found out once.
+"""
+
+from functools import lru_cache
+
+import msgspec
 
 from streams.models import Reason
+from streams.rules.names import check_agent_id, check_metric_name, read_tenant_id
 from streams.rules.problem import Problem, shown
 
 ROOT = "metrics"
 LEVELS = 4
+REMEMBERED = 16_384
+"""Topics; some 10 MB. A topic that is not among them costs 2 µs more."""
 
 
-class TopicLevels(NamedTuple):
-    """What the topic names."""
+class Series(msgspec.Struct, frozen=True, gc=False):
+    """What the topic names, checked: one metric of one device."""
 
     tenant_id: str
+    """In lower case, if it is a UUID."""
     agent_id: str
     metric_name: str
+    names_problem: Problem | None
+    """What is wrong with the agent or the metric."""
+    tenant_problem: Problem | None
+    names: bytes
+    """Agent and metric as they go into digests: the length in front tells where the first one ends."""
 
 
-def split_topic(topic: str) -> TopicLevels | Problem:
-    """Take a topic apart; its levels are checked later, for themselves."""
+@lru_cache(REMEMBERED)
+def read_topic(topic: str) -> Series | Problem:
+    """Take a topic apart and check its levels."""
     levels = topic.split("/")
     if len(levels) != LEVELS or levels[0] != ROOT:
         return _malformed(f"the topic is {shown(topic)}")
@@ -26,7 +41,17 @@ def split_topic(topic: str) -> TopicLevels | Problem:
         return _malformed("a level of the topic is empty")
     if "\0" in topic:
         return _malformed("the topic holds a NUL")
-    return TopicLevels(levels[1], levels[2], levels[3])
+    _, tenant, agent_id, metric_name = levels
+    tenant_id = read_tenant_id(tenant)
+    names = f"{len(agent_id)}:{agent_id}{metric_name}".encode(errors="surrogatepass")
+    return Series(
+        tenant if isinstance(tenant_id, Problem) else tenant_id,
+        agent_id,
+        metric_name,
+        check_agent_id(agent_id) or check_metric_name(metric_name),
+        tenant_id if isinstance(tenant_id, Problem) else None,
+        names,
+    )
 
 
 def _malformed(found: str) -> Problem:

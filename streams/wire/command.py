@@ -12,6 +12,7 @@ their default, and read them all the same (``Illuminate\Queue\SerializesModels``
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 from uuid import UUID
 
@@ -24,10 +25,14 @@ from streams.wire.php import PhpObject, PhpValue, serialize, serialize_members, 
 TRIES = 5
 BACKOFF_S = (10, 30, 60)
 """Seconds before each further try; the last counts for all that follow."""
+NAMES_REMEMBERED = 16_384
+"""Pairs of agent and metric; some 5 MB."""
 
 _IDENTIFIER_CLASS = r"Illuminate\Contracts\Database\ModelIdentifier"
 _PROPERTIES = 14
 _SURE_DIGITS = 18  # so many fit into 64 bits, whatever they are
+
+_json = msgspec.json.Encoder()
 
 _BEFORE = serialize_members([("tries", TRIES), ("backoff", BACKOFF_S)])
 _AFTER = serialize_members(
@@ -78,18 +83,40 @@ def write_command(
         {"class": model_class, "id": tenant_id, "relations": [], "connection": model_connection},
     )
     tenant = serialize_members([("tenant", identifier)])
-    items = "".join([_serialize_metric(index, metric) for index, metric in enumerate(metrics)])
-    properties = f'{_BEFORE}{tenant}s:7:"metrics";a:{len(metrics)}:{{{items}}}{_AFTER}'
+    elements = _serialize_metrics(metrics)
+    properties = f'{_BEFORE}{tenant}s:7:"metrics";a:{len(metrics)}:{{{elements}}}{_AFTER}'
     return f'O:{len(job_class.encode())}:"{job_class}":{_PROPERTIES}:{{{properties}}}'
 
 
-def _serialize_metric(index: int, metric: JobMetric) -> str:
-    """Return an element of the array; written out because every message passes here."""
-    return (
-        f'i:{index};a:5:{{s:8:"agent_id";{serialize(metric.agent_id)}'
-        f's:11:"metric_name";{serialize(metric.metric_name)}s:5:"value";{serialize(metric.value)}'
+def _serialize_metrics(metrics: Sequence[JobMetric]) -> str:
+    """Return the array's elements; written out because every message passes here."""
+    elements = [
+        f"i:{index};a:5:{{{_serialize_names(metric.agent_id, metric.metric_name)}{value}"
         f's:9:"timestamp";{serialize(metric.timestamp)}s:9:"dedupe_id";{serialize(metric.dedupe_id)}}}'
-    )
+        for index, (metric, value) in enumerate(zip(metrics, _serialize_values(metrics), strict=True))
+    ]
+    return "".join(elements)
+
+
+@lru_cache(NAMES_REMEMBERED)  # a device sends the same metrics again and again: 0.05 µs instead of 0.4
+def _serialize_names(agent_id: str, metric_name: str) -> str:
+    names = f's:8:"agent_id";{serialize(agent_id)}s:11:"metric_name";{serialize(metric_name)}'
+    return f'{names}s:5:"value";'
+
+
+def _serialize_values(metrics: Sequence[JobMetric]) -> list[str]:
+    """Return each value in PHP's form: 0.15 µs instead of 0.4, since msgspec is quick to find the digits."""
+    values = [metric.value for metric in metrics]
+    written = _json.encode(values).decode()[1:-1].split(",") if values else []
+    return [
+        f"d:{digits};" if isinstance(value, float) and _is_plain(digits) else serialize(value)
+        for value, digits in zip(values, written, strict=True)
+    ]
+
+
+def _is_plain(digits: str) -> bool:
+    """Tell whether msgspec writes a double as PHP does: no exponent, a fraction that is not 0."""
+    return digits[-2:] != ".0" and "e" not in digits and "." in digits
 
 
 def read_command(command: str, job_class: str) -> Command:

@@ -2,7 +2,7 @@
 
 Key: the chunk's raw coordinate as ``b"3-1841"``. Value: a MessagePack array
 
-    [1, 1795442400123, 1764000000.25, <8 bytes>, [7],
+    [2, 1795442400123, 1764000000.25, <8 bytes>, [7],
      [[4, "validate", "tenant_unknown", "no tenant 7c9e…"]], <24 n bytes>]
 
 of format, epoch, time of the decision, digest of the raw record, indexes of the duplicates, the rejections,
@@ -13,15 +13,16 @@ that are named nowhere were accepted. A replay needs nothing else to emit the ve
 import math
 import re
 from collections.abc import Iterator
-from hashlib import blake2b
 from typing import Annotated, TypeAlias
 
 import msgspec
+from xxhash import xxh3_64_digest
 
 from streams.errors import MalformedRecord
 from streams.models import Origin, Reason, Stage
 
-FORMAT = 1
+FORMAT = 2
+"""1 had digests of another kind."""
 ID_BYTES = 16
 CONTENT_BYTES = 8
 FINGERPRINT_BYTES = ID_BYTES + CONTENT_BYTES
@@ -111,7 +112,7 @@ def decode_key(key: bytes) -> Origin:
 
 def digest(value: bytes) -> bytes:
     """Return the 8 bytes by which a decision knows its raw record again."""
-    return blake2b(value, digest_size=8).digest()
+    return xxh3_64_digest(value)  # a chunk of 200 messages in 4 µs; BLAKE2b takes 50
 
 
 def unpack(fingerprints: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -57,7 +57,8 @@ def serialize(value: PhpValue) -> str:
         ValueError: if an integer has more than 64 bits.
     """
     if isinstance(value, str):
-        return f"s:{_quoted(value)};"
+        size_bytes = len(value) if value.isascii() else len(value.encode())
+        return f's:{size_bytes}:"{value}";'
     if value is None:
         return "N;"
     if isinstance(value, float):

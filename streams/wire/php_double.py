@@ -22,12 +22,13 @@ def format_double(number: float, exponent: str) -> str:
     Raises:
         ValueError: if the number is not finite: the formats differ in what they make of that.
     """
+    written = repr(number)
+    if "e" not in written and "n" not in written:  # nearly all: 0.3 µs instead of 0.6
+        return written.removesuffix(".0")
     if not math.isfinite(number):
         raise ValueError(f"{number} has no digits")
-    digits, _, power = repr(number).partition("e")
-    if not power:
-        return digits.removesuffix(".0")
+    digits, _, power = written.partition("e")
     if 0 < int(power) < _EXPONENT_FROM:
-        return f"{Decimal(repr(number)):f}"
+        return f"{Decimal(written):f}"
     mantissa = digits if "." in digits else f"{digits}.0"
     return f"{mantissa}{exponent}{int(power):+d}"

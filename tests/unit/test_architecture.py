@@ -41,6 +41,7 @@ PURE_LIBRARIES = {
     "json",
     "math",
     "msgspec",
+    "xxhash",
     "numbers",
     "operator",
     "re",

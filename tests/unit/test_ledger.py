@@ -291,7 +291,7 @@ def _judge(message: Message, at: Origin, index: int) -> Candidate | Rejection:
     parsed = parse(message)
     if isinstance(parsed, Rejection):
         return parsed
-    return validate(parsed, origin=at, index=index, received_at=message.received_at, max_clock_skew_s=86_400)
+    return validate(parsed, at, index, message.received_at, 86_400)
 
 
 @given(st.integers())

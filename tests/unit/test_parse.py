@@ -49,15 +49,11 @@ def rejection(payload: bytes, topic: str = TOPIC) -> Rejection:
 
 def test_topic_and_payload_are_taken_apart() -> None:
     payload = b'{"value": 42.17, "timestamp": "2026-11-23T14:00:00Z", "dedupe_id": "d-1"}'
-    assert parsed(payload) == Parsed(
-        tenant_id=TENANT,
-        agent_id="edge-7",
-        metric_name="cpu.usage.percent",
-        value=42.17,
-        timestamp="2026-11-23T14:00:00Z",
-        dedupe_id="d-1",
-        disagrees=False,
-    )
+    found = parsed(payload)
+    series = found.series
+    assert (series.tenant_id, series.agent_id, series.metric_name) == (TENANT, "edge-7", "cpu.usage.percent")
+    assert found.payload == Payload(42.17, "2026-11-23T14:00:00Z", "d-1")
+    assert not found.disagrees
 
 
 @pytest.mark.parametrize(
@@ -131,7 +127,7 @@ def test_nesting_of_any_depth_is_json() -> None:
 def test_a_payload_of_64_kib_passes_and_a_byte_more_is_too_large() -> None:
     padding = raw.MAX_BYTES - len('{"value": 1}')
     largest = b'{"value": 1' + b" " * padding + b"}"
-    assert parsed(largest).value == 1
+    assert parsed(largest).payload.value == 1
     assert rejection(largest + b" ") == Rejection(
         Stage.PARSE,
         Reason.PAYLOAD_TOO_LARGE,
@@ -156,18 +152,18 @@ def test_a_payload_of_64_kib_passes_and_a_byte_more_is_too_large() -> None:
 )
 def test_further_members_are_ignored_whatever_they_hold(further: bytes) -> None:
     outcome = parsed(b'{"x": ' + further + b', "value": 1, "y": ' + further + b"}")
-    assert (outcome.value, outcome.timestamp, outcome.dedupe_id) == (1, None, None)
+    assert outcome.payload == Payload(1)
 
 
 def test_null_counts_as_absent() -> None:
     nothing = parsed(b"{}")
     assert parsed(b'{"value": null, "timestamp": null, "dedupe_id": null}') == nothing
-    assert (nothing.value, nothing.timestamp, nothing.dedupe_id) == (None, None, None)
+    assert nothing.payload == Payload()
 
 
 @pytest.mark.parametrize("further", [b"", rb', "x": "\ud800"'])
 def test_of_members_with_one_name_the_last_counts(further: bytes) -> None:
-    assert parsed(b'{"value": 1, "value": [], "v\\u0061lue": 2' + further + b"}").value == 2
+    assert parsed(b'{"value": 1, "value": [], "v\\u0061lue": 2' + further + b"}").payload.value == 2
 
 
 @pytest.mark.parametrize(
@@ -247,7 +243,7 @@ def test_nothing_that_a_device_sends_makes_parse_raise(topic: str, payload: byte
     for named in (topic, TOPIC):
         outcome = parse(as_sent(payload, named))
         assert isinstance(outcome, Parsed | Rejection)
-        msgspec.json.encode(outcome.detail if isinstance(outcome, Rejection) else outcome.agent_id)
+        msgspec.json.encode(outcome.detail if isinstance(outcome, Rejection) else outcome.series.agent_id)
 
 
 @given(st.binary())

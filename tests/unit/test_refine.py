@@ -162,10 +162,10 @@ async def test_tenants_that_cannot_be_asked_decide_nothing() -> None:
 async def test_a_bug_on_one_message_rejects_that_message_alone_with_its_last_line() -> None:
     bench = Bench()
 
-    def broken(parsed: Any, **context: Any) -> Any:
-        if context["index"] == 1:
+    def broken(parsed: Any, origin: Any, index: int, *context: Any) -> Any:
+        if index == 1:
             raise ZeroDivisionError("division by zero")
-        return original(parsed, **context)
+        return original(parsed, origin, index, *context)
 
     original = module.validate
     with patch.object(module, "validate", broken):

