@@ -18,6 +18,26 @@ class SeenIds(Protocol):
         ...
 
 
+class TogetherSeen:
+    """What a partition remembers, and what chunks accepted that are decided on together with the next one."""
+
+    def __init__(self, seen: SeenIds) -> None:
+        self._seen = seen
+        self._contents: dict[bytes, bytes] = {}
+
+    def known(self, ids: Iterable[bytes], horizon: float) -> dict[bytes, bytes]:
+        """Return the content with which each of those ids was accepted last that were since `horizon`."""
+        if not self._contents:
+            return self._seen.known(ids, horizon)
+        asked = list(ids)
+        contents = self._contents
+        return self._seen.known(asked, horizon) | {id_: contents[id_] for id_ in asked if id_ in contents}
+
+    def accept(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
+        """Take in ids and contents that a chunk accepted."""
+        self._contents.update(pairs)
+
+
 class Verdict(NamedTuple):
     """What dedupe found in one chunk."""
 

@@ -1,4 +1,4 @@
-"""handoff: turn each chunk of metrics.unique into jobs of the Laravel queue, once in effect.
+"""handoff: turn the chunks of metrics.unique into jobs of the Laravel queue, once in effect.
 
 Between metrics.unique and Redis. One job for each tenant in the chunk; the fence beside the queue tells what
 was pushed before, also to a worker that only thinks it owns the partition.
@@ -16,7 +16,7 @@ from streams.application import app, settings, statistics
 from streams.errors import Displaced, MalformedRecord, QueueFull
 from streams.kafka.app import raw_bytes
 from streams.models import Origin, Reading
-from streams.queue.handoff import Fence, FencePositions, JobQueue, Push, RedisJobQueue, connect
+from streams.queue.handoff import ChunkOfJobs, Fence, FencePositions, JobQueue, Push, RedisJobQueue, connect
 from streams.statistics import Statistics
 from streams.wire import unique
 from streams.wire.headers import read_epoch
@@ -30,41 +30,43 @@ NOT_OURS = "metrics.unique[%d] offset %d is no chunk of ours and is passed over:
 
 
 class Handoff:
-    """The agent's work on one record of metrics.unique."""
+    """The agent's work on records of metrics.unique."""
 
     def __init__(self, queue: JobQueue, *, derive_ids: bool, statistics: Statistics) -> None:
         self._queue = queue
         self._derive_ids = derive_ids
         self._statistics = statistics
 
-    async def hand_off(self, record: Record) -> None:
-        """Push one chunk's jobs, unless they were pushed before.
+    async def hand_off(self, records: Sequence[Record]) -> None:
+        """Push the jobs of successive chunks, unless they were pushed before.
 
         Raises:
             Outage: if Redis is away.
             QueueFull: if the queue is at its limit: Kafka holds what follows.
             Displaced: if the fence moved: Redis came back with older data, or another worker pushed.
         """
+        chunks = [chunk for record in records if (chunk := self._jobs_of(record)) is not None]
+        if not chunks:
+            return
+        outcomes = await self._queue.push(records[0].partition, chunks)
+        if outcomes[0] is Push.FULL:
+            raise QueueFull
+        if outcomes[0] is Push.MOVED:
+            raise Displaced(f"the fence is not where this worker left it before chunk {chunks[0].fence}")
+        self._statistics.notes["chunks_replayed"] += outcomes.count(Push.REPLAY)
+        for chunk, outcome in zip(chunks, outcomes, strict=True):
+            if outcome is Push.PUSHED:
+                self._statistics.messages["pushed"] += chunk.readings
+                self._statistics.messages["jobs"] += len(chunk.jobs)
+
+    def _jobs_of(self, record: Record) -> ChunkOfJobs | None:
         try:
             chunk, epoch = _read(record)
         except MalformedRecord as error:
             log.error(NOT_OURS, record.partition, record.offset, error)
-            return
+            return None
         jobs = jobs_of(chunk, epoch, derive_ids=self._derive_ids)
-        fence = Fence(epoch, chunk.origin.offset, record.offset)
-        outcome = await self._queue.push(record.partition, fence, jobs)
-        self._conclude(outcome, fence, chunk, len(jobs))
-
-    def _conclude(self, outcome: Push, fence: Fence, chunk: unique.UniqueChunk, jobs: int) -> None:
-        if outcome is Push.FULL:
-            raise QueueFull
-        if outcome is Push.MOVED:
-            raise Displaced(f"the fence is not where this worker left it before chunk {fence}")
-        if outcome is Push.REPLAY:
-            self._statistics.notes["chunks_replayed"] += 1
-            return
-        self._statistics.messages["pushed"] += len(chunk.readings)
-        self._statistics.messages["jobs"] += jobs
+        return ChunkOfJobs(Fence(epoch, chunk.origin.offset, record.offset), jobs, len(chunk.readings))
 
 
 def jobs_of(chunk: unique.UniqueChunk, epoch: int, *, derive_ids: bool) -> list[bytes]:

@@ -6,15 +6,15 @@ counts is the `Cursor`, which moves on only when all effects of a record stand.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, Protocol, cast
 
 from faust.streams import Stream
-from faust.types import TP, EventT, StreamT
+from faust.types import TP, ChannelT, EventT, StreamT
 
 from streams.backoff import delays
 from streams.errors import Displaced, Outage
-from streams.kafka.positions import Admission, Cursor
+from streams.kafka.positions import UNFINISHED_MOST, Admission, Cursor
 from streams.statistics import Statistics
 
 log = logging.getLogger(__name__)
@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 RETRY_FIRST_S, RETRY_LAST_S = 0.05, 5.0
 REMIND_EVERY_S = 60.0
 REWIND_PAUSE_S = 2.0
+ENOUGH_BYTES = 128 * 1024
+"""Records are taken together until they have so many bytes: larger ones gain nothing by it."""
 BUG = "a bug, see the log"
 
 
@@ -63,53 +65,97 @@ class Deliverer(Protocol):
         ...
 
 
-Work = Callable[[Record], Awaitable[None]]
+Work = Callable[[Sequence[Record]], Awaitable[None]]
+"""Takes successive records of one partition, in order; when it returns, all their effects stand."""
 
 
 async def carry(
-    stream: StreamT[bytes], consumer: Callable[[], Deliverer], work: Work, statistics: Statistics
+    stream: StreamT[bytes],
+    consumer: Callable[[], Deliverer],
+    work: Work,
+    statistics: Statistics,
+    *,
+    at_most: int = UNFINISHED_MOST,
 ) -> None:
-    """Take each record of an isolated partition through `work`, in order, until the stream ends."""
+    """Take the records of an isolated partition through `work`, in order, until the stream ends.
+
+    Args:
+        stream: of one partition.
+        consumer: returns the consumer.
+        work: takes those records that are there, but no more than `at_most` at a time.
+        statistics: told of outages.
+        at_most: records.
+    """
     rewinds = _Rewinds()
-    async for event in cast("Stream[bytes]", stream).noack().events():
+    faust_stream = cast("Stream[bytes]", stream)
+    async for event in faust_stream.noack().events():
+        events = _with_those_behind(event, faust_stream, at_most)
         tp = TP(event.message.topic, event.message.partition)
         deliverer = consumer()
         cursor = deliverer.cursor(tp)
-        admission = Admission.PASS_OVER if deliverer.is_stopping else cursor.offered(event.message.offset)
-        if admission is Admission.REWIND:
+        taken, missing = ([], False) if deliverer.is_stopping else _in_order(events, cursor)
+        if taken:
+            await _take(taken, deliverer, tp, work, statistics)
+        if missing:
             await rewinds.ask(deliverer, tp, cursor)
-        elif admission is Admission.TAKE:
-            await _take(event, deliverer, tp, work, statistics)
         # In any case: Faust's rebalances and its stop wait, without a bound, for what was not acknowledged.
         # What is committed, and where the partition goes on, comes from the cursor.
-        event.ack()
+        for each in events:
+            each.ack()
+
+
+def _with_those_behind(event: EventT[bytes], stream: "Stream[bytes]", at_most: int) -> list[EventT[bytes]]:
+    """Take along what waits behind an event: small chunks cost less together than each on its own.
+
+    They come from the queue as Faust's own iterator takes them, which has just made sure, for the event in
+    front, that the worker still has the partition.
+    """
+    queue = cast("ChannelT[bytes]", stream.channel).queue
+    events, size_bytes = [event], len(event.message.value or b"")
+    while queue.qsize() and len(events) < at_most and size_bytes < ENOUGH_BYTES:
+        events.append(queue.get_nowait())
+        size_bytes += len(events[-1].message.value or b"")
+    return events
+
+
+def _in_order(events: Sequence[EventT[bytes]], cursor: Cursor) -> tuple[list[Record], bool]:
+    """Return the records that are next, and whether one behind them shows that others are missing."""
+    taken: list[Record] = []
+    for event in events:
+        admission = cursor.offered(event.message.offset, ahead=len(taken))
+        if admission is Admission.TAKE:
+            taken.append(_record(event))
+        elif admission is Admission.REWIND:
+            return taken, True
+    return taken, False
 
 
 async def _take(
-    event: EventT[bytes], deliverer: Deliverer, tp: TP, work: Work, statistics: Statistics
+    records: Sequence[Record], deliverer: Deliverer, tp: TP, work: Work, statistics: Statistics
 ) -> None:
     cursor = deliverer.cursor(tp)
     cursor.busy = True
     try:
-        finished = await _persist(_record(event), deliverer, cursor, work, statistics)
+        finished = await _persist(records, deliverer, cursor, work, statistics)
     except Displaced as displaced:
-        log.warning("%s[%d] at offset %d: %s", *tp, event.message.offset, displaced)
+        log.warning("%s[%d] at offset %d: %s", *tp, records[0].offset, displaced)
         await deliverer.reposition(tp)
         return
     finally:
         cursor.busy = False
     if finished:
-        deliverer.finished(tp, event.message.offset)
+        for record in records:
+            deliverer.finished(tp, record.offset)
 
 
 async def _persist(
-    record: Record, deliverer: Deliverer, cursor: Cursor, work: Work, statistics: Statistics
+    records: Sequence[Record], deliverer: Deliverer, cursor: Cursor, work: Work, statistics: Statistics
 ) -> bool:
     """Try until the work is done; give up only when the partition is being taken away or the worker ends."""
     outage = _OutageLog(statistics)
     while True:
         try:
-            await work(record)
+            await work(records)
         except Outage as error:
             cursor.note_outage(error.part)
             wait_s = outage.note(error)
@@ -120,7 +166,7 @@ async def _persist(
             # the agent would be right, so it is tried again, loudly, readiness fails, and in the end the
             # watchdog restarts the worker: what went wrong may be in its memory.
             cursor.held_up_by = BUG
-            log.exception("a bug holds up partition %d at offset %d", record.partition, record.offset)
+            log.exception("a bug holds up partition %d at offset %d", records[0].partition, records[0].offset)
             wait_s = outage.note(Outage("agents", f"a partition is held up by {BUG}"))
         else:
             outage.over()

@@ -1,42 +1,41 @@
 """refine: parse, validate and dedupe each chunk of metrics.raw; decide, record, emit.
 
 Between metrics.raw and metrics.unique and metrics.rejected. What becomes of a chunk is recorded in the table
-``seen`` before anything is emitted, so a chunk that comes again emits the very same again.
+``seen`` before anything is emitted, so a chunk that comes again emits the very same again. Chunks that wait
+are decided on together, which costs one round trip to Kafka for each step instead of one for each chunk.
 """
 
 import logging
 import math
 import time
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple, Protocol
 
 import msgspec
 from faust.types import StreamT
 
-from agents.dedupe import accepted, dedupe
+from agents.dedupe import TogetherSeen, accepted, dedupe
+from agents.examine import Examined, by_reason, examine, read_chunk
 from agents.loop import Record, carry
-from agents.parse import parse
-from agents.validate import tenant_unknown, validate
+from agents.validate import tenant_unknown
 from streams.application import app, settings, statistics
-from streams.errors import Displaced, MalformedRecord
+from streams.errors import Displaced
 from streams.kafka.app import raw_bytes
-from streams.kafka.producer import deliver
-from streams.models import Candidate, Message, Origin, Reason, RejectedMessage, Rejection, Stage
+from streams.kafka.positions import UNFINISHED_MOST
+from streams.kafka.producer import Outgoing, deliver
+from streams.models import Candidate, Message, Origin
 from streams.postgres.tenants import TenantDirectory, Tenants
 from streams.settings import Settings
 from streams.statistics import Statistics
 from streams.topics import SEEN_TABLE
-from streams.wire import raw, rejected, unique
+from streams.wire import rejected, unique
 from streams.wire.decision import FORMAT, Decision, Refusal, digest
 from streams.wire.headers import headers
 from tables.seen import SeenPositions, SeenTable
-from tables.state import SeenState
+from tables.state import PartitionState, SeenState
 
 log = logging.getLogger(__name__)
-
-UNREADABLE_KEPT_BYTES = 1024
 
 
 class Seen(Protocol):
@@ -44,8 +43,8 @@ class Seen(Protocol):
 
     memory: SeenState
 
-    async def record(self, origin: Origin, decision: Decision) -> None:
-        """Make a decision last, or raise Outage."""
+    async def record(self, decisions: Sequence[tuple[Origin, Decision]]) -> None:
+        """Make decisions of one partition last, in order, or raise Outage."""
         ...
 
     async def drop_partition(self, partition: int) -> None:
@@ -54,26 +53,27 @@ class Seen(Protocol):
 
 
 class Emit(Protocol):
-    """Sends one record and waits until Kafka has it, or raises Outage."""
+    """Sends records in order and waits until Kafka has all, or raises Outage."""
 
-    async def __call__(
-        self, topic: str, value: bytes, *, partition: int, headers: list[tuple[str, bytes]]
-    ) -> None:
-        """Send it to `topic` and `partition`."""
+    async def __call__(self, records: Sequence[Outgoing]) -> None:
+        """Send them."""
         ...
 
 
-class Examined(NamedTuple):
-    """A chunk after parse and validate."""
+class Judged(NamedTuple):
+    """A chunk and what becomes of its messages."""
 
-    candidates: dict[int, Candidate]
-    rejections: dict[int, Rejection]
+    origin: Origin
+    messages: Sequence[Message]
+    decision: Decision
+    accepted: list[Candidate]
     disagreeing: int
-    """Messages whose payload repeats tenant, agent or metric otherwise than their topic."""
+    is_new: bool
+    """Whether the decision is still to be recorded."""
 
 
 class Refinery:
-    """The agent's work on one record of metrics.raw."""
+    """The agent's work on records of metrics.raw."""
 
     def __init__(
         self,
@@ -92,38 +92,75 @@ class Refinery:
         self._statistics = statistics
         self._clock = clock
 
-    async def refine(self, record: Record) -> None:
-        """Take one chunk to metrics.unique and metrics.rejected.
+    async def refine(self, records: Sequence[Record]) -> None:
+        """Take successive chunks of one partition to metrics.unique and metrics.rejected.
 
         Raises:
             Outage: if Kafka or the tenants' database is away; nothing is decided by that.
             Displaced: if the coordinate belongs to an earlier life of metrics.raw.
         """
-        origin = Origin(record.partition, record.offset)
-        last_offset = self._seen.memory.partition(origin.partition).last_offset
-        if last_offset is not None and origin.offset < last_offset:
-            return  # decided and emitted, or the later decision would not stand
-        decision = self._seen.memory.decision(origin)
-        if decision is None:
-            await self._first_time(origin, record)
-        else:
-            await self._again(origin, record.value, decision)
+        chunks = await self._judge(records)
+        new = [chunk for chunk in chunks if chunk.is_new]
+        if new:
+            await self._seen.record([(chunk.origin, chunk.decision) for chunk in new])
+            for chunk in new:
+                self._count(chunk)
+        emitted = [record for chunk in chunks for record in self._records_of(chunk)]
+        if emitted:
+            await self._emit(emitted)
 
-    async def _first_time(self, origin: Origin, record: Record) -> None:
-        messages, unreadable = read_chunk(record.value)
+    async def _judge(self, records: Sequence[Record]) -> list[Judged]:
+        partition = records[0].partition
+        state = self._seen.memory.partition(partition)
+        together, epoch = TogetherSeen(state), _epoch(state, records[0])
+        chunks: list[Judged] = []
+        for record in records:
+            origin = Origin(partition, record.offset)
+            if state.settled_below is not None and record.offset < state.settled_below:
+                continue  # emitted, or the later decision would not stand
+            decision = self._seen.memory.decision(origin)
+            if decision is not None:
+                chunks.append(await self._again(origin, record.value, decision))
+                continue
+            unsettled = record.offset - (chunks[0].origin.offset if chunks else record.offset)
+            chunks.append(await self._first_time(origin, record.value, together, epoch, unsettled))
+            if len(records) > 1:
+                together.accept(chunks[-1].decision.pairs())
+        return chunks
+
+    async def _first_time(
+        self, origin: Origin, value: bytes, seen: TogetherSeen, epoch: int, unsettled: int
+    ) -> Judged:
+        messages, unreadable = read_chunk(value)
         examined = (
             examine(messages, origin, self._settings.max_clock_skew_s)
             if not unreadable
             else Examined({}, unreadable, 0)
         )
         await self._check_tenants(examined)
-        decision = self._decide(origin, record, examined)
-        await self._seen.record(origin, decision)
-        self._count(decision, examined, len(messages))
-        await self._emit_all(origin, messages, decision, accepted(examined.candidates, decision.duplicates))
+        now = self._clock()
+        verdict = dedupe(examined.candidates, seen, now - self._settings.dedupe_window_s)
+        decision = Decision(
+            FORMAT,
+            epoch,
+            now,
+            digest(value),
+            verdict.duplicates,
+            _refusals(examined),
+            verdict.fingerprints,
+            unsettled,
+        )
+        return Judged(
+            origin,
+            messages,
+            decision,
+            accepted(examined.candidates, decision.duplicates),
+            examined.disagreeing,
+            is_new=True,
+        )
 
-    async def _again(self, origin: Origin, value: bytes, decision: Decision) -> None:
-        """Emit what was decided, whatever the tenants and the settings say by now."""
+    async def _again(self, origin: Origin, value: bytes, decision: Decision) -> Judged:
+        """Return what was decided, whatever the tenants and the settings say by now."""
         if decision.digest != digest(value):
             await self._seen.drop_partition(origin.partition)
             raise Displaced(
@@ -140,61 +177,54 @@ class Refinery:
                 origin,
             )
             decision = msgspec.structs.replace(decision, refusals=[*decision.refusals, *_refusals(examined)])
-        await self._emit_all(origin, messages, decision, list(examined.candidates.values()))
+        return Judged(origin, messages, decision, list(examined.candidates.values()), 0, is_new=False)
 
     async def _check_tenants(self, examined: Examined) -> None:
         """Turn the candidates of unknown tenants into rejections."""
         candidates = examined.candidates
         asked = {candidate.reading.tenant_id for candidate in candidates.values()}
         unknown = asked - await self._tenants.known(asked) if asked else set()
+        if not unknown:
+            return
         for index in [i for i, candidate in candidates.items() if candidate.reading.tenant_id in unknown]:
             examined.rejections[index] = tenant_unknown(candidates.pop(index).reading.tenant_id)
 
-    def _decide(self, origin: Origin, record: Record, examined: Examined) -> Decision:
-        now = self._clock()
-        state = self._seen.memory.partition(origin.partition)
-        verdict = dedupe(examined.candidates, state, now - self._settings.dedupe_window_s)
-        # A partition without decisions begins an epoch: were its raw log or its table recreated, the fence
-        # of the old epoch must not hold back the new one's offsets. The record names it, not the clock, so
-        # that two workers that both take the first record for theirs name the same one.
-        epoch = state.last.epoch if state.last is not None else max(record.timestamp_ms, state.first_epoch)
-        return Decision(
-            FORMAT,
-            epoch,
-            now,
-            digest(record.value),
-            verdict.duplicates,
-            _refusals(examined),
-            verdict.fingerprints,
-        )
-
-    def _count(self, decision: Decision, examined: Examined, messages: int) -> None:
-        counts = self._statistics.messages
-        counts["refined"] += messages
+    def _count(self, chunk: Judged) -> None:
+        counts, decision = self._statistics.messages, chunk.decision
+        counts["refined"] += len(chunk.messages)
         counts["duplicate"] += len(decision.duplicates)
-        counts["accepted"] += len(examined.candidates) - len(decision.duplicates)
+        counts["accepted"] += len(chunk.accepted)
         counts["rejected"] += len(decision.refusals)
         self._statistics.rejected.update(refusal.reason for refusal in decision.refusals)
-        self._statistics.notes["payload_disagrees"] += examined.disagreeing
+        self._statistics.notes["payload_disagrees"] += chunk.disagreeing
 
-    async def _emit_all(
-        self, origin: Origin, messages: Sequence[Message], decision: Decision, candidates: list[Candidate]
-    ) -> None:
-        readings = [candidate.reading for candidate in candidates]
+    def _records_of(self, chunk: Judged) -> Iterator[Outgoing]:
+        origin, decision = chunk.origin, chunk.decision
+        readings = [candidate.reading for candidate in chunk.accepted]
         if readings:
-            await self._emit(
+            yield Outgoing(
                 self._settings.unique_topic,
                 unique.encode(origin, readings),
-                partition=origin.partition,
-                headers=headers(len(readings), epoch=str(decision.epoch)),
+                origin.partition,
+                headers(len(readings), epoch=str(decision.epoch)),
             )
-        for (stage, reason), group in by_reason(messages, decision.refusals).items():
-            await self._emit(
+        for (stage, reason), group in by_reason(chunk.messages, decision.refusals).items():
+            yield Outgoing(
                 self._settings.rejected_topic,
                 rejected.encode(origin, stage, reason, group),
-                partition=origin.partition,
-                headers=headers(len(group), stage=stage, reason=reason),
+                origin.partition,
+                headers(len(group), stage=stage, reason=reason),
             )
+
+
+def _epoch(state: PartitionState, first: Record) -> int:
+    """Return the epoch in which what comes next is decided.
+
+    A partition without decisions begins one: were its raw log or its table recreated, the fence of the old
+    epoch must not hold back the new one's offsets. The record names it, not the clock, so that two workers
+    that both take the first record for theirs name the same one.
+    """
+    return state.last.epoch if state.last is not None else max(first.timestamp_ms, state.first_epoch)
 
 
 def _refusals(examined: Examined) -> list[Refusal]:
@@ -202,83 +232,6 @@ def _refusals(examined: Examined) -> list[Refusal]:
         Refusal(index, rejection.stage, rejection.reason, rejection.detail)
         for index, rejection in sorted(examined.rejections.items())
     ]
-
-
-def read_chunk(value: bytes) -> tuple[list[Message], dict[int, Rejection]]:
-    """Decode a raw record; one that is no chunk becomes a single rejected message with its beginning."""
-    try:
-        return raw.decode(value), {}
-    except MalformedRecord as error:
-        log.error("a record of metrics.raw is no chunk and goes to metrics.rejected: %s", error)
-        beginning = value[:UNREADABLE_KEPT_BYTES].decode(errors="replace")
-        message = Message(topic="", payload=beginning, size_bytes=len(value))
-        return [message], {0: Rejection(Stage.PARSE, Reason.INTERNAL_ERROR, f"not a chunk: {error}")}
-
-
-def examine(
-    messages: Sequence[Message],
-    origin: Origin,
-    max_clock_skew_s: float,
-    skip: frozenset[int] | set[int] = frozenset(),
-) -> Examined:
-    """Run parse and validate over a chunk; a bug on one message rejects that message alone."""
-    candidates: dict[int, Candidate] = {}
-    rejections: dict[int, Rejection] = {}
-    disagreeing = 0
-    for index, message in enumerate(messages):
-        if index in skip:
-            continue
-        stage, disagrees = Stage.PARSE, False
-        try:
-            parsed = parse(message)
-            if isinstance(parsed, Rejection):
-                outcome: Candidate | Rejection = parsed
-            else:
-                stage, disagrees = Stage.VALIDATE, parsed.disagrees
-                outcome = validate(parsed, origin, index, message.received_at, max_clock_skew_s)
-        except Exception as bug:
-            # The one place where a bug becomes a rejection: nothing a device sends may hold up its partition.
-            log.exception("a bug on message %d of chunk %d-%d", index, origin.partition, origin.offset)
-            outcome = Rejection(stage, Reason.INTERNAL_ERROR, last_line(bug))
-        if isinstance(outcome, Candidate):
-            candidates[index] = outcome
-            disagreeing += disagrees
-        else:
-            rejections[index] = outcome
-    return Examined(candidates, rejections, disagreeing)
-
-
-def last_line(bug: BaseException) -> str:
-    """Return the last line of an exception's traceback."""
-    return traceback.format_exception_only(bug)[-1].strip()
-
-
-def by_reason(
-    messages: Sequence[Message], refusals: Sequence[Refusal]
-) -> dict[tuple[Stage, Reason], list[RejectedMessage]]:
-    """Group a chunk's rejected messages, each as it came, by stage and reason.
-
-    A refusal of a message that the chunk does not have stands for nothing and is left out: it can only come
-    from a row of the changelog that somebody else wrote.
-    """
-    groups: dict[tuple[Stage, Reason], list[RejectedMessage]] = {}
-    for refusal in refusals:
-        if refusal.index >= len(messages):
-            continue
-        message = messages[refusal.index]
-        groups.setdefault((refusal.stage, refusal.reason), []).append(
-            RejectedMessage(
-                index=refusal.index,
-                topic=message.topic,
-                payload=message.payload,
-                payload_base64=message.payload_base64,
-                received_at=message.received_at,
-                qos=message.qos,
-                size_bytes=message.size_bytes,
-                detail=refusal.detail,
-            )
-        )
-    return groups
 
 
 seen = SeenTable(
@@ -299,4 +252,7 @@ app.use(directory, probe=directory.check, part="postgres")
 @app.agent(raw_bytes(app, settings.raw_topic), isolated_partitions=True, name="refine")
 async def refine(stream: StreamT[bytes]) -> None:
     """Parse, validate and dedupe metrics.raw into metrics.unique and metrics.rejected."""
-    await carry(stream, app.deliverer, refinery.refine, statistics)
+    # Kafka keeps the order of an idempotent producer even where a record fails. From any other, a later chunk
+    # could land without an earlier one, whose repetition handoff would then take for a replay.
+    at_most = UNFINISHED_MOST if settings.producer_idempotence else 1
+    await carry(stream, app.deliverer, refinery.refine, statistics, at_most=at_most)

@@ -1,5 +1,6 @@
 """The table ``seen`` in memory, for tests without a server: its changelog is a list to recover from."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 
 from streams.errors import DeliveryFailed, MalformedRecord
@@ -19,13 +20,15 @@ class FakeSeen:
         self.changelog: list[Row] = []
         self.away = False
 
-    async def record(self, origin: Origin, decision: Decision) -> None:
-        """Make a decision last."""
-        await self.append(origin, encode(decision))
-        self.memory.add(origin, decision)
-        for old in self.memory.evictable(origin.partition, decision.decided_at, limit=32):
-            self.memory.remove(old)
-            self.changelog.append((encode_key(old), None))
+    async def record(self, decisions: Sequence[tuple[Origin, Decision]]) -> None:
+        """Make decisions last."""
+        for origin, decision in decisions:
+            await self.append(origin, encode(decision))
+        for origin, decision in decisions:
+            self.memory.add(origin, decision)
+            for old in self.memory.evictable(origin.partition, decision.decided_at, limit=32):
+                self.memory.remove(old)
+                self.changelog.append((encode_key(old), None))
 
     async def drop_partition(self, partition: int) -> None:
         """Forget a partition's decisions for good."""

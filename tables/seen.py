@@ -7,19 +7,17 @@ their own, are passed over, since a row that raised would stall Faust's recovery
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
 import faust
 import msgspec
-from aiokafka.errors import KafkaError
-from faust.exceptions import ProducerSendError
 from faust.stores.memory import Store
 from faust.types import TP, EventT
 
-from streams.errors import DeliveryFailed, MalformedRecord
+from streams.errors import MalformedRecord
 from streams.kafka.positions import LogRange
-from streams.kafka.producer import Producer
+from streams.kafka.producer import Producer, landed
 from streams.models import Origin
 from streams.wire.decision import Decision, decode, decode_key, encode, encode_key
 from tables.passed_over import PassedOver
@@ -110,21 +108,26 @@ class SeenTable(faust.Table[bytes, bytes]):
     def _on_changelog_sent(self, fut: Any) -> None:
         """Do nothing: `record` moves the persisted offset once the state holds the row."""
 
-    async def record(self, origin: Origin, decision: Decision) -> None:
-        """Make a decision last: in the changelog first, then here.
+    async def record(self, decisions: Sequence[tuple[Origin, Decision]]) -> None:
+        """Make decisions of one partition last, in order: in the changelog first, then here.
 
         Raises:
-            DeliveryFailed: if Kafka did not take it; nothing has changed here then.
+            DeliveryFailed: if Kafka did not take all; nothing has changed here then.
         """
-        metadata = await self._send(origin, encode(decision))
-        self.memory.add(origin, decision)
-        self.data.set_persisted_offset(metadata.topic_partition, metadata.offset)
-        self._evict(origin.partition)
+        sent = [
+            self.send_changelog(origin.partition, encode_key(origin), encode(decision))
+            for origin, decision in decisions
+        ]
+        rows = await self._landed(sent)
+        for (origin, decision), row in zip(decisions, rows, strict=True):
+            self.memory.add(origin, decision)
+            self.data.set_persisted_offset(row.topic_partition, row.offset)
+            self._evict(origin.partition)
 
     async def drop_partition(self, partition: int) -> None:
         """Forget all decisions of a partition for good, because its raw log was recreated."""
         for offset in list(self.memory.partition(partition).offsets()):
-            await self._send(Origin(partition, offset), None)
+            await self._remove(Origin(partition, offset))
         self.memory.begin_anew(partition)
 
     async def drop_from(self, partition: int, start: int) -> None:
@@ -135,7 +138,7 @@ class SeenTable(faust.Table[bytes, bytes]):
         """
         for offset in [held for held in self.memory.partition(partition).offsets() if held >= start]:
             origin = Origin(partition, offset)
-            await self._send(origin, None)
+            await self._remove(origin)
             self.memory.remove(origin)
 
     def _evict(self, partition: int) -> None:
@@ -145,16 +148,16 @@ class SeenTable(faust.Table[bytes, bytes]):
             sent = self.send_changelog(origin.partition, encode_key(origin), None)
             sent.add_done_callback(_note_failure)
 
-    async def _send(self, origin: Origin, value: bytes | None) -> Any:
-        try:
-            return await self.send_changelog(origin.partition, encode_key(origin), value)
-        except (KafkaError, ProducerSendError) as error:
-            await cast("Producer", self.app.producer).renew_if_broken()
-            raise DeliveryFailed(self.changelog_topic.get_topic_name(), repr(error)) from error
+    async def _remove(self, origin: Origin) -> None:
+        await self._landed([self.send_changelog(origin.partition, encode_key(origin), None)])
+
+    async def _landed(self, sent: Sequence[Any]) -> list[Any]:
+        producer = cast("Producer", self.app.producer)
+        return await landed(producer, self.changelog_topic.get_topic_name(), sent)
 
 
 class SeenPositions:
-    """Where refine stands: at the last decision of the partition, which may not have been emitted."""
+    """Where refine stands: at the first decision of the partition that may not have been emitted."""
 
     proven = False  # only the record's digest tells whether the decision is about this log
 
@@ -167,11 +170,12 @@ class SeenPositions:
         Raises:
             Outage: if the decisions about a log that is gone could not be removed.
         """
-        at = self._seen.memory.partition(partition).last_offset
-        if at is None:
+        state = self._seen.memory.partition(partition)
+        last, at = state.last_offset, state.settled_below
+        if last is None or at is None:
             return _without_decision(partition, log_range, committed)
-        if at >= log_range.end:
-            return await self._beyond(at, partition, log_range, committed)
+        if last >= log_range.end:
+            return await self._beyond(last, partition, log_range, committed)
         if at < log_range.start:
             log.error(CUT, partition, log_range.start, at)
         return max(at, log_range.start)

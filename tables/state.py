@@ -1,8 +1,8 @@
 """What the table ``seen`` holds, in memory: the decisions of each partition and the index over their ids.
 
-Pure: fed by recovery and by refine, asked by dedupe. A decision is kept in full only while it is its
-partition's last, since only that one can be asked for again; of older ones the fingerprints remain, for as
-long as the window lasts. Of several decisions about one id the latest counts.
+Pure: fed by recovery and by refine, asked by dedupe. A decision is kept in full only while its chunk may have
+to be emitted again: it is its partition's last, or was made together with that one. Of older ones the
+fingerprints remain, for as long as the window lasts. Of several decisions about one id the latest counts.
 """
 
 from collections.abc import Iterable, Iterator
@@ -25,6 +25,8 @@ class PartitionState:
     """Highest offset removed: an earlier decision may have its ids too, and the index does not know."""
     last_offset: int | None = None
     last: Decision | None = None
+    unsettled: dict[int, Decision] = field(default_factory=dict)
+    """The decisions whose chunks may not have been emitted, by offset; the last one is among them."""
     first_epoch: int = 0
     """The least that a new epoch may be, whatever a clock says: more than one that has ended."""
 
@@ -33,16 +35,24 @@ class PartitionState:
         """How many ids its decisions accepted."""
         return self.decisions.ids
 
+    @property
+    def settled_below(self) -> int | None:
+        """The offset below which all that was decided has been emitted; None if there is no last decision."""
+        if self.last_offset is None or self.last is None:
+            return None
+        return self.last_offset - self.last.unsettled
+
     def add(self, offset: int, decision: Decision) -> None:
         """Take in a decision; one that is already held is replaced."""
-        self.remove(offset)
+        self._forget_ids(offset)
         # An id that is unknown may be one that a decision between here and there has. To enter it would let
         # this older content count, and a correction be dropped. Left unknown it lets a duplicate pass.
         sure = offset >= self.unsure_below or not self.decisions.any_between(offset, self.unsure_below)
         places = self.index.add(decision.fingerprints, offset, enter_unknown=sure)
         self.decisions.put(offset, decision.decided_at, places)
-        if self.last_offset is None or offset > self.last_offset:
+        if self.last_offset is None or offset >= self.last_offset:
             self.last_offset, self.last = offset, decision
+        self._keep_unsettled(offset, decision)
 
     def remove(self, offset: int) -> None:
         """Forget a decision and the ids that it was the last to accept.
@@ -50,14 +60,11 @@ class PartitionState:
         Those ids are unknown then, even where an earlier decision had accepted them too: what it accepted is
         no longer what the database holds.
         """
-        places = self.decisions.pop(offset)
-        if places is None:
-            return
-        self.index.remove(places, offset)
-        if places:
-            self.unsure_below = max(self.unsure_below, offset)
+        self._forget_ids(offset)
+        self.unsettled.pop(offset, None)
         if offset == self.last_offset:
             self.last_offset = self.last = None
+            self.unsettled.clear()
 
     def seen(self, id_: bytes, horizon: float) -> bytes | None:
         """Return the content with which an id was accepted last, unless that was before `horizon`."""
@@ -74,12 +81,29 @@ class PartitionState:
         }
 
     def older(self) -> Iterator[Remembered]:
-        """Yield the decisions that may be evicted, which the last one never is, the oldest first."""
-        return (decision for decision in self.decisions if decision.offset != self.last_offset)
+        """Yield the decisions that may be evicted, which unsettled ones never are, the oldest first."""
+        end = self.settled_below
+        return (decision for decision in self.decisions if end is None or decision.offset < end)
 
     def offsets(self) -> Iterator[int]:
         """Yield the offset of every decision held."""
         return (decision.offset for decision in self.decisions)
+
+    def _forget_ids(self, offset: int) -> None:
+        places = self.decisions.pop(offset)
+        if places is not None:
+            self.index.remove(places, offset)
+            if places:
+                self.unsure_below = max(self.unsure_below, offset)
+
+    def _keep_unsettled(self, offset: int, decision: Decision) -> None:
+        if not decision.unsettled and offset == self.last_offset:
+            self.unsettled = {offset: decision}
+            return
+        start = self.settled_below or 0
+        if offset >= start:
+            kept = {held: other for held, other in self.unsettled.items() if held >= start}
+            self.unsettled = kept | {offset: decision}
 
 
 class SeenState:
@@ -128,9 +152,9 @@ class SeenState:
         self.partition(origin.partition).remove(origin.offset)
 
     def decision(self, origin: Origin) -> Decision | None:
-        """Return the decision about a chunk if it is its partition's last."""
+        """Return the decision about a chunk that may not have been emitted."""
         state = self._partitions.get(origin.partition)
-        return state.last if state is not None and state.last_offset == origin.offset else None
+        return None if state is None else state.unsettled.get(origin.offset)
 
     def evictable(self, partition: int, now: float, limit: int) -> list[Origin]:
         """Return what is to be forgotten: at most `limit` decisions, the oldest first.

@@ -1,9 +1,11 @@
 """Topics in memory, for tests without a server."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from streams.errors import DeliveryFailed
+from streams.kafka.producer import Outgoing
 
 
 class FakeRecord(NamedTuple):
@@ -20,13 +22,12 @@ class FakeTopics:
         self.logs: dict[tuple[str, int], list[FakeRecord]] = defaultdict(list)
         self.away = False
 
-    async def emit(
-        self, topic: str, value: bytes, *, partition: int, headers: list[tuple[str, bytes]]
-    ) -> None:
-        """Append a record."""
-        if self.away:
-            raise DeliveryFailed(topic, "is away")
-        self.logs[topic, partition].append(FakeRecord(value, dict(headers)))
+    async def emit(self, records: Sequence[Outgoing]) -> None:
+        """Append records."""
+        for topic, value, partition, headers in records:
+            if self.away:
+                raise DeliveryFailed(topic, "is away")
+            self.logs[topic, partition].append(FakeRecord(value, dict(headers)))
 
     def all(self, topic: str) -> list[FakeRecord]:
         """Return a topic's records, partition by partition."""

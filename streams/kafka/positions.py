@@ -101,11 +101,11 @@ class Cursor:
         """Note that a record is on its way to the agent."""
         self.next_handed = offset + 1
 
-    def offered(self, offset: int) -> Admission:
-        """Judge a record that reached the agent."""
-        if self.next_fetch is None:
+    def offered(self, offset: int, ahead: int = 0) -> Admission:
+        """Judge a record that reached the agent, behind so many that are still to be worked on."""
+        if self.next_fetch is None or self.expected is None:
             return Admission.PASS_OVER
-        return _judge(offset, self.expected)
+        return _judge(offset, self.expected + ahead)
 
     def done(self, offset: int) -> None:
         """Note that all effects of a record stand."""

@@ -6,9 +6,9 @@ keeps a producer that has failed for good.
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
@@ -136,18 +136,51 @@ class Producer(driver.Producer):
             await asyncio.wait(self._retiring)
 
 
-async def deliver(
-    app: Any, topic: str, value: bytes, *, partition: int, headers: list[tuple[str, bytes]]
-) -> None:
-    """Send one record and wait until Kafka has acknowledged it.
+class Outgoing(NamedTuple):
+    """A record to be sent."""
+
+    topic: str
+    value: bytes
+    partition: int
+    headers: list[tuple[str, bytes]]
+
+
+async def deliver(app: Any, records: Sequence[Outgoing]) -> None:
+    """Send records in order, and wait until Kafka has acknowledged all.
 
     Raises:
-        DeliveryFailed: if Kafka did not take it; the caller sends it again.
+        DeliveryFailed: if Kafka did not take one; the caller sends all of them again.
     """
+    sent: list[asyncio.Future[Any]] = []
     try:
-        # Faust's own send only queues: what it returns must be awaited, or a failure is but a log line.
-        sent = await app.producer.send(topic, None, value, partition, None, headers)
-        await sent
+        for topic, value, partition, headers in records:
+            # Faust's own send only queues: what it returns must be awaited, or a failure is but a log line.
+            sent.append(await app.producer.send(topic, None, value, partition, None, headers))
     except (KafkaError, ProducerSendError) as error:
         await app.producer.renew_if_broken()
-        raise DeliveryFailed(topic, repr(error)) from error
+        await _settle(sent)
+        raise DeliveryFailed(records[len(sent)].topic, repr(error)) from error
+    await landed(app.producer, records[0].topic, sent)
+
+
+async def landed(producer: Producer, topic: str, sent: Sequence["asyncio.Future[Any]"]) -> list[Any]:
+    """Wait until Kafka has acknowledged all; return what it says of each.
+
+    Raises:
+        DeliveryFailed: if it refused one; by then it has taken or refused each of the others. Were one still
+            on its way, it could land behind the same one sent again.
+    """
+    done, _ = await asyncio.wait(sent, return_when=asyncio.FIRST_EXCEPTION)
+    if any(future.exception() for future in done):
+        await producer.renew_if_broken()  # first: a broken one may never settle the others
+    outcomes = await _settle(sent)
+    for outcome in outcomes:
+        if isinstance(outcome, KafkaError | ProducerSendError):
+            raise DeliveryFailed(topic, repr(outcome)) from outcome
+        if isinstance(outcome, BaseException):
+            raise outcome
+    return outcomes
+
+
+async def _settle(sent: Sequence["asyncio.Future[Any]"]) -> list[Any]:
+    return await asyncio.gather(*sent, return_exceptions=True)

@@ -12,7 +12,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from streams.queue.handoff import Fence, Push, RedisJobQueue
 
-Script = Callable[..., Awaitable[list[str]]]
+Script = Callable[..., Awaitable[list[Any]]]
 
 
 class Snapshot(NamedTuple):
@@ -57,23 +57,29 @@ class FakeRedis:
         """Come back with what was saved."""
         self.jobs, self.fences = list(snapshot.jobs), dict(snapshot.fences)
 
-    async def _fenced_push(self, *, keys: Sequence[str], args: Sequence[Any]) -> list[str]:  # noqa: ARG002 - the script's signature
+    async def _fenced_push(self, *, keys: Sequence[str], args: Sequence[Any]) -> list[Any]:  # noqa: ARG002 - the script's signature
         self._answer()
-        partition, believed, epoch, raw_offset, unique_offset, max_jobs, *jobs = args
+        partition, believed, max_jobs, *chunks = args
         text = self.fences.get(str(partition), "")
         if text != believed:
             return [Push.MOVED, text]
-        fence = Fence.parse(text)
-        if fence is not None and fence[:2] >= (epoch, raw_offset):
-            return self._move(partition, fence._replace(unique_offset=unique_offset), Push.REPLAY)
         if len(self.jobs) >= max_jobs:
             return [Push.FULL, text]
-        self.jobs.extend(jobs)
-        return self._move(partition, Fence(epoch, raw_offset, unique_offset), Push.PUSHED)
+        outcomes: list[Push] = []
+        while chunks:
+            epoch, raw_offset, unique_offset, count, *chunks = chunks
+            outcomes.append(self._push(partition, Fence(epoch, raw_offset, unique_offset), chunks[:count]))
+            chunks = chunks[count:]
+        return [outcomes, self.fences[str(partition)]]
 
-    def _move(self, partition: int, fence: Fence, outcome: Push) -> list[str]:
-        self.fences[str(partition)] = str(fence)
-        return [outcome, str(fence)]
+    def _push(self, partition: int, chunk: Fence, jobs: Sequence[bytes]) -> Push:
+        fence = Fence.parse(self.fences.get(str(partition), ""))
+        if fence is not None and fence[:2] >= chunk[:2]:
+            self.fences[str(partition)] = str(fence._replace(unique_offset=chunk.unique_offset))
+            return Push.REPLAY
+        self.jobs.extend(jobs)
+        self.fences[str(partition)] = str(chunk)
+        return Push.PUSHED
 
     def _answer(self) -> None:
         if self.away:

@@ -10,7 +10,7 @@ that comes back with older data has an older fence. The queue's keys are those o
 import logging
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -27,24 +27,31 @@ local fence = redis.call('HGET', KEYS[1], ARGV[1]) or ''
 if fence ~= ARGV[2] then
   return {'moved', fence}
 end
-local epoch, raw = string.match(fence, '^(%d+):(%d+):')
-epoch, raw = tonumber(epoch or -1), tonumber(raw or -1)
-local chunk_epoch, chunk_raw = tonumber(ARGV[3]), tonumber(ARGV[4])
-if epoch > chunk_epoch or (epoch == chunk_epoch and raw >= chunk_raw) then
-  local passed = string.format('%.0f:%.0f:%s', epoch, raw, ARGV[5])
-  redis.call('HSET', KEYS[1], ARGV[1], passed)
-  return {'replay', passed}
-end
-if redis.call('LLEN', KEYS[2]) >= tonumber(ARGV[6]) then
+if redis.call('LLEN', KEYS[2]) >= tonumber(ARGV[3]) then
   return {'full', fence}
 end
-for i = 7, #ARGV do
-  redis.call('RPUSH', KEYS[2], ARGV[i])
-  redis.call('RPUSH', KEYS[3], 1)
+local epoch, raw = string.match(fence, '^(%d+):(%d+):')
+epoch, raw = tonumber(epoch or -1), tonumber(raw or -1)
+local outcomes = {}
+local at = 4
+while at <= #ARGV do
+  local chunk_epoch, chunk_raw = tonumber(ARGV[at]), tonumber(ARGV[at + 1])
+  local jobs = tonumber(ARGV[at + 3])
+  if epoch > chunk_epoch or (epoch == chunk_epoch and raw >= chunk_raw) then
+    table.insert(outcomes, 'replay')
+  else
+    for i = at + 4, at + 3 + jobs do
+      redis.call('RPUSH', KEYS[2], ARGV[i])
+      redis.call('RPUSH', KEYS[3], 1)
+    end
+    epoch, raw = chunk_epoch, chunk_raw
+    table.insert(outcomes, 'pushed')
+  end
+  fence = string.format('%.0f:%.0f:%s', epoch, raw, ARGV[at + 2])
+  at = at + 4 + jobs
 end
-local pushed = ARGV[3] .. ':' .. ARGV[4] .. ':' .. ARGV[5]
-redis.call('HSET', KEYS[1], ARGV[1], pushed)
-return {'pushed', pushed}
+redis.call('HSET', KEYS[1], ARGV[1], fence)
+return {outcomes, fence}
 """
 
 SOCKET_TIMEOUT_S = 5.0
@@ -81,6 +88,16 @@ class Push(StrEnum):
     """The fence is not where this worker left it: nothing was done."""
 
 
+class ChunkOfJobs(NamedTuple):
+    """What is pushed of one chunk."""
+
+    fence: Fence
+    """Where the fence stands when it has been pushed."""
+    jobs: Sequence[bytes]
+    readings: int = 0
+    """How many metrics the jobs hold."""
+
+
 class JobQueue(Protocol):
     """The Redis queue, as handoff needs it."""
 
@@ -92,8 +109,11 @@ class JobQueue(Protocol):
         """
         ...
 
-    async def push(self, partition: int, chunk: Fence, jobs: Sequence[bytes]) -> Push:
-        """Push a chunk's jobs and move the fence, or do nothing.
+    async def push(self, partition: int, chunks: Sequence[ChunkOfJobs]) -> list[Push]:
+        """Push the jobs of successive chunks and move the fence behind them, or do nothing.
+
+        Returns:
+            What became of each chunk; if it is `Push.FULL` or `Push.MOVED`, it is so of all.
 
         Raises:
             Outage: if Redis does not answer; whether it was done shows at the next try.
@@ -137,22 +157,16 @@ class RedisJobQueue:
             )
         return Fence.parse(text)
 
-    async def push(self, partition: int, chunk: Fence, jobs: Sequence[bytes]) -> Push:
-        """Push a chunk's jobs and move the fence, or do nothing."""
-        believed = self._believed.get(partition, "")
-        arguments: list[int | str] = [
-            partition,
-            believed,
-            chunk.epoch,
-            chunk.raw_offset,
-            chunk.unique_offset,
-            self._max_jobs,
-        ]
+    async def push(self, partition: int, chunks: Sequence[ChunkOfJobs]) -> list[Push]:
+        """Push the jobs of successive chunks and move the fence behind them, or do nothing."""
+        arguments: list[int | str | bytes] = [partition, self._believed.get(partition, ""), self._max_jobs]
+        for fence, jobs, _ in chunks:
+            arguments += (*fence, len(jobs), *jobs)
         try:
-            outcome, fence = await self._script(keys=self._keys, args=[*arguments, *jobs])
+            outcome, found = await self._script(keys=self._keys, args=arguments)
         except (RedisError, OSError) as error:
             raise Outage("redis", str(error) or repr(error)) from error
-        return self._settle(partition, chunk, Push(_text(outcome)), _text(fence))
+        return self._settle(partition, chunks, outcome, _text(found))
 
     async def start(self) -> None:
         """Do nothing: the client connects when it is first used."""
@@ -172,14 +186,15 @@ class RedisJobQueue:
         except (RedisError, OSError) as error:
             raise Outage("redis", str(error) or repr(error)) from error
 
-    def _settle(self, partition: int, chunk: Fence, outcome: Push, fence: str) -> Push:
-        if outcome is Push.MOVED:
-            if fence != str(chunk):
-                return Push.MOVED
-            # Our own script, whose answer was lost with the connection.
-            outcome = Push.PUSHED
+    def _settle(self, partition: int, chunks: Sequence[ChunkOfJobs], outcome: Any, fence: str) -> list[Push]:
+        if isinstance(outcome, list):
+            outcomes = [Push(_text(of_chunk)) for of_chunk in outcome]
+        elif (of_all := Push(_text(outcome))) is Push.MOVED and fence == str(chunks[-1].fence):
+            outcomes = [Push.PUSHED for _ in chunks]  # by our own script, whose answer was lost
+        else:
+            return [of_all for _ in chunks]
         self._believed[partition] = fence
-        return outcome
+        return outcomes
 
 
 def _text(answer: bytes | str) -> str:

@@ -3,11 +3,12 @@
 Key: the chunk's raw coordinate as ``b"3-1841"``. Value: a MessagePack array
 
     [2, 1795442400123, 1764000000.25, <8 bytes>, [7],
-     [[4, "validate", "tenant_unknown", "no tenant 7c9e…"]], <24 n bytes>]
+     [[4, "validate", "tenant_unknown", "no tenant 7c9e…"]], <24 n bytes>, 0]
 
 of format, epoch, time of the decision, digest of the raw record, indexes of the duplicates, the rejections,
-and for each accepted reading that has an id its fingerprint: 16 bytes of id and 8 of content. All indexes
-that are named nowhere were accepted. A replay needs nothing else to emit the very same again.
+for each accepted reading that has an id its fingerprint, 16 bytes of id and 8 of content, and how many chunks
+before this one may not have been emitted. All indexes that are named nowhere were accepted. A replay needs
+nothing else to emit the very same again.
 """
 
 import math
@@ -22,13 +23,14 @@ from streams.errors import MalformedRecord
 from streams.models import Origin, Reason, Stage
 
 FORMAT = 2
-"""1 had digests of another kind."""
+"""1 had digests of another kind, and no `Decision.unsettled`."""
 ID_BYTES = 16
 CONTENT_BYTES = 8
 FINGERPRINT_BYTES = ID_BYTES + CONTENT_BYTES
 
 LARGEST_OFFSET = 2**48 - 1
 """What the index over the ids has room for: at 1,000 records a second, enough for 8,900 years."""
+MOST_UNSETTLED = 255
 _KEY = re.compile(
     rb"(0|[1-9][0-9]{0,9})-(0|[1-9][0-9]{0,18})"
 )  # one key for one coordinate, so no zeros ahead
@@ -37,6 +39,8 @@ _SHOWN_BYTES = 40
 Index: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
 Epoch: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 """Lua, which compares epochs in the fence's script, has no larger integers."""
+
+Unsettled: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=MOST_UNSETTLED)]
 
 
 class Refusal(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -61,6 +65,9 @@ class Decision(msgspec.Struct, array_like=True, frozen=True):
     duplicates: list[Index]
     refusals: list[Refusal]
     fingerprints: bytes
+    unsettled: Unsettled = 0
+    """So many chunks right before this one were decided on together with it, and may not have been emitted
+    when this was recorded; all before those had been."""
 
     def pairs(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield (id, content) of every accepted reading that has an id."""

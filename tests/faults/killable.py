@@ -9,8 +9,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
-from contextvars import ContextVar
+from collections.abc import Awaitable, Callable, Sequence
 from enum import StrEnum
 from functools import wraps
 from pathlib import Path
@@ -53,9 +52,13 @@ class DeathRow:
         """Return the points at which processes have died, in order."""
         return self._hits.read_text().split() if self._hits.exists() else []
 
+    def is_asked_for(self, point: Point) -> bool:
+        """Tell whether somebody is to die at a point."""
+        return (self._directory / point).exists()
+
     def passed(self, point: Point) -> None:
         """Die, if that is asked for."""
-        if not (self._directory / point).exists():
+        if not self.is_asked_for(point):
             return
         with contextlib.suppress(FileNotFoundError):
             (self._directory / point).rename(self._directory / f"{point}.{os.getpid()}")
@@ -77,7 +80,7 @@ def install(death_row: DeathRow) -> None:
     _after(Refinery, "refine", Point.EMITTED, death_row)
     _after(RedisJobQueue, "push", Point.PUSHED, death_row)
     _after(PostgresStore, "write", Point.COMMITTED, death_row)
-    _between_emissions(Refinery, refinery, death_row)
+    _between_emissions(refinery, death_row)
 
 
 def _before(owner: type, name: str, point: Point, death_row: DeathRow) -> None:
@@ -103,24 +106,17 @@ def _after(owner: type, name: str, point: Point, death_row: DeathRow) -> None:
     setattr(owner, name, patched)
 
 
-def _between_emissions(owner: type, refinery: Any, death_row: DeathRow) -> None:
-    """Pass the point before each emission of a chunk but its first."""
-    emitted: ContextVar[int] = ContextVar("emitted")
-    emit_all: Callable[..., Awaitable[Any]] = owner._emit_all  # type: ignore[attr-defined] # Refinery's
+def _between_emissions(refinery: Any, death_row: DeathRow) -> None:
+    """Where records are emitted together: when Kafka has the first and before it has the others."""
     emit: Callable[..., Awaitable[Any]] = refinery._emit
 
-    @wraps(emit_all)
-    async def counted(*args: Any, **kwargs: Any) -> Any:
-        emitted.set(0)
-        return await emit_all(*args, **kwargs)
-
-    async def passing(*args: Any, **kwargs: Any) -> Any:
-        if emitted.get():
+    @wraps(emit)
+    async def passing(records: Sequence[Any]) -> Any:
+        if len(records) > 1 and death_row.is_asked_for(Point.BETWEEN):
+            await emit(records[:1])
             death_row.passed(Point.BETWEEN)
-        emitted.set(emitted.get() + 1)
-        return await emit(*args, **kwargs)
+        return await emit(records)
 
-    owner._emit_all = counted  # type: ignore[attr-defined] # Refinery's
     refinery._emit = passing
 
 

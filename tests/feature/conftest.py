@@ -67,12 +67,14 @@ class Bridge:
     async def flow(self) -> None:
         """Take every record of metrics.raw and of metrics.unique through its agent."""
         for record in self.raw.log:
-            await self.refinery.refine(Record(record.partition, record.offset, record.value, record.headers))
+            await self.refinery.refine(
+                [Record(record.partition, record.offset, record.value, record.headers)]
+            )
         for (topic, partition), log in list(self.topics.logs.items()):
             if topic == self.settings.unique_topic:
                 await self.queue.fence(partition)
                 for offset, (value, headers) in enumerate(log):
-                    await self.handoff.hand_off(Record(partition, offset, value, headers))
+                    await self.handoff.hand_off([Record(partition, offset, value, headers)])
 
     def jobs(self) -> list[Job]:
         """Return the jobs on the queue."""

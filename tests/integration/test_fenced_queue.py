@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from streams.errors import Outage
 from streams.queue.fake import FakeJobQueue, FakeRedis
-from streams.queue.handoff import Fence, JobQueue, Push, RedisJobQueue, connect
+from streams.queue.handoff import ChunkOfJobs, Fence, JobQueue, Push, RedisJobQueue, connect
 from tests.parts.redis import Redis as RedisServer
 
 MAX_JOBS = 4
@@ -71,7 +71,7 @@ def _fake_subject() -> Subject:
 
 async def test_jobs_and_fence_are_written_together(subject: Subject) -> None:
     assert await subject.queue.fence(3) is None
-    assert await subject.queue.push(3, Fence(1, 10, 7), [b"a", b"b"]) is Push.PUSHED
+    assert await subject.queue.push(3, [ChunkOfJobs(Fence(1, 10, 7), [b"a", b"b"])]) == [Push.PUSHED]
     assert await subject.jobs() == [b"a", b"b"]
     assert await subject.other.fence(3) == Fence(1, 10, 7)
 
@@ -80,8 +80,8 @@ async def test_a_chunk_that_comes_again_at_a_new_offset_pushes_nothing_and_moves
     subject: Subject,
 ) -> None:
     await subject.queue.fence(3)
-    await subject.queue.push(3, Fence(1, 10, 7), [b"a"])
-    assert await subject.queue.push(3, Fence(1, 10, 8), [b"a"]) is Push.REPLAY
+    await subject.queue.push(3, [ChunkOfJobs(Fence(1, 10, 7), [b"a"])])
+    assert await subject.queue.push(3, [ChunkOfJobs(Fence(1, 10, 8), [b"a"])]) == [Push.REPLAY]
     assert await subject.jobs() == [b"a"]
     assert await subject.other.fence(3) == Fence(1, 10, 8)
 
@@ -89,42 +89,75 @@ async def test_a_chunk_that_comes_again_at_a_new_offset_pushes_nothing_and_moves
 async def test_a_zombie_with_an_old_view_of_the_fence_does_nothing(subject: Subject) -> None:
     await subject.queue.fence(3)
     await subject.other.fence(3)
-    await subject.other.push(3, Fence(1, 10, 7), [b"a"])
-    assert await subject.queue.push(3, Fence(1, 11, 8), [b"b"]) is Push.MOVED
+    await subject.other.push(3, [ChunkOfJobs(Fence(1, 10, 7), [b"a"])])
+    assert await subject.queue.push(3, [ChunkOfJobs(Fence(1, 11, 8), [b"b"])]) == [Push.MOVED]
     assert await subject.jobs() == [b"a"]
 
 
 async def test_a_fence_that_went_back_stops_the_push(subject: Subject) -> None:
     await subject.queue.fence(3)
-    await subject.queue.push(3, Fence(1, 10, 7), [b"a"])
-    await subject.queue.push(3, Fence(1, 11, 8), [b"b"])
+    await subject.queue.push(3, [ChunkOfJobs(Fence(1, 10, 7), [b"a"])])
+    await subject.queue.push(3, [ChunkOfJobs(Fence(1, 11, 8), [b"b"])])
     await subject.set_fence(3, Fence(1, 10, 7))
-    assert await subject.queue.push(3, Fence(1, 12, 9), [b"c"]) is Push.MOVED
+    assert await subject.queue.push(3, [ChunkOfJobs(Fence(1, 12, 9), [b"c"])]) == [Push.MOVED]
     assert await subject.queue.fence(3) == Fence(1, 10, 7)
-    assert await subject.queue.push(3, Fence(1, 11, 8), [b"b"]) is Push.PUSHED
+    assert await subject.queue.push(3, [ChunkOfJobs(Fence(1, 11, 8), [b"b"])]) == [Push.PUSHED]
 
 
 async def test_a_fence_that_is_gone_stops_the_push_until_it_was_read(subject: Subject) -> None:
     await subject.queue.fence(3)
-    await subject.queue.push(3, Fence(1, 10, 7), [b"a"])
+    await subject.queue.push(3, [ChunkOfJobs(Fence(1, 10, 7), [b"a"])])
     await subject.set_fence(3, None)
-    assert await subject.queue.push(3, Fence(1, 11, 8), [b"b"]) is Push.MOVED
+    assert await subject.queue.push(3, [ChunkOfJobs(Fence(1, 11, 8), [b"b"])]) == [Push.MOVED]
     assert await subject.queue.fence(3) is None
-    assert await subject.queue.push(3, Fence(1, 11, 8), [b"b"]) is Push.PUSHED
+    assert await subject.queue.push(3, [ChunkOfJobs(Fence(1, 11, 8), [b"b"])]) == [Push.PUSHED]
 
 
 async def test_a_new_epoch_is_not_held_back_by_the_offsets_of_the_old_one(subject: Subject) -> None:
     await subject.queue.fence(3)
-    await subject.queue.push(3, Fence(1_795_442_400_123, 1_000, 7), [b"a"])
-    assert await subject.queue.push(3, Fence(1_795_442_500_000, 0, 8), [b"b"]) is Push.PUSHED
-    assert await subject.queue.push(3, Fence(1_795_442_400_123, 1_001, 9), [b"c"]) is Push.REPLAY
+    await subject.queue.push(3, [ChunkOfJobs(Fence(1_795_442_400_123, 1_000, 7), [b"a"])])
+    assert await subject.queue.push(3, [ChunkOfJobs(Fence(1_795_442_500_000, 0, 8), [b"b"])]) == [Push.PUSHED]
+    assert await subject.queue.push(3, [ChunkOfJobs(Fence(1_795_442_400_123, 1_001, 9), [b"c"])]) == [
+        Push.REPLAY
+    ]
     assert await subject.other.fence(3) == Fence(1_795_442_500_000, 0, 9)
+
+
+async def test_successive_chunks_are_pushed_in_order_but_for_those_that_were_before(subject: Subject) -> None:
+    await subject.queue.fence(3)
+    await subject.queue.push(3, [ChunkOfJobs(Fence(1, 10, 7), [b"a"])])
+    chunks = [
+        ChunkOfJobs(Fence(1, 10, 8), [b"a"]),
+        ChunkOfJobs(Fence(1, 11, 9), [b"b", b"c"]),
+        ChunkOfJobs(Fence(1, 11, 10), [b"b", b"c"]),
+        ChunkOfJobs(Fence(1, 14, 11), []),
+        ChunkOfJobs(Fence(2, 0, 12), [b"d", b"e", b"f"]),
+        ChunkOfJobs(Fence(1, 15, 13), [b"g"]),
+    ]
+    assert await subject.queue.push(3, chunks) == [
+        Push.REPLAY,
+        Push.PUSHED,
+        Push.REPLAY,
+        Push.PUSHED,
+        Push.PUSHED,
+        Push.REPLAY,
+    ]
+    assert await subject.jobs() == [b"a", b"b", b"c", b"d", b"e", b"f"]
+    assert await subject.other.fence(3) == Fence(2, 0, 13)
+
+
+async def test_of_chunks_that_meet_another_fence_none_is_pushed(subject: Subject) -> None:
+    await subject.queue.fence(3)
+    await subject.set_fence(3, Fence(1, 10, 7))
+    chunks = [ChunkOfJobs(Fence(1, number, number), [b"a"]) for number in (11, 12)]
+    assert await subject.queue.push(3, chunks) == [Push.MOVED, Push.MOVED]
+    assert await subject.jobs() == []
 
 
 async def test_a_full_queue_takes_nothing_and_keeps_the_fence(subject: Subject) -> None:
     await subject.queue.fence(3)
-    await subject.queue.push(3, Fence(1, 10, 7), [b"a", b"b", b"c", b"d"])
-    assert await subject.queue.push(3, Fence(1, 11, 8), [b"e"]) is Push.FULL
+    await subject.queue.push(3, [ChunkOfJobs(Fence(1, 10, 7), [b"a", b"b", b"c", b"d"])])
+    assert await subject.queue.push(3, [ChunkOfJobs(Fence(1, 11, 8), [b"e"])]) == [Push.FULL]
     assert await subject.other.fence(3) == Fence(1, 10, 7)
     assert len(await subject.jobs()) == MAX_JOBS
 
@@ -134,17 +167,22 @@ async def test_our_own_script_whose_answer_was_lost_counts_as_pushed(redis_url: 
         queue, twin = _real_queue(client), _real_queue(client)
         await queue.fence(3)
         await twin.fence(3)
-        await twin.push(3, Fence(1, 10, 7), [b"a"])  # what this worker sent before the connection broke
-        assert await queue.push(3, Fence(1, 10, 7), [b"a"]) is Push.PUSHED
+        await twin.push(
+            3, [ChunkOfJobs(Fence(1, 10, 7), [b"a"])]
+        )  # what this worker sent before the connection broke
+        assert await queue.push(3, [ChunkOfJobs(Fence(1, 10, 7), [b"a"])]) == [Push.PUSHED]
+        chunks = [ChunkOfJobs(Fence(1, 11, 8), [b"b"]), ChunkOfJobs(Fence(1, 12, 9), [b"c"])]
+        await twin.push(3, chunks)
+        assert await queue.push(3, chunks) == [Push.PUSHED, Push.PUSHED]
         answer: Any = client.lrange(QUEUE, 0, -1)
-        assert await answer == [b"a"]
+        assert await answer == [b"a", b"b", b"c"]
 
 
 async def test_each_job_is_announced_to_blocking_workers(redis_url: str) -> None:
     async with connect(redis_url) as client:
         queue = _real_queue(client)
         await queue.fence(0)
-        await queue.push(0, Fence(1, 0, 0), [b"a", b"b"])
+        await queue.push(0, [ChunkOfJobs(Fence(1, 0, 0), [b"a", b"b"])])
         answer: Any = client.llen(f"{QUEUE}:notify")
         assert await answer == len([b"a", b"b"])
 
@@ -156,4 +194,4 @@ async def test_a_redis_that_does_not_answer_is_an_outage(redis_server: RedisServ
         with pytest.raises(Outage, match="redis"):
             await queue.fence(0)
         with pytest.raises(Outage, match="redis"):
-            await queue.push(0, Fence(1, 0, 0), [b"a"])
+            await queue.push(0, [ChunkOfJobs(Fence(1, 0, 0), [b"a"])])

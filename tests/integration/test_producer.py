@@ -16,7 +16,7 @@ from aiokafka.errors import OutOfOrderSequenceNumber
 
 from streams.errors import DeliveryFailed
 from streams.kafka import producer as module
-from streams.kafka.producer import Producer, WatchedProducer, deliver
+from streams.kafka.producer import Outgoing, Producer, WatchedProducer, deliver
 from tests.parts.eventually import eventually
 from tests.parts.kafka import Kafka
 from tests.parts.topics import read_topic
@@ -51,7 +51,7 @@ class Bench:
         await self.producer.renew_if_broken()
 
     async def deliver(self, value: bytes, partition: int = 0) -> None:
-        await deliver(self.app, self.topic, value, partition=partition, headers=[])
+        await deliver(self.app, [Outgoing(self.topic, value, partition, [])])
 
     async def persist(self, value: bytes, partition: int) -> int:
         """Deliver as an agent does; return how many tries failed."""

@@ -1,5 +1,6 @@
 """Delivers a partition to an agent as `streams.kafka.consumer.GovernedConsumer` does, record by record."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -45,17 +46,21 @@ class Event:
         """Do nothing: what counts is the cursor."""
 
 
-@dataclass
 class Stream:
-    """A stream that ends after one record."""
+    """A stream that ends after the records that are there."""
 
-    event: Event
+    def __init__(self, events: Sequence[Event]) -> None:
+        queue: asyncio.Queue[Event] = asyncio.Queue()
+        for event in events:
+            queue.put_nowait(event)
+        self.channel = SimpleNamespace(queue=queue)
 
     def noack(self) -> Self:
         return self
 
     async def events(self) -> AsyncIterator[Event]:
-        yield self.event
+        while self.channel.queue.qsize():
+            yield self.channel.queue.get_nowait()
 
 
 class Delivery:
@@ -107,26 +112,32 @@ class Delivery:
         if offset and offset > (self._committed or 0):
             self._log.committed = self._committed = offset
 
-    async def next(self, work: Work) -> None:
-        """Take the record that is next through the agent."""
-        offset = self.at.next_fetch
-        assert offset is not None
-        assert self.at.fetched(offset) is Admission.TAKE
-        await self.stray(offset, work)
+    async def next(self, work: Work, at_most: int) -> None:
+        """Take the records that are next through the agent."""
+        start = self.at.next_fetch
+        assert start is not None
+        offsets = range(start, min(start + at_most, self._log.end))
+        for offset in offsets:
+            assert self.at.fetched(offset) is Admission.TAKE
+        await self.hand(offsets, work)
 
-    async def stray(self, offset: int, work: Work) -> None:
-        """Hand the agent a record, from a stale buffer perhaps."""
-        record = self._log.records()[offset]
-        message = SimpleNamespace(
-            topic=self._log.tp.topic,
-            partition=self._log.tp.partition,
-            offset=offset,
-            value=record.value,
-            headers=list(record.headers.items()),
-            timestamp=record.timestamp_s,
-        )
-        stream: Any = Stream(Event(message))
+    async def hand(self, offsets: Sequence[int], work: Work) -> None:
+        """Hand the agent records, from a stale buffer perhaps."""
+        stream: Any = Stream([self._event(offset) for offset in offsets])
         await carry(stream, lambda: self, work, self._statistics)
+
+    def _event(self, offset: int) -> Event:
+        record = self._log.records()[offset]
+        return Event(
+            SimpleNamespace(
+                topic=self._log.tp.topic,
+                partition=self._log.tp.partition,
+                offset=offset,
+                value=record.value,
+                headers=list(record.headers.items()),
+                timestamp=record.timestamp_s,
+            )
+        )
 
     def rewound(self, offset: int) -> None:
         """Read again from an offset."""

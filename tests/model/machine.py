@@ -42,8 +42,10 @@ class Mishap(Enum):
 partitions = st.integers(0, PARTITIONS - 1)
 numbers = st.integers(0, 3)
 """Choose one of several, counted round, however many there are."""
-refine_stops, handoff_stops = st.integers(0, 5), st.integers(0, 2)
+refine_stops, handoff_stops = st.integers(0, 12), st.integers(0, 2)
 """After how many passes of its gate a worker stops: each call passes it before and after its effect."""
+together = st.integers(1, 4)
+"""How many records a worker takes at once, if so many are there."""
 fates = st.sampled_from(Fate)
 agents = st.sampled_from(Agent)
 skews_s = st.sampled_from([0.0, -2.0, 2.0])
@@ -144,17 +146,20 @@ class Pipeline(RuleBasedStateMachine):
 
     # --- refine and handoff
 
-    @rule(number=numbers, stop_after=refine_stops, fate=fates, skew_s=skews_s)
+    @rule(number=numbers, stop_after=refine_stops, at_most=together, fate=fates, skew_s=skews_s)
     @precondition(lambda self: self.world.busy(Agent.REFINE))
     def refine_goes_on_until_something_stops_it(
-        self, number: int, stop_after: int, fate: Fate, skew_s: float
+        self, number: int, stop_after: int, at_most: int, fate: Fate, skew_s: float
     ) -> None:
-        self._meets(Agent.REFINE, self._goes_on(Agent.REFINE, number, stop_after), fate, skew_s)
+        partition = self._goes_on(Agent.REFINE, number, stop_after, at_most)
+        self._meets(Agent.REFINE, partition, fate, skew_s)
 
-    @rule(number=numbers, stop_after=handoff_stops, fate=fates)
+    @rule(number=numbers, stop_after=handoff_stops, at_most=together, fate=fates)
     @precondition(lambda self: self.world.busy(Agent.HANDOFF))
-    def handoff_goes_on_until_something_stops_it(self, number: int, stop_after: int, fate: Fate) -> None:
-        self._meets(Agent.HANDOFF, self._goes_on(Agent.HANDOFF, number, stop_after), fate, 0.0)
+    def handoff_goes_on_until_something_stops_it(
+        self, number: int, stop_after: int, at_most: int, fate: Fate
+    ) -> None:
+        self._meets(Agent.HANDOFF, self._goes_on(Agent.HANDOFF, number, stop_after, at_most), fate, 0.0)
 
     @rule(agent=agents, partition=partitions, fate=fates, skew_s=skews_s)
     def a_worker_meets_its_fate(self, agent: Agent, partition: int, fate: Fate, skew_s: float) -> None:
@@ -188,11 +193,11 @@ class Pipeline(RuleBasedStateMachine):
         if worker.is_idle and 0 <= (offset := worker.delivery.expected + ahead) < worker.delivery.end:
             worker.stray(offset)
 
-    def _goes_on(self, agent: Agent, number: int, stop_after: int) -> int:
+    def _goes_on(self, agent: Agent, number: int, stop_after: int, at_most: int) -> int:
         """Let one of the workers that have something to do go on; return its partition."""
         busy = self.world.busy(agent)
         partition = busy[number % len(busy)]
-        self.world.workers(agent)[partition].step(stop_after)
+        self.world.workers(agent)[partition].step(stop_after, at_most)
         return partition
 
     def _meets(self, agent: Agent, partition: int, fate: Fate, skew_s: float) -> None:
@@ -203,7 +208,7 @@ class Pipeline(RuleBasedStateMachine):
         elif fate in (Fate.IS_REPLACED, Fate.IS_OVERTAKEN):
             self.world.replace(agent, partition, skew_s)
         if fate is Fate.IS_OVERTAKEN:
-            self.world.workers(agent)[partition].step()
+            self.world.workers(agent)[partition].step(at_most=2)
 
     # --- Redis, Kafka, tenants, time
 

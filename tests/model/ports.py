@@ -9,6 +9,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from streams.errors import DeliveryFailed, Outage
 from streams.kafka.fake import FakeTopics
+from streams.kafka.producer import Outgoing
 from streams.models import Origin
 from streams.postgres.tenant_cache import TenantCache
 from streams.postgres.tenants import FakeTenants
@@ -60,12 +61,11 @@ class GatedTopics:
         self._shared = shared
         self._gate = gate
 
-    async def emit(
-        self, topic: str, value: bytes, *, partition: int, headers: list[tuple[str, bytes]]
-    ) -> None:
-        await self._gate.passing(kafka_failed)
-        await self._shared.emit(topic, value, partition=partition, headers=headers)
-        await self._gate.passing(kafka_failed)
+    async def emit(self, records: Sequence[Outgoing]) -> None:
+        for record in records:
+            await self._gate.passing(kafka_failed)
+            await self._shared.emit([record])
+            await self._gate.passing(kafka_failed)
 
 
 class GatedRedis(FakeRedis):
@@ -83,7 +83,7 @@ class GatedRedis(FakeRedis):
     def register_script(self, script: str) -> Script:
         run = self._shared.register_script(script)
 
-        async def gated(*, keys: Sequence[str], args: Sequence[Any]) -> list[str]:
+        async def gated(*, keys: Sequence[str], args: Sequence[Any]) -> list[Any]:
             await self._gate.passing(redis_failed)
             answer = await run(keys=keys, args=args)
             await self._gate.passing(redis_failed)

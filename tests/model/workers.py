@@ -1,7 +1,7 @@
 """One worker's hold on one partition, for refine or for handoff: the real agents behind a gate."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 from agents.handoff import Handoff
@@ -35,8 +35,8 @@ class Worker:
         self.delivery = Delivery(log, source)
         self._task: asyncio.Task[None] | None = None
 
-    async def work(self, record: Record) -> None:
-        """Do the agent's work on one record."""
+    async def work(self, records: Sequence[Record]) -> None:
+        """Do the agent's work on successive records."""
         raise NotImplementedError
 
     may_linger: bool = True
@@ -62,20 +62,20 @@ class Worker:
         """Whether it is at its position and not in the middle of something."""
         return self.is_placed and not self.is_stopped
 
-    def step(self, stop_after: int | None = None) -> None:
-        """Go on, or find the position and take the record there; stop after so many passes of the gate."""
+    def step(self, stop_after: int | None = None, at_most: int = 1) -> None:
+        """Go on, or find the position and take the records there; stop after so many passes of the gate."""
         if self.is_stopped:
             self.gate.arm(stop_after)
             self.gate.open()
             self._run_on()
         else:
-            self._run(self._next(), stop_after)
+            self._run(self._next(at_most), stop_after)
 
-    async def _next(self) -> None:
+    async def _next(self, at_most: int) -> None:
         if not self.is_placed:
             await self.delivery.place()
         if self.delivery.has_next:
-            await self.delivery.next(self._watch)
+            await self.delivery.next(self._watch, at_most)
 
     def fail(self) -> None:
         """Let the call that hangs fail, whether or not it has had its effect; the agent tries again."""
@@ -85,7 +85,7 @@ class Worker:
 
     def stray(self, offset: int) -> None:
         """Hand the agent a record out of order."""
-        self._run(self.delivery.stray(offset, self._watch))
+        self._run(self.delivery.hand([offset], self._watch))
 
     def revoke(self) -> None:
         """Take the partition away; the worker may not know yet, and finish what it is at."""
@@ -118,9 +118,9 @@ class Worker:
             await asyncio.sleep(0)
         raise AssertionError(f"{self} is stuck: {self.world.history.bugs[:1]}")
 
-    async def _watch(self, record: Record) -> None:
+    async def _watch(self, records: Sequence[Record]) -> None:
         try:
-            await self.work(record)
+            await self.work(records)
         except (Outage, Displaced):
             raise
         except Exception as bug:
@@ -149,11 +149,12 @@ class RefineWorker(Worker):
         source = SeenPositions(self.seen)  # type: ignore[arg-type]  # the fake has all that it asks for
         super().__init__(world, world.raw_logs[partition], gate, source)
 
-    async def work(self, record: Record) -> None:
+    async def work(self, records: Sequence[Record]) -> None:
         """Refine, and note that it was tried."""
         self._has_recorded, self._began_at = False, self.world.changes
-        self.world.history.tries[self.world.history.place(record.partition, record.offset)] += 1
-        await self.refinery.refine(record)
+        for record in records:
+            self.world.history.tries[self.world.history.place(record.partition, record.offset)] += 1
+        await self.refinery.refine(records)
 
     @property
     def may_linger(self) -> bool:
@@ -186,6 +187,6 @@ class HandoffWorker(Worker):
         source = FencePositions(queue, world.raw_end)
         super().__init__(world, world.unique_logs[partition], gate, source)
 
-    async def work(self, record: Record) -> None:
+    async def work(self, records: Sequence[Record]) -> None:
         """Hand off."""
-        await self.handoff.hand_off(record)
+        await self.handoff.hand_off(records)

@@ -36,9 +36,18 @@ class PlainPartition:
     index: dict[bytes, Sighting] = field(default_factory=dict)
     ids: int = 0
     unsure_below: int = 0
+    unsettled: dict[int, Decision] = field(default_factory=dict)
+
+    @property
+    def settled_below(self) -> int | None:
+        """The offset below which all that was decided has been emitted."""
+        if self.last_offset is None or self.last is None:
+            return None
+        return self.last_offset - self.last.unsettled
 
     def add(self, offset: int, decision: Decision) -> None:
         """Take in a decision; one that is already held is replaced."""
+        unsettled = self.unsettled | {offset: decision}
         self.remove(offset)
         # The sighting that a later removal uncovered is not in the index, and this older one must not be.
         sure = offset >= self.unsure_below or not any(
@@ -50,16 +59,20 @@ class PlainPartition:
         else:
             self.older[offset] = Remembered(decision.decided_at, decision.fingerprints)
         self._index(offset, decision.fingerprints, sure=sure)
+        start = self.settled_below or 0
+        self.unsettled = {held: other for held, other in unsettled.items() if held >= start}
 
     def remove(self, offset: int) -> None:
         """Forget a decision and the ids that it was the last to accept."""
         if offset == self.last_offset and self.last is not None:
             fingerprints = self.last.fingerprints
             self.last_offset = self.last = None
+            self.unsettled = {}
         elif (remembered := self.older.pop(offset, None)) is not None:
             fingerprints = remembered.fingerprints
         else:
             return
+        self.unsettled.pop(offset, None)
         self.ids -= len(fingerprints) // FINGERPRINT_BYTES
         if fingerprints:
             self.unsure_below = max(self.unsure_below, offset)
@@ -79,8 +92,9 @@ class PlainPartition:
         return {id_: content for id_ in ids if (content := self.seen(id_, horizon)) is not None}
 
     def oldest(self, limit: int) -> list[tuple[int, Remembered]]:
-        """Return the oldest decisions that may be evicted, which the last one never is."""
-        return sorted(self.older.items())[:limit]
+        """Return the oldest decisions that may be evicted, which unsettled ones never are."""
+        end = self.settled_below
+        return sorted((at, old) for at, old in self.older.items() if end is None or at < end)[:limit]
 
     def offsets(self) -> Iterator[int]:
         """Yield the offset of every decision held."""
@@ -142,9 +156,9 @@ class PlainSeen:
         self.partition(origin.partition).remove(origin.offset)
 
     def decision(self, origin: Origin) -> Decision | None:
-        """Return the decision about a chunk if it is its partition's last."""
+        """Return the decision about a chunk that may not have been emitted."""
         state = self._partitions.get(origin.partition)
-        return state.last if state is not None and state.last_offset == origin.offset else None
+        return None if state is None else state.unsettled.get(origin.offset)
 
     def evictable(self, partition: int, now: float, limit: int) -> list[Origin]:
         """Return what is to be forgotten: at most `limit` decisions, the oldest first.

@@ -55,11 +55,11 @@ async def _rows_with_dedupe(steps: list[Arrival]) -> dict[str, Row]:
     bench = Bench()
     for offset, step in enumerate(steps):
         record = chunk(*map(message, step.payloads), offset=offset)
-        await bench.refinery().refine(record)
+        await bench.refinery().refine([record])
         if step.restart:
             bench.seen = bench.seen.recovered()
         if step.replay:
-            await bench.refinery().refine(record)
+            await bench.refinery().refine([record])
         bench.now += step.later_s
     rows: dict[str, Row] = {}
     pushed = set()

@@ -38,10 +38,10 @@ async def test_what_is_no_chunk_of_ours_is_passed_over_and_those_around_it_are_h
 ) -> None:
     queue = FakeJobQueue()
     handoff = Handoff(queue, derive_ids=True, statistics=Statistics())
-    await handoff.hand_off(record(0))
+    await handoff.hand_off([record(0)])
     with caplog.at_level(logging.ERROR):
-        await handoff.hand_off(foreign)
-    await handoff.hand_off(record(2))
+        await handoff.hand_off([foreign])
+    await handoff.hand_off([record(2)])
     assert len(queue.jobs) == 2
     assert queue.redis.fences["3"] == "5:102:2"
     assert [r.message for r in caplog.records if "offset 1 is no chunk of ours" in r.message]

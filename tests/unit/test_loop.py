@@ -1,7 +1,7 @@
 """The agents' loop: in order, retried on an outage, acknowledged only after the effects."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, Self, cast
@@ -38,16 +38,19 @@ class FakeEvent:
         self.acked = True
 
 
-@dataclass
 class FakeStream:
-    queue: list[FakeEvent]
+    def __init__(self, events: Sequence[FakeEvent]) -> None:
+        queue: asyncio.Queue[FakeEvent] = asyncio.Queue()
+        for event in events:
+            queue.put_nowait(event)
+        self.channel = SimpleNamespace(queue=queue)
 
     def noack(self) -> Self:
         return self
 
     async def events(self) -> AsyncIterator[FakeEvent]:
-        for event in self.queue:
-            yield event
+        while self.channel.queue.qsize():
+            yield self.channel.queue.get_nowait()
 
 
 @dataclass
@@ -57,6 +60,9 @@ class FakeDeliverer:
     of: Cursor = field(default_factory=Cursor)
     rewinds: list[int] = field(default_factory=list)
     repositions: int = 0
+
+    def itself(self) -> Self:
+        return self
 
     def cursor(self, tp: TP) -> Cursor:
         assert tp == TOPIC
@@ -80,11 +86,11 @@ class Work:
         self.done: list[int] = []
         self.tries = 0
 
-    async def __call__(self, record: Record) -> None:
+    async def __call__(self, records: Sequence[Record]) -> None:
         self.tries += 1
         if self.failures:
             raise self.failures.pop(0)
-        self.done.append(record.offset)
+        self.done += [record.offset for record in records]
 
 
 async def _carry(work: Work, *offsets: int, start: int = 0, deliverer: FakeDeliverer | None = None) -> Any:
@@ -106,11 +112,36 @@ async def test_records_in_order_are_worked_and_acknowledged() -> None:
     assert ran.deliverer.of.expected == 3
 
 
+async def test_what_waits_is_taken_together_until_it_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "ENOUGH_BYTES", 6)  # three records
+    taken: list[list[int]] = []
+
+    async def work(records: Sequence[Record]) -> None:
+        taken.append([record.offset for record in records])
+
+    for at_most, expected in ((8, [[0, 1, 2], [3, 4]]), (2, [[0, 1], [2, 3], [4]])):
+        deliverer = FakeDeliverer()
+        deliverer.of.place(0)
+        stream: Any = FakeStream([FakeEvent(offset) for offset in range(5)])
+        await carry(stream, deliverer.itself, work, Statistics(), at_most=at_most)
+        assert taken == expected
+        assert deliverer.of.expected == 5
+        taken.clear()
+
+
+async def test_of_what_waits_only_what_is_next_is_taken_and_the_rest_is_asked_for() -> None:
+    work = Work()
+    ran = await _carry(work, 0, 1, 1, 0, 2, 4, 5)
+    assert (work.done, work.tries) == ([0, 1, 2], 1)
+    assert ran.deliverer.rewinds == [3]
+    assert ran.acked == [0, 1, 1, 0, 2, 4, 5]
+
+
 async def test_the_work_is_told_when_a_record_was_produced() -> None:
     told: list[int] = []
 
-    async def work(record: Record) -> None:
-        told.append(record.timestamp_ms)
+    async def work(records: Sequence[Record]) -> None:
+        told.extend(record.timestamp_ms for record in records)
 
     deliverer = FakeDeliverer()
     deliverer.of.place(0)

@@ -6,10 +6,11 @@ from unittest.mock import patch
 
 import pytest
 
+from agents import examine as examining
 from agents import refine as module
 from agents.loop import Record
 from agents.refine import Refinery
-from streams.errors import Displaced, Outage
+from streams.errors import DeliveryFailed, Displaced, Outage
 from streams.kafka.fake import FakeTopics
 from streams.models import Reason, Stage
 from streams.postgres.tenants import FakeTenants
@@ -66,7 +67,7 @@ def chunk(*messages: bytes, offset: int = 0) -> Record:
 async def test_valid_readings_and_rejections_go_to_their_topics_with_the_chunks_coordinate() -> None:
     bench = Bench()
     await bench.refinery().refine(
-        chunk(message({"value": 1}), message(b"{"), message({"value": 2}, tenant=OTHER), offset=1841)
+        [chunk(message({"value": 1}), message(b"{"), message({"value": 2}, tenant=OTHER), offset=1841)]
     )
     assert bench.readings() == [(0, 1, None)]
     assert bench.reasons() == [("payload_not_json", [1]), ("tenant_unknown", [2])]
@@ -78,7 +79,7 @@ async def test_valid_readings_and_rejections_go_to_their_topics_with_the_chunks_
 async def test_a_rejected_message_stands_in_its_topic_as_it_came() -> None:
     bench = Bench()
     topic = "metrics/too/short"
-    await bench.refinery().refine(chunk(message(b"\xff\x00", topic=topic)))
+    await bench.refinery().refine([chunk(message(b"\xff\x00", topic=topic))])
     (record,) = bench.topics.all("metrics.rejected")
     (found,) = rejected.decode(record.value).messages
     assert (found.topic, found.payload_base64, found.received_at, found.qos) == (topic, "/wA=", AT, 1)
@@ -89,9 +90,9 @@ async def test_an_exact_duplicate_is_dropped_and_a_correction_goes_on() -> None:
     bench = Bench()
     refinery = bench.refinery()
     first = {"value": 1, "dedupe_id": "d"}
-    await refinery.refine(chunk(message(first), message(first)))
-    await refinery.refine(chunk(message(first), message({"value": 2, "dedupe_id": "d"}), offset=1))
-    await refinery.refine(chunk(message(first), offset=2))
+    await refinery.refine([chunk(message(first), message(first))])
+    await refinery.refine([chunk(message(first), message({"value": 2, "dedupe_id": "d"}), offset=1)])
+    await refinery.refine([chunk(message(first), offset=2)])
     assert bench.readings() == [(0, 1, "d"), (1, 2, "d"), (0, 1, "d")]
     assert bench.statistics.messages["duplicate"] == 2
 
@@ -99,18 +100,18 @@ async def test_an_exact_duplicate_is_dropped_and_a_correction_goes_on() -> None:
 async def test_a_duplicate_outside_the_window_goes_on() -> None:
     bench = Bench(DEDUPE_WINDOW_S="60")
     refinery = bench.refinery()
-    await refinery.refine(chunk(message({"value": 1, "dedupe_id": "d"})))
+    await refinery.refine([chunk(message({"value": 1, "dedupe_id": "d"}))])
     bench.now += 61
-    await refinery.refine(chunk(message({"value": 1, "dedupe_id": "d"}), offset=1))
+    await refinery.refine([chunk(message({"value": 1, "dedupe_id": "d"}), offset=1)])
     assert len(bench.readings()) == 2
 
 
 async def test_a_chunk_that_comes_again_is_never_taken_for_a_duplicate_of_itself() -> None:
     bench = Bench()
     record = chunk(message({"value": 1, "dedupe_id": "d"}), message({"value": 5}), message(b"["))
-    await bench.refinery().refine(record)
+    await bench.refinery().refine([record])
     bench.seen = bench.seen.recovered()
-    await bench.refinery().refine(record)
+    await bench.refinery().refine([record])
     for topic in ("metrics.unique", "metrics.rejected"):
         first, second = bench.topics.all(topic)
         assert first == second
@@ -120,21 +121,76 @@ async def test_a_replay_says_what_was_decided_whatever_tenants_and_settings_say_
     bench = Bench()
     late = {"value": 1, "timestamp": "2026-11-24T10:00:00Z"}
     record = chunk(message(late), message({"value": 2}, tenant=OTHER))
-    await bench.refinery().refine(record)
+    await bench.refinery().refine([record])
     bench.tenants.existing = {OTHER}
     bench.settings = Settings.from_mapping({"MAX_CLOCK_SKEW_S": "0"})
     bench.seen = bench.seen.recovered()
-    await bench.refinery().refine(record)
+    await bench.refinery().refine([record])
     for topic in ("metrics.unique", "metrics.rejected"):
         first, second = bench.topics.all(topic)
         assert first == second
+
+
+async def test_chunks_decided_on_together_come_again_together_word_for_word() -> None:
+    bench = Bench()
+    first = {"value": 1, "dedupe_id": "d"}
+    records = [
+        chunk(message(first), offset=4),
+        chunk(message(first), message({"value": 2}, tenant=OTHER), offset=5),
+        chunk(message({"value": 3, "dedupe_id": "d"}), message(b"["), offset=6),
+        chunk(message(first), offset=7),
+    ]
+    await bench.refinery().refine(records)
+    assert [value for _, value, _ in bench.readings()] == [1, 3, 1]
+    assert bench.reasons() == [("tenant_unknown", [1]), ("payload_not_json", [1])]
+    emitted = {topic: bench.topics.all(topic) for topic in ("metrics.unique", "metrics.rejected")}
+
+    bench.seen, bench.tenants.existing = bench.seen.recovered(), {OTHER}
+    assert bench.seen.memory.partition(3).settled_below == 4
+    await bench.refinery().refine(records[:1])
+    await bench.refinery().refine([*records[1:], chunk(message({"value": 9}, tenant=OTHER), offset=8)])
+    for topic, before in emitted.items():
+        assert bench.topics.all(topic)[: 2 * len(before)] == before + before
+    assert bench.seen.memory.partition(3).settled_below == 5
+
+
+async def test_chunks_behind_what_is_settled_are_passed_over() -> None:
+    bench = Bench()
+    records = [chunk(message({"value": n, "dedupe_id": str(n)}), offset=n) for n in range(4)]
+    await bench.refinery().refine(records[:2])
+    await bench.refinery().refine(records[2:3])
+    bench.topics.logs.clear()
+    await bench.refinery().refine(records)
+    assert [value for _, value, _ in bench.readings()] == [2, 3]
+
+
+async def test_where_kafka_refuses_some_of_the_decisions_all_are_made_anew() -> None:
+    bench = Bench()
+    records = [chunk(message({"value": n, "dedupe_id": "d"}), offset=n) for n in range(3)]
+    taken, append = [], bench.seen.append
+
+    async def refuse_the_third(*row: Any) -> None:
+        taken.append(row)
+        if len(taken) == 3:
+            raise DeliveryFailed("changelog", "is away")
+        await append(*row)
+
+    with patch.object(bench.seen, "append", refuse_the_third), pytest.raises(Outage):
+        await bench.refinery().refine(records)
+    assert bench.seen.memory.partition(3).last_offset is None
+    assert not bench.topics.logs
+    for seen in (bench.seen, bench.seen.recovered()):
+        bench.seen = seen
+        await bench.refinery().refine(records)
+        assert [value for _, value, _ in bench.readings()] == [0, 1, 2]
+        bench.topics.logs.clear()
 
 
 async def test_nothing_is_emitted_before_the_decision_is_recorded() -> None:
     bench = Bench()
     bench.seen.away = True
     with pytest.raises(Outage):
-        await bench.refinery().refine(chunk(message({"value": 1})))
+        await bench.refinery().refine([chunk(message({"value": 1}))])
     assert not bench.topics.logs
     assert bench.seen.memory.partition(3).last_offset is None
 
@@ -144,9 +200,9 @@ async def test_a_decision_survives_an_outage_of_the_emission_and_is_emitted_late
     refinery, record = bench.refinery(), chunk(message({"value": 1, "dedupe_id": "d"}))
     bench.topics.away = True
     with pytest.raises(Outage):
-        await refinery.refine(record)
+        await refinery.refine([record])
     bench.topics.away = False
-    await refinery.refine(record)
+    await refinery.refine([record])
     assert bench.readings() == [(0, 1, "d")]
 
 
@@ -154,7 +210,7 @@ async def test_tenants_that_cannot_be_asked_decide_nothing() -> None:
     bench = Bench()
     bench.tenants.away = True
     with pytest.raises(Outage):
-        await bench.refinery().refine(chunk(message({"value": 1})))
+        await bench.refinery().refine([chunk(message({"value": 1}))])
     assert not bench.topics.logs
     assert not bench.seen.changelog
 
@@ -167,9 +223,9 @@ async def test_a_bug_on_one_message_rejects_that_message_alone_with_its_last_lin
             raise ZeroDivisionError("division by zero")
         return original(parsed, origin, index, *context)
 
-    original = module.validate
-    with patch.object(module, "validate", broken):
-        await bench.refinery().refine(chunk(*(message({"value": n}) for n in range(3))))
+    original = examining.validate
+    with patch.object(examining, "validate", broken):
+        await bench.refinery().refine([chunk(*(message({"value": n}) for n in range(3)))])
     assert [index for index, *_ in bench.readings()] == [0, 2]
     (record,) = bench.topics.all("metrics.rejected")
     refused = rejected.decode(record.value)
@@ -184,8 +240,8 @@ async def test_a_refusal_of_a_message_that_the_chunk_does_not_have_stands_for_no
     record = chunk(message({"value": 1}), message(b"["))
     lying = [Refusal(index, Stage.PARSE, Reason.PAYLOAD_NOT_JSON, "not JSON") for index in (1, 2, 499)]
     decided = Decision(FORMAT, 1, bench.now, digest(record.value), [7], lying, b"")
-    await bench.seen.record(module.Origin(3, 0), decided)
-    await bench.refinery().refine(record)
+    await bench.seen.record([(module.Origin(3, 0), decided)])
+    await bench.refinery().refine([record])
     assert bench.readings() == [(0, 1, None)]
     assert bench.reasons() == [("payload_not_json", [1])]
 
@@ -193,8 +249,8 @@ async def test_a_refusal_of_a_message_that_the_chunk_does_not_have_stands_for_no
 async def test_a_record_that_is_no_chunk_is_rejected_and_holds_up_nothing() -> None:
     bench = Bench()
     refinery = bench.refinery()
-    await refinery.refine(Record(3, 0, b"\xffrubbish", {}))
-    await refinery.refine(chunk(message({"value": 1}), offset=1))
+    await refinery.refine([Record(3, 0, b"\xffrubbish", {})])
+    await refinery.refine([chunk(message({"value": 1}), offset=1)])
     assert bench.reasons() == [("internal_error", [0])]
     assert len(bench.readings()) == 1
 
@@ -202,12 +258,12 @@ async def test_a_record_that_is_no_chunk_is_rejected_and_holds_up_nothing() -> N
 async def test_another_record_under_a_decided_coordinate_begins_a_new_epoch() -> None:
     bench = Bench()
     refinery = bench.refinery()
-    await refinery.refine(chunk(message({"value": 1, "dedupe_id": "d"})))
+    await refinery.refine([chunk(message({"value": 1, "dedupe_id": "d"}))])
     bench.now += 10
     recreated = chunk(message({"value": 1, "dedupe_id": "d"}), message({"value": 2}))
     with pytest.raises(Displaced):
-        await refinery.refine(recreated)
-    await refinery.refine(recreated)
+        await refinery.refine([recreated])
+    await refinery.refine([recreated])
     assert bench.readings() == [(0, 1, "d"), (0, 1, "d"), (1, 2, None)]
     before, after = (int(r.headers["epoch"]) for r in bench.topics.all("metrics.unique"))
     assert before < after
@@ -220,7 +276,7 @@ async def test_workers_that_both_take_the_first_record_for_theirs_emit_the_same(
     for skew_s in (0.0, -60.0):
         bench.now += skew_s
         bench.seen = FakeSeen()
-        await bench.refinery().refine(record)
+        await bench.refinery().refine([record])
     zombies, owners = bench.topics.all("metrics.unique")
     assert zombies == owners
     assert zombies.headers["epoch"] == b"1795442300123"
@@ -230,14 +286,14 @@ async def test_a_chunk_before_the_last_decision_is_passed_over() -> None:
     bench = Bench()
     refinery = bench.refinery()
     for offset in range(2):
-        await refinery.refine(chunk(message({"value": offset}), offset=offset))
-    await refinery.refine(chunk(message({"value": 0}), offset=0))
+        await refinery.refine([chunk(message({"value": offset}), offset=offset)])
+    await refinery.refine([chunk(message({"value": 0}), offset=0)])
     assert len(bench.readings()) == 2
 
 
 async def test_a_payload_that_names_another_tenant_is_counted_and_the_topic_believed() -> None:
     bench = Bench()
-    await bench.refinery().refine(chunk(message({"value": 1, "tenant_id": OTHER})))
+    await bench.refinery().refine([chunk(message({"value": 1, "tenant_id": OTHER}))])
     assert bench.statistics.notes["payload_disagrees"] == 1
     (record,) = bench.topics.all("metrics.unique")
     assert unique.decode(record.value).readings[0].tenant_id == TENANT

@@ -39,10 +39,10 @@ class Memories(RuleBasedStateMachine):
         self.plain = PlainSeen(window_s=WINDOW_S, max_ids=MAX_IDS)
         self.accepted: dict[Origin, dict[bytes, bytes]] = {}
 
-    @rule(origin=origins, pairs=fingerprints, at=times)
-    def add(self, origin: Origin, pairs: list[tuple[bytes, bytes]], at: float) -> None:
+    @rule(origin=origins, pairs=fingerprints, at=times, unsettled=st.just(0) | st.integers(0, 9))
+    def add(self, origin: Origin, pairs: list[tuple[bytes, bytes]], at: float, unsettled: int) -> None:
         packed = b"".join(id_ + content for id_, content in pairs)
-        decision = Decision(FORMAT, 1, at, b"8 bytes.", [], [], packed)
+        decision = Decision(FORMAT, 1, at, b"8 bytes.", [], [], packed, unsettled)
         self.seen.add(origin, decision)
         self.plain.add(origin, decision)
         self.accepted[origin] = dict(pairs)
@@ -93,6 +93,8 @@ class Memories(RuleBasedStateMachine):
     def _compare(self, number: int, packed: PartitionState, plain: PlainPartition) -> None:
         assert packed.ids == plain.ids
         assert packed.last_offset == plain.last_offset
+        assert packed.settled_below == plain.settled_below
+        assert packed.unsettled == plain.unsettled
         assert list(packed.offsets()) == sorted(plain.offsets())
         for offset in plain.offsets():
             origin = Origin(number, offset)

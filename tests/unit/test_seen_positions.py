@@ -19,7 +19,7 @@ async def holding(*offsets: int) -> FakeSeen:
     seen = FakeSeen()
     for offset in offsets:
         fingerprint = offset.to_bytes(16) + offset.to_bytes(8)
-        await seen.record(Origin(3, offset), Decision(FORMAT, 1, 1.0, b"8 bytes.", [], [], fingerprint))
+        await seen.record([(Origin(3, offset), Decision(FORMAT, 1, 1.0, b"8 bytes.", [], [], fingerprint))])
     return seen
 
 

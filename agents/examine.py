@@ -1,0 +1,103 @@
+"""What refine does before it decides on a chunk: read it, and run parse and validate over it. Pure."""
+
+import logging
+import traceback
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from agents.parse import parse
+from agents.validate import validate
+from streams.errors import MalformedRecord
+from streams.models import Candidate, Message, Origin, Reason, RejectedMessage, Rejection, Stage
+from streams.wire import raw
+from streams.wire.decision import Refusal
+
+log = logging.getLogger(__name__)
+
+UNREADABLE_KEPT_BYTES = 1024
+
+
+class Examined(NamedTuple):
+    """A chunk after parse and validate."""
+
+    candidates: dict[int, Candidate]
+    rejections: dict[int, Rejection]
+    disagreeing: int
+    """Messages whose payload repeats tenant, agent or metric otherwise than their topic."""
+
+
+def read_chunk(value: bytes) -> tuple[list[Message], dict[int, Rejection]]:
+    """Decode a raw record; one that is no chunk becomes a single rejected message with its beginning."""
+    try:
+        return raw.decode(value), {}
+    except MalformedRecord as error:
+        log.error("a record of metrics.raw is no chunk and goes to metrics.rejected: %s", error)
+        beginning = value[:UNREADABLE_KEPT_BYTES].decode(errors="replace")
+        message = Message(topic="", payload=beginning, size_bytes=len(value))
+        return [message], {0: Rejection(Stage.PARSE, Reason.INTERNAL_ERROR, f"not a chunk: {error}")}
+
+
+def examine(
+    messages: Sequence[Message],
+    origin: Origin,
+    max_clock_skew_s: float,
+    skip: frozenset[int] | set[int] = frozenset(),
+) -> Examined:
+    """Run parse and validate over a chunk; a bug on one message rejects that message alone."""
+    candidates: dict[int, Candidate] = {}
+    rejections: dict[int, Rejection] = {}
+    disagreeing = 0
+    for index, message in enumerate(messages):
+        if index in skip:
+            continue
+        stage, disagrees = Stage.PARSE, False
+        try:
+            parsed = parse(message)
+            if isinstance(parsed, Rejection):
+                outcome: Candidate | Rejection = parsed
+            else:
+                stage, disagrees = Stage.VALIDATE, parsed.disagrees
+                outcome = validate(parsed, origin, index, message.received_at, max_clock_skew_s)
+        except Exception as bug:
+            # The one place where a bug becomes a rejection: nothing a device sends may hold up its partition.
+            log.exception("a bug on message %d of chunk %d-%d", index, origin.partition, origin.offset)
+            outcome = Rejection(stage, Reason.INTERNAL_ERROR, last_line(bug))
+        if isinstance(outcome, Candidate):
+            candidates[index] = outcome
+            disagreeing += disagrees
+        else:
+            rejections[index] = outcome
+    return Examined(candidates, rejections, disagreeing)
+
+
+def last_line(bug: BaseException) -> str:
+    """Return the last line of an exception's traceback."""
+    return traceback.format_exception_only(bug)[-1].strip()
+
+
+def by_reason(
+    messages: Sequence[Message], refusals: Sequence[Refusal]
+) -> dict[tuple[Stage, Reason], list[RejectedMessage]]:
+    """Group a chunk's rejected messages, each as it came, by stage and reason.
+
+    A refusal of a message that the chunk does not have stands for nothing and is left out: it can only come
+    from a row of the changelog that somebody else wrote.
+    """
+    groups: dict[tuple[Stage, Reason], list[RejectedMessage]] = {}
+    for refusal in refusals:
+        if refusal.index >= len(messages):
+            continue
+        message = messages[refusal.index]
+        groups.setdefault((refusal.stage, refusal.reason), []).append(
+            RejectedMessage(
+                index=refusal.index,
+                topic=message.topic,
+                payload=message.payload,
+                payload_base64=message.payload_base64,
+                received_at=message.received_at,
+                qos=message.qos,
+                size_bytes=message.size_bytes,
+                detail=refusal.detail,
+            )
+        )
+    return groups
