@@ -108,7 +108,8 @@ class Carrier:
         self._statistics.messages["received"] += len(publications)
         now = self._monotonic()
         for publication in publications:
-            ticket = publication.token and self._acks.received(publication.token)
+            token = publication.token
+            ticket = None if token is None else self._acks.received(token)
             if publication.retained:
                 self._skip_retained(ticket)
             else:

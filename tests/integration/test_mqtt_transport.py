@@ -1,4 +1,4 @@
-"""The transport on a real Mosquitto: sessions, redelivery, takeover, will, and the ways to reach it."""
+"""Both transports on a real Mosquitto: sessions, redelivery, takeover, will, and the ways to reach it."""
 
 import asyncio
 import subprocess
@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from streams.errors import ConnectionLost, Outage, SessionTakenOver
-from streams.mqtt import aiomqtt_transport
-from streams.mqtt.aiomqtt_transport import ANSWER_TIMEOUT_S, AiomqttConnection, AiomqttTransport
+from streams.mqtt import aiomqtt_transport, mqtt5_transport
+from streams.mqtt.aiomqtt_transport import AiomqttConnection
+from streams.mqtt.choice import transport_of
 from streams.mqtt.inbox import Inbox
+from streams.mqtt.mqtt5_transport import ANSWER_TIMEOUT_S, Mqtt5Connection
 from streams.mqtt.paho_client import PahoClient
-from streams.mqtt.transport import Publication, Token
+from streams.mqtt.transport import Connection, Publication, Token
 from streams.settings import Settings
 from streams.statistics import Statistics
 from tests.parts.devices import publish, watching
@@ -21,23 +23,30 @@ from tests.parts.mosquitto import Mosquitto
 from tests.parts.scripted_broker import DISCONNECT, PUBACK, PUBLISH, SUBSCRIBE, ScriptedBroker
 
 Own = Callable[[Callable[[], Mosquitto]], Mosquitto]
-Connect = Callable[..., Awaitable[AiomqttConnection]]
+Connect = Callable[..., Awaitable[Connection]]
+
+
+@pytest.fixture(params=["auto", "aiomqtt"])
+def transport(request: pytest.FixtureRequest) -> str:
+    """MQTT_TRANSPORT; auto is our own, wherever that goes."""
+    return str(request.param)
 
 
 @pytest.fixture
-async def connect(mosquitto: Mosquitto, unique: str) -> AsyncIterator[Connect]:
+async def connect(mosquitto: Mosquitto, unique: str, transport: str) -> AsyncIterator[Connect]:
     """Connect with names of this test's own; what is open at its end is dropped."""
-    opened: list[AiomqttConnection] = []
+    opened: list[Connection] = []
 
-    async def connect(url: str = mosquitto.url, **different: object) -> AiomqttConnection:
+    async def connect(url: str = mosquitto.url, **different: object) -> Connection:
         named = {
+            "mqtt_transport": transport,
             "mqtt_url": url,
             "mqtt_client_id": unique,
             "mqtt_topic_filter": f"{unique}/#",
             "mqtt_status_topic": f"status/{unique}",
         }
         settings = Settings(**(named | different))  # type: ignore[arg-type]  # by name
-        opened.append(await AiomqttTransport(settings, Statistics(), "host").connect())
+        opened.append(await transport_of(settings, Statistics(), "host").connect())
         return opened[-1]
 
     yield connect
@@ -48,7 +57,7 @@ async def connect(mosquitto: Mosquitto, unique: str) -> AsyncIterator[Connect]:
     await asyncio.sleep(0)
 
 
-async def receive(connection: AiomqttConnection, count: int) -> list[Publication]:
+async def receive(connection: Connection, count: int) -> list[Publication]:
     """Take messages until there are so many."""
     taken: list[Publication] = []
 
@@ -65,13 +74,14 @@ def tokens(publications: list[Publication]) -> list[Token]:
 
 
 async def test_it_speaks_mqtt_5_and_delivers_what_was_published(
-    connect: Connect, mosquitto: Mosquitto, unique: str
+    connect: Connect, mosquitto: Mosquitto, unique: str, transport: str
 ) -> None:
     connection = await connect()
     await publish(mosquitto.url, f"{unique}/a/b/c", [b'{"value": 1}'])
     (message,) = await receive(connection, 1)
 
     assert connection.protocol == "5"
+    assert isinstance(connection, Mqtt5Connection if transport == "auto" else AiomqttConnection)
     assert (message.topic, message.payload, message.qos) == (f"{unique}/a/b/c", b'{"value": 1}', 1)
     assert not message.retained
 
@@ -358,23 +368,24 @@ async def test_where_the_broker_speaks_no_5_we_speak_3(connect: Connect, *, word
 async def test_a_broker_that_says_nothing_to_5_is_spoken_to_in_3(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(aiomqtt_transport, "PROBE_TIMEOUT_S", 0.2)
+    for module in (aiomqtt_transport, mqtt5_transport):
+        monkeypatch.setattr(module, "PROBE_TIMEOUT_S", 0.2)
     async with ScriptedBroker(versions=(4,), stays_silent=True) as broker:
         assert (await connect(broker.url)).protocol == "3.1.1"
 
 
 async def test_a_broker_that_has_spoken_5_and_falls_silent_is_an_outage(
-    unique: str, monkeypatch: pytest.MonkeyPatch
+    unique: str, transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(aiomqtt_transport, "ANSWER_TIMEOUT_S", 0.2)
+    for module in (aiomqtt_transport, mqtt5_transport):
+        monkeypatch.setattr(module, "ANSWER_TIMEOUT_S", 0.2)
     async with ScriptedBroker(stays_silent=True) as broker:
-        transport = AiomqttTransport(
-            Settings(mqtt_url=broker.url, mqtt_client_id=unique), Statistics(), "host"
-        )
-        first = await transport.connect()
+        settings = Settings(mqtt_url=broker.url, mqtt_client_id=unique, mqtt_transport=transport)  # type: ignore[arg-type]  # by name
+        subject = transport_of(settings, Statistics(), "host")
+        first = await subject.connect()
         broker.versions = (4,)
         with pytest.raises(Outage, match="no answer"):
-            await transport.connect()
+            await subject.connect()
         first.drop(ConnectionLost("the test is over"))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
@@ -386,7 +397,7 @@ async def test_a_broker_that_speaks_neither_is_an_outage(connect: Connect) -> No
             await connect(broker.url)
 
 
-@pytest.mark.parametrize(("code", "told"), [(0x87, "Not authorized"), (0, "Granted QoS 0")])
+@pytest.mark.parametrize(("code", "told"), [(0x87, "Not authorized"), (0, "Granted QoS (0|at most once)")])
 async def test_a_subscription_that_is_not_granted_at_qos_1_is_an_outage(
     connect: Connect, code: int, told: str
 ) -> None:
@@ -395,6 +406,8 @@ async def test_a_subscription_that_is_not_granted_at_qos_1_is_an_outage(
             await connect(broker.url)
 
 
+# The codec panics on the first of them, and Rust says so where nobody can catch it.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("topic", [b"metrics/\xff/edge/cpu", b"metrics/+/edge/#", b"", b"a\0b"])
 async def test_a_topic_that_no_broker_should_let_through_does_not_end_the_connection(
     connect: Connect, topic: bytes
