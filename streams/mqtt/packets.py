@@ -133,6 +133,8 @@ def _topic_alias(properties: bytes) -> int | None:
                 at += 2 + _number(properties, at)
         else:
             raise MalformedPacketError(f"a PUBLISH with a property 0x{name:02X}")
+    if at > len(properties):
+        raise IndexError(at)
     return alias
 
 
