@@ -206,7 +206,8 @@ class InOrderAcks(Generic[T]):
         tokens = self._tokens
         count = self._tickets[0].before - self._released if self._tickets else len(tokens)
         self._released += count
-        free, self._tokens = tokens[:count], tokens[count:]
+        free = tokens[:count]
+        del tokens[:count]
         return free
 
 

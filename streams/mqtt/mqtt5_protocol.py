@@ -134,9 +134,9 @@ class Mqtt5Protocol(asyncio.Protocol):
             self._transport.close()
 
     def cut(self, reason: MetricStreamsError) -> None:
-        """Close at once, without a DISCONNECT, which lets the broker publish the will."""
+        """Close at once, without a DISCONNECT, which lets the broker publish the will; not if `close` is at it."""
         self._end(reason)
-        if self._transport is not None:
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.abort()
 
     # --- What the event loop tells
@@ -280,7 +280,8 @@ class Mqtt5Protocol(asyncio.Protocol):
         self.cut(ConnectionLost(f"the broker sent what is not MQTT 5: {error}"))
 
     def _tick_later(self, interval_s: float) -> None:
-        self._ticking = asyncio.get_running_loop().call_later(interval_s, self._tick, interval_s)
+        if not self.ended.done():
+            self._ticking = asyncio.get_running_loop().call_later(interval_s, self._tick, interval_s)
 
     def _tick(self, interval_s: float) -> None:
         """Ping; the last ping must have been answered, unless a full inbox keeps us from reading it."""
