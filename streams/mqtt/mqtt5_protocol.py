@@ -134,7 +134,7 @@ class Mqtt5Protocol(asyncio.Protocol):
             self._transport.close()
 
     def cut(self, reason: MetricStreamsError) -> None:
-        """Close at once without a DISCONNECT, so that the broker publishes the will; `close` is let finish."""
+        """Close at once, without a DISCONNECT, so that the broker publishes the will."""
         self._end(reason)
         if self._transport is not None and not self._transport.is_closing():
             self._transport.abort()
