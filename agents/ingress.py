@@ -17,8 +17,8 @@ from streams.application import app, settings, statistics
 from streams.backoff import delays
 from streams.errors import ConnectionLost, DeliveryFailed, Outage, SessionTakenOver
 from streams.kafka.chunk_writer import ChunkWriter, KafkaChunkWriter
-from streams.mqtt.aiomqtt_transport import AiomqttTransport
 from streams.mqtt.carrier import Carrier
+from streams.mqtt.choice import transport_of
 from streams.mqtt.transport import Connection, Transport
 from streams.settings import Settings
 from streams.statistics import Statistics
@@ -249,7 +249,7 @@ class _News:
 bridge = Ingress(
     settings,
     statistics,
-    AiomqttTransport(settings, statistics),
+    transport_of(settings, statistics),
     KafkaChunkWriter(settings),
     on_crash=app.end_on,
 )

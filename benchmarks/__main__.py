@@ -3,7 +3,7 @@
 import argparse
 import importlib
 
-BENCHMARKS = ["dedupe"]
+BENCHMARKS = ["dedupe", "ingress"]
 
 
 def main() -> None:

@@ -15,7 +15,8 @@ __all__ = ["app"]
 def __getattr__(name: str) -> Any:
     if name == "app":
         # Not at the top: a pure module of the package must be importable without settings.
-        from streams.application import app  # noqa: PLC0415
+        from streams.application import app, use_uvloop  # noqa: PLC0415
 
+        use_uvloop()  # Whoever asks for the app by this name is Faust's command line.
         return app
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,6 +5,7 @@ MetricStreamsError
 ├── Outage               a part does not answer: wait and try again
 │   ├── DeliveryFailed   Kafka did not take a record
 │   ├── ConnectionLost   the MQTT connection is over
+│   ├── SpeaksNoMqtt5    the MQTT broker speaks an older version, or gave no answer to ours
 │   └── QueueFull        the job queue is at its limit: Kafka holds what follows
 ├── Displaced            the position moved under an agent: ask for it again
 ├── SessionTakenOver     another MQTT client uses our client id
@@ -63,6 +64,13 @@ class ConnectionLost(Outage):
     def __init__(self, detail: str, *, wordless: bool = False) -> None:
         super().__init__("mqtt", detail)
         self.wordless = wordless
+
+
+class SpeaksNoMqtt5(Outage):
+    """The MQTT broker does not speak MQTT 5, or left our CONNECT in it without an answer."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("mqtt", detail)
 
 
 class QueueFull(Outage):

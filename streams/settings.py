@@ -59,6 +59,10 @@ class Settings(BaseModel):
         SecretStr("mqtt://localhost:1883"),
         description="mqtt://, mqtts://, ws:// or wss://, with user:password@ where the broker asks for it",
     )
+    mqtt_transport: Literal["auto", "mqtt5", "aiomqtt"] = Field(
+        "auto",
+        description="auto, mqtt5 (the quickest; MQTT 5, no WebSockets) or aiomqtt; auto tries mqtt5 first",
+    )
     mqtt_client_id: Name = Field("metric-streams", description="fixed: the broker keeps our session under it")
     mqtt_topic_filter: str = Field("metrics/#", min_length=1, description="what to subscribe to")
     mqtt_share_group: str = Field("", description="set to share the subscription among workers (clusters)")
@@ -81,7 +85,10 @@ class Settings(BaseModel):
 
     # --- chunks
     chunk_linger_ms: Annotated[float, Field(ge=0, le=1_000)] = Field(
-        10.0, description="milliseconds that a chunk waits for more messages"
+        5.0, description="milliseconds that a chunk waits for more messages while few come"
+    )
+    chunk_linger_max_ms: Annotated[float, Field(ge=0, le=1_000)] = Field(
+        50.0, description="milliseconds that it waits at most, the more of them are on their way to Kafka"
     )
     chunk_max_messages: int = Field(500, gt=0, le=500, description="messages in a chunk at most")
     chunk_max_bytes: int = Field(512 * 1024, ge=1_024, le=512 * 1024, description="bytes of a chunk at most")
@@ -142,6 +149,8 @@ class Settings(BaseModel):
             yield from _url_problems(name, getattr(self, name).get_secret_value(), schemes)
         for server in _servers(self.broker_url):
             yield from _url_problems("broker_url", server)
+        if self.mqtt_transport == "mqtt5" and _is_websocket(self.mqtt_url):
+            yield "MQTT_TRANSPORT=mqtt5 speaks no WebSockets, which MQTT_URL asks for: take auto or aiomqtt"
         if self.topic_min_insync_replicas > self.topic_replication_factor:
             yield (
                 f"TOPIC_MIN_INSYNC_REPLICAS={self.topic_min_insync_replicas} is more than "
@@ -201,6 +210,10 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _is_websocket(url: SecretStr) -> bool:
+    return url.get_secret_value().lower().startswith(("ws://", "wss://"))
 
 
 def _bracketed(host: str) -> str:

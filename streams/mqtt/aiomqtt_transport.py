@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
 import aiomqtt
@@ -48,13 +48,22 @@ class AiomqttTransport:
         settings: names the broker and the session.
         statistics: counts what is dropped.
         host_name: stands for `worker_id` where that is not set.
+        try_v5: begin in MQTT 5; False where the broker is known to speak none.
     """
 
-    def __init__(self, settings: Settings, statistics: Statistics, host_name: str | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        statistics: Statistics,
+        host_name: str | None = None,
+        *,
+        try_v5: bool = True,
+    ) -> None:
         self._settings = settings
         self._statistics = statistics
         self._address = Address.parse(settings.mqtt_url.get_secret_value())
         self._session = Session.of(settings, host_name or socket.gethostname())
+        self._try_v5 = try_v5
         self._speaks_v5 = False
 
     async def connect(self) -> "AiomqttConnection":
@@ -70,6 +79,8 @@ class AiomqttTransport:
             raise Outage("mqtt", f"{self._address}: {error}") from error
 
     async def _connect_as_it_speaks(self) -> "AiomqttConnection":
+        if not self._try_v5:
+            return await self._connect(V311)
         try:
             connection = await self._connect(V5)
         except aiomqtt.MqttError as error:
@@ -168,7 +179,7 @@ class AiomqttConnection:
         self._client.resume_reading()
         return taken
 
-    def acknowledge(self, tokens: Iterable[Token]) -> None:
+    def acknowledge(self, tokens: Sequence[Token]) -> None:
         """Send a PUBACK for each."""
         if not self.closed.done():
             self._client.acknowledge(tokens)

@@ -11,19 +11,16 @@ from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import Any, NoReturn
 
-from streams.chunks import Chunk, Chunker, InOrderAcks, Ticket
+from streams.chunks import Chunk, Chunker, InOrderAcks, Ticket, linger_s
 from streams.errors import MetricStreamsError
 from streams.kafka.chunk_writer import ChunkWriter, Written
 from streams.mqtt.transport import Connection, Publication, Token
 from streams.settings import Settings
 from streams.statistics import Statistics
 from streams.wire.headers import headers
-from streams.wire.raw import encode_message
+from streams.wire.raw import tail_of
 
 NS_PER_S, NS_PER_US = 1_000_000_000, 1_000
-
-AckTicket = Ticket[Token] | None
-"""A message's place among the acknowledgements; None at QoS 0, which has none."""
 
 
 class Carrier:
@@ -42,16 +39,21 @@ class Carrier:
         self._connection = connection
         self._writer = writer
         self._monotonic = monotonic
-        self._chunker: Chunker[AckTicket] = Chunker(
+        self._linger_s = settings.chunk_linger_ms / 1_000, settings.chunk_linger_max_ms / 1_000
+        self._acks: InOrderAcks[Token] = InOrderAcks()
+        self._chunker: Chunker[Ticket] = Chunker(
             partitions=settings.topic_partitions,
-            linger_s=settings.chunk_linger_ms / 1_000,
             max_messages=settings.chunk_max_messages,
             max_bytes=settings.chunk_max_bytes,
+            # The broker sends no more than Receive Maximum ahead: gather one half while the other is written.
+            max_waiting=settings.mqtt_receive_maximum // 2,
+            new_ticket=self._acks.begin,
         )
-        self._acks: InOrderAcks[Token] = InOrderAcks()
-        self._cut: deque[Chunk[AckTicket]] = deque()
+        self._cut: deque[Chunk[Ticket]] = deque()
         """Chunks that are to be written next, oldest first."""
         self._in_flight: set[Written] = set()
+        self._unwritten = 0
+        """Messages in chunks that are in flight."""
 
     async def run(self) -> NoReturn:
         """Carry until the connection is over.
@@ -89,7 +91,7 @@ class Carrier:
         """Give up what was not written: at QoS 1 the broker sends it again, at QoS 0 it is gone."""
         chunks = [*self._cut, *self._chunker.rest()]
         self._cut.clear()
-        gone = sum(chunk.tokens.count(None) for chunk in chunks) + self._connection.waiting_qos0()
+        gone = sum(chunk.qos0 for chunk in chunks) + self._connection.waiting_qos0()
         if gone:
             self._statistics.notes["qos0_dropped"] += gone
 
@@ -97,7 +99,8 @@ class Carrier:
         while True:
             publications = await self._connection.receive(self._patience_s())
             self._take(publications)
-            self._cut.extend(self._chunker.due(self._monotonic()))
+            linger = linger_s(self._unwritten, *self._linger_s)
+            self._cut.extend(self._chunker.due(self._monotonic(), linger))
             await self._write_cut()
 
     def _patience_s(self) -> float | None:
@@ -106,20 +109,30 @@ class Carrier:
 
     def _take(self, publications: list[Publication]) -> None:
         self._statistics.messages["received"] += len(publications)
-        now = self._monotonic()
+        add, received = self._chunker.add, self._acks.received
+        arrived_ns = qos = -1
+        tail, skipped = b"", 0
         for publication in publications:
-            ticket = publication.token and self._acks.received(publication.token)
+            token = publication.token
             if publication.retained:
-                self._skip_retained(ticket)
+                skipped += 1
             else:
-                received_at = rfc3339(publication.arrived_ns)
-                encoded = encode_message(publication.topic, publication.payload, received_at, publication.qos)
-                self._chunker.add(publication.topic, encoded, ticket, now)
+                # What one read has brought has arrived at one time: its tail, 1 µs, is made once for many.
+                if publication.arrived_ns != arrived_ns or publication.qos != qos:
+                    arrived_ns, qos = publication.arrived_ns, publication.qos
+                    tail = tail_of(rfc3339(arrived_ns), qos)
+                chunk = add(publication.topic, publication.payload, tail)
+                if token is None:
+                    chunk.qos0 += 1
+            if token is not None:
+                received(token)
+        if skipped:
+            self._skip_retained(skipped)
 
-    def _skip_retained(self, ticket: AckTicket) -> None:
+    def _skip_retained(self, count: int) -> None:
         """Pass over what the broker sends only because we subscribed: it was carried when it was new."""
-        self._statistics.notes["retained_skipped"] += 1
-        self._durable([ticket])
+        self._statistics.notes["retained_skipped"] += count
+        self._acknowledge(self._acks.free())
 
     async def _write_cut(self) -> None:
         while self._cut:
@@ -128,22 +141,26 @@ class Carrier:
             written = await self._writer.write(chunk.partition, chunk.value(), headers(len(chunk.messages)))
             self._cut.popleft()
             self._in_flight.add(written)
+            self._unwritten += len(chunk.messages)
             written.add_done_callback(partial(self._on_written, chunk))
 
-    def _on_written(self, chunk: Chunk[AckTicket], written: Written) -> None:
+    def _on_written(self, chunk: Chunk[Ticket], written: Written) -> None:
         self._in_flight.discard(written)
+        self._unwritten -= len(chunk.messages)
         failure = written.exception()
         if failure is None:
             self._statistics.messages["written"] += len(chunk.messages)
-            self._durable(chunk.tokens)
+            self._durable(chunk.ticket)
         elif isinstance(failure, MetricStreamsError):
             # Acknowledging anything behind the gap would lose it, so the broker is to send it all again.
             self._connection.drop(failure)
         else:
             raise failure
 
-    def _durable(self, tickets: list[AckTicket]) -> None:
-        tokens = self._acks.durable(ticket for ticket in tickets if ticket is not None)
+    def _durable(self, ticket: Ticket) -> None:
+        self._acknowledge(self._acks.durable(ticket))
+
+    def _acknowledge(self, tokens: list[Token]) -> None:
         if tokens and not self._connection.closed.done():
             self._connection.acknowledge(tokens)
             self._statistics.messages["acknowledged"] += len(tokens)

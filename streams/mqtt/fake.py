@@ -7,12 +7,12 @@ connection; Receive Maximum bounds what is under way.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from streams.errors import ConnectionLost, MetricStreamsError, Outage, SessionTakenOver
 from streams.mqtt.inbox import LIMIT_PER_RECEIVE_MAXIMUM, Inbox
-from streams.mqtt.transport import OFFLINE, ONLINE, Publication, Token
+from streams.mqtt.transport import OFFLINE, ONLINE, PUBACK, Publication, Token, packet_id_of
 from streams.statistics import Statistics
 
 
@@ -84,7 +84,7 @@ class FakeTransport:
             self._queued.append(Delivery(topic, payload, retained))
             self._deliver()
         elif self.connection is not None:
-            self.connection.inbox.put_nowait(Publication(topic, payload, self.clock_ns(), None, retained))
+            self.connection.inbox.put_nowait(Publication(topic, payload, self.clock_ns(), 0, None, retained))
 
     def lose(self, *, wordless: bool = False) -> None:
         """Let the open connection break."""
@@ -96,14 +96,14 @@ class FakeTransport:
         if self.connection is not None:
             self.connection.drop(SessionTakenOver("the fake broker was told to"))
 
-    def acknowledge(self, tokens: Iterable[Token]) -> None:
+    def acknowledge(self, tokens: Sequence[Token]) -> None:
         """Forget messages of the open connection.
 
         Raises:
             KeyError: a packet id is not under way, which a real broker answers with a disconnect.
         """
         for token in tokens:
-            delivery = self._under_way.pop(token.packet_id)
+            delivery = self._under_way.pop(packet_id_of(token))
             self.acknowledged.append((delivery.topic, delivery.payload))
         self._deliver()
 
@@ -118,7 +118,8 @@ class FakeTransport:
                     delivery.topic,
                     delivery.payload,
                     self.clock_ns(),
-                    Token(delivery.packet_id, 1),
+                    1,
+                    PUBACK | delivery.packet_id,
                     delivery.retained,
                 )
             )
@@ -141,7 +142,7 @@ class FakeConnection:
         """Take all that has arrived."""
         return await self.inbox.take(timeout_s)
 
-    def acknowledge(self, tokens: Iterable[Token]) -> None:
+    def acknowledge(self, tokens: Sequence[Token]) -> None:
         """Let the broker forget messages."""
         if not self.closed.done():
             self._broker.acknowledge(tokens)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from streams.mqtt.transport import Publication
 from streams.statistics import Statistics
@@ -53,9 +53,19 @@ class Inbox:
         if publication.token is None and self.is_full:
             self._drop()
             return
+        if not self._waiting:
+            self._wake_soon()
         self._waiting.append(publication)
-        if len(self._waiting) == 1 and self._waiter is not None:
-            asyncio.get_running_loop().call_later(self._gather_s, self.wake)
+
+    def put_all(self, publications: Sequence[Publication]) -> None:
+        """Add what one read has brought, in order."""
+        if len(self._waiting) + len(publications) > self._limit:
+            for publication in publications:
+                self.put_nowait(publication)
+            return
+        if not self._waiting:
+            self._wake_soon()
+        self._waiting += publications
 
     async def take(self, timeout_s: float | None) -> list[Publication]:
         """Take everything; wait up to `timeout_s` (None: for ever) if there is nothing."""
@@ -72,6 +82,10 @@ class Inbox:
     def waiting_qos0(self) -> int:
         """Count the messages at QoS 0 that were not taken."""
         return sum(publication.token is None for publication in self._waiting)
+
+    def _wake_soon(self) -> None:
+        if self._waiter is not None:
+            asyncio.get_running_loop().call_later(self._gather_s, self.wake)
 
     async def _wait(self, timeout_s: float | None) -> None:
         loop = asyncio.get_running_loop()

@@ -4,20 +4,20 @@ Only ``streams/mqtt/aiomqtt_transport.py`` uses it.
 """
 
 import asyncio
-import struct
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import aiomqtt
-from paho.mqtt.client import PUBACK, PUBCOMP, ConnectFlags, DisconnectFlags, MQTTMessage
+from paho.mqtt.client import PUBACK as PUBACK_TYPE
 from paho.mqtt.client import Client as Paho
+from paho.mqtt.client import ConnectFlags, DisconnectFlags, MQTTMessage
 from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from streams.mqtt.inbox import Inbox
-from streams.mqtt.transport import Publication, Token
+from streams.mqtt.transport import PUBACK, PUBCOMP, Publication, Token, packets_of
 
 PACKETS_AT_ONCE = 100
 """A bound, so that a flood does not keep the event loop from all else."""
@@ -66,11 +66,10 @@ class PahoClient(aiomqtt.Client):
         # It may have replaced this future, and with it the news that the connection is over already.
         self._disconnected.add_done_callback(self._on_disconnected)
 
-    def acknowledge(self, tokens: Iterable[Token]) -> None:
+    def acknowledge(self, tokens: Sequence[Token]) -> None:
         """Queue acknowledgements, in the order given."""
         # paho's ack() makes a write to the socket of each; TCP and WebSockets may carry many at once.
-        packets = b"".join(_acknowledgement(token) for token in tokens)
-        self._client._packet_queue(PUBACK, packets, 0, 1)
+        self._client._packet_queue(PUBACK_TYPE, packets_of(tokens), 0, 1)
 
     def cut(self) -> None:
         """Close the socket without a DISCONNECT, which lets the broker publish the will."""
@@ -152,7 +151,8 @@ class PahoClient(aiomqtt.Client):
                 topic=message._topic.decode("utf-8", "surrogateescape"),  # message.topic decodes strictly
                 payload=bytes(message.payload),
                 arrived_ns=time.time_ns(),
-                token=Token(message.mid, message.qos) if message.qos else None,
+                qos=message.qos,
+                token=_acknowledgement(message.mid, message.qos),
                 retained=message.retain,
             )
         )
@@ -178,6 +178,6 @@ class PahoClient(aiomqtt.Client):
             self._loop.add_writer(current.fileno(), self._client.loop_write)
 
 
-def _acknowledgement(token: Token) -> bytes:
-    """Return a PUBACK, or the PUBCOMP that ends QoS 2 (3.4 and 3.7 of both versions of MQTT)."""
-    return struct.pack("!BBH", PUBACK if token.qos == 1 else PUBCOMP, 2, token.packet_id)
+def _acknowledgement(packet_id: int, qos: int) -> Token | None:
+    """Return a PUBACK, or the PUBCOMP that ends QoS 2: paho itself has sent the PUBREC."""
+    return None if qos == 0 else packet_id | (PUBACK if qos == 1 else PUBCOMP)

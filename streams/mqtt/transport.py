@@ -1,14 +1,19 @@
 """What ingress asks of an MQTT client: the interface behind which transports can be exchanged.
 
-Implemented on aiomqtt (``streams/mqtt/aiomqtt_transport.py``) and, for tests without a server, in memory
-(``streams/mqtt/fake.py``). A `Transport` makes connections; a `Connection` lives once and is never reopened,
-so that no acknowledgement can go out on another connection than the one its message came on.
+Implemented on the codec mqtt5 (``streams/mqtt/mqtt5_transport.py``), on aiomqtt
+(``streams/mqtt/aiomqtt_transport.py``) and, for tests without a server, in memory (``streams/mqtt/fake.py``);
+``streams/mqtt/choice.py`` says which is taken. A `Transport` makes connections; a `Connection` lives once
+and is never reopened, so that no acknowledgement can go out on another connection than the one its message
+came on.
 """
 
 import asyncio
-from collections.abc import Iterable
+import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, Self
+from typing import Protocol, Self, TypeAlias
+
+import msgspec
 
 from streams.errors import MetricStreamsError
 from streams.settings import Settings
@@ -16,30 +21,43 @@ from streams.settings import Settings
 ONLINE, OFFLINE = b"online", b"offline"
 
 
-class Token(NamedTuple):
-    """What acknowledges a publication, on its own connection alone."""
+PUBACK, PUBREC, PUBCOMP = 0x4002_0000, 0x5002_0000, 0x7002_0000
+"""What acknowledges a packet id that is added: type, remaining length and id (3.4, 3.5, 3.7 of MQTT 5)."""
 
-    packet_id: int
-    qos: int
+Token: TypeAlias = int
+"""What acknowledges a publication, on its own connection alone: the four bytes of that packet, as a number.
+
+A number is a cheap object, and many become bytes at once (`packets_of`): 0.02 µs each instead of 0.4.
+"""
 
 
-class Publication(NamedTuple):
-    """One message from the broker."""
+def packets_of(tokens: Sequence[Token]) -> bytes:
+    """Return the packets that acknowledge, in the order given."""
+    return struct.pack(f"!{len(tokens)}I", *tokens)
+
+
+def packet_id_of(token: Token) -> int:
+    """Return the packet id of the publication that a token acknowledges."""
+    return token & 0xFFFF
+
+
+class Publication(msgspec.Struct, frozen=True, gc=False):
+    """One message from the broker.
+
+    A struct of msgspec is made in 0.1 µs, a named tuple in 0.3.
+    """
 
     topic: str
     """Invalid UTF-8, which a broker should have refused, stands as lone surrogates (``surrogateescape``)."""
     payload: bytes
     arrived_ns: int
-    """Unix time in nanoseconds."""
+    """Unix time in nanoseconds; the same for all that one read has brought."""
+    qos: int
+    """The quality of service it was delivered with."""
     token: Token | None
     """None at QoS 0, which knows no acknowledgement."""
     retained: bool = False
     """Kept by the broker from an earlier time and sent because we subscribed: no news."""
-
-    @property
-    def qos(self) -> int:
-        """The quality of service it was delivered with."""
-        return 0 if self.token is None else self.token.qos
 
 
 class Connection(Protocol):
@@ -66,7 +84,7 @@ class Connection(Protocol):
         """
         ...
 
-    def acknowledge(self, tokens: Iterable[Token]) -> None:
+    def acknowledge(self, tokens: Sequence[Token]) -> None:
         """Acknowledge publications of this connection, in the order given; once it is over, do nothing."""
         ...
 

@@ -13,8 +13,9 @@ from typing import Any
 
 from streams.errors import Outage
 from streams.mqtt.address import Address
-from streams.mqtt.aiomqtt_transport import AiomqttConnection, AiomqttTransport
+from streams.mqtt.choice import transport_of
 from streams.mqtt.publisher import MqttPublisher
+from streams.mqtt.transport import Connection
 from streams.settings import Settings
 from streams.statistics import Statistics
 from tests.faults.pace import pass_time
@@ -32,13 +33,13 @@ class Bridge:
     def __init__(self, broker: Mosquitto) -> None:
         self.received: set[bytes] = set()
         settings = Settings.from_mapping({"MQTT_URL": broker.url, "MQTT_TOPIC_FILTER": "crash/#"})
-        self._transport = AiomqttTransport(settings, Statistics())
+        self._transport = transport_of(settings, Statistics())
 
-    async def connect(self) -> AiomqttConnection:
+    async def connect(self) -> Connection:
         """Open a connection."""
         return await self._transport.connect()
 
-    async def receive(self, connection: AiomqttConnection) -> None:
+    async def receive(self, connection: Connection) -> None:
         """Take what comes until the connection ends or nothing more comes."""
         while not connection.closed.done():
             publications = await connection.receive(SILENCE_S)

@@ -13,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from agents.ingress import Ingress
 from streams.kafka.chunk_writer import KafkaChunkWriter
 from streams.models import Message
-from streams.mqtt.aiomqtt_transport import AiomqttTransport
+from streams.mqtt.choice import transport_of
 from streams.settings import Settings
 from streams.statistics import Statistics
 from streams.wire.raw import decode
@@ -69,8 +69,10 @@ class Running:
 Start = Callable[..., Awaitable[Running]]
 
 
-@pytest.fixture
-async def start(kafka: Kafka, mosquitto: Mosquitto, unique: str) -> AsyncIterator[Start]:
+@pytest.fixture(params=["auto", "aiomqtt"])
+async def start(
+    request: pytest.FixtureRequest, kafka: Kafka, mosquitto: Mosquitto, unique: str
+) -> AsyncIterator[Start]:
     """Start an ingress of this test's own; all are stopped at its end."""
     running: list[Running] = []
 
@@ -79,13 +81,14 @@ async def start(kafka: Kafka, mosquitto: Mosquitto, unique: str) -> AsyncIterato
             "broker_url": kafka.url,
             "topic_prefix": unique,
             "topic_partitions": PARTITIONS,
+            "mqtt_transport": request.param,
             "mqtt_url": url,
             "mqtt_client_id": unique,
             "mqtt_topic_filter": f"{unique}/#",
             "mqtt_status_topic": f"status/{unique}",
         }
         settings, statistics = Settings(**(named | different)), Statistics()
-        transport, writer = AiomqttTransport(settings, statistics, "host"), KafkaChunkWriter(settings)
+        transport, writer = transport_of(settings, statistics, "host"), KafkaChunkWriter(settings)
         one = Running(
             settings,
             statistics,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-CONNECT, PUBLISH, PUBACK, SUBSCRIBE, DISCONNECT = 1, 3, 4, 8, 14
+CONNECT, PUBLISH, PUBACK, SUBSCRIBE, PINGREQ, DISCONNECT = 1, 3, 4, 8, 12, 14
 V5 = 5
 
 
@@ -19,6 +19,7 @@ class ScriptedBroker:
         refuses_wordlessly: to close, instead of a CONNACK, on another level.
         stays_silent: to say nothing at all on another level.
         suback: the reason code of each subscription.
+        connack: the body of its CONNACK in MQTT 5.
         closes_at: a type of packet at which it closes instead of answering.
         packets: what it received, as (type, body).
     """
@@ -27,6 +28,7 @@ class ScriptedBroker:
     refuses_wordlessly: bool = False
     stays_silent: bool = False
     suback: int = 1
+    connack: bytes = b"\0\0\0"
     closes_at: int | None = None
     packets: list[tuple[int, bytes]] = field(default_factory=list)
     _level: int = 0
@@ -52,6 +54,11 @@ class ScriptedBroker:
         properties = b"\0" if self._level == V5 else b""
         head = len(topic).to_bytes(2) + topic + packet_id.to_bytes(2)
         self.send(PUBLISH << 4 | 2, head + properties + payload)
+
+    @property
+    def unsent_bytes(self) -> int:
+        """How much the client that connected last has not taken."""
+        return self._writers[-1].transport.get_write_buffer_size()
 
     def hang_up(self) -> None:
         """Close the connection without a word."""
@@ -98,7 +105,7 @@ class ScriptedBroker:
     def _answer_connect(self, level: int) -> None:
         self._level = level
         if level in self.versions:
-            self.send(0x20, b"\0\0\0" if level == V5 else b"\0\0")
+            self.send(0x20, self.connack if level == V5 else b"\0\0")
         elif self.refuses_wordlessly:
             self.hang_up()
         elif self.stays_silent:

@@ -99,6 +99,7 @@ class Bench:
         self.settings = Settings(
             topic_partitions=PARTITIONS,
             chunk_linger_ms=linger_ms,
+            chunk_linger_max_ms=linger_ms,
             chunk_max_messages=MAX_MESSAGES,
             chunk_max_bytes=MAX_BYTES,
         )

@@ -1,21 +1,32 @@
+import itertools
+
 import pytest
 from aiokafka.partitioner import DefaultPartitioner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.chunks import Chunk, Chunker, InOrderAcks, partition_of, tenant_level
-from streams.wire.raw import decode, encode_message
+from streams.chunks import (
+    MESSAGES_PER_LINGER,
+    Chunk,
+    Chunker,
+    InOrderAcks,
+    linger_s,
+    partition_of,
+    tenant_level,
+)
+from streams.models import Message
+from streams.wire.raw import decode, tail_of
 
-PARTITIONS, MAX_MESSAGES, MAX_BYTES, LINGER_S = 4, 5, 1_024, 0.01
-AT = "2026-11-23T14:00:00.123456Z"
+PARTITIONS, MAX_MESSAGES, MAX_BYTES, MAX_WAITING, LINGER_S = 4, 5, 1_024, 9, 0.01
+TAIL = tail_of("2026-11-23T14:00:00.123456Z", 1)
 
 tenants = st.sampled_from([f"tenant-{number}" for number in range(8)])
 arrivals = st.lists(st.tuples(tenants, st.binary(max_size=700), st.floats(0, 0.02)), max_size=60)
 
 
-def chunker(**different: float) -> Chunker[int]:
-    options = {"linger_s": LINGER_S, "max_messages": MAX_MESSAGES, "max_bytes": MAX_BYTES} | different
-    return Chunker(partitions=PARTITIONS, **options)  # type: ignore[arg-type]  # the counts are whole numbers
+def chunker(**different: int) -> Chunker[int]:
+    options = {"max_messages": MAX_MESSAGES, "max_bytes": MAX_BYTES, "max_waiting": MAX_WAITING} | different
+    return Chunker(partitions=PARTITIONS, **options, new_ticket=itertools.count().__next__)
 
 
 def feed(subject: Chunker[int], messages: list[tuple[str, bytes, float]]) -> list[Chunk[int]]:
@@ -23,17 +34,25 @@ def feed(subject: Chunker[int], messages: list[tuple[str, bytes, float]]) -> lis
     now, cut = 0.0, []
     for number, (tenant, payload, delay_s) in enumerate(messages):
         now += delay_s
-        cut += subject.due(now)
-        topic = f"metrics/{tenant}/edge-1/cpu"
-        subject.add(topic, encode_message(topic, payload, AT, 1), number, now)
+        cut += subject.due(now, LINGER_S)
+        subject.add(f"metrics/{tenant}/{number}/cpu", payload, TAIL)
+        cut += subject.due(now, LINGER_S)
     return cut + subject.rest()
+
+
+def number_of(message: Message) -> int:
+    return int(message.topic.split("/")[2])
+
+
+def numbers(chunk: Chunk[int]) -> list[int]:
+    return [number_of(message) for message in decode(chunk.value())]
 
 
 @given(arrivals)
 def test_every_message_comes_out_exactly_once(messages: list[tuple[str, bytes, float]]) -> None:
-    numbers = [number for chunk in feed(chunker(), messages) for number in chunk.tokens]
+    found = [number for chunk in feed(chunker(), messages) for number in numbers(chunk)]
 
-    assert sorted(numbers) == list(range(len(messages)))
+    assert sorted(found) == list(range(len(messages)))
 
 
 @given(arrivals)
@@ -41,16 +60,27 @@ def test_a_partition_keeps_its_order(messages: list[tuple[str, bytes, float]]) -
     chunks = feed(chunker(), messages)
 
     for partition in range(PARTITIONS):
-        numbers = [number for chunk in chunks if chunk.partition == partition for number in chunk.tokens]
-        assert numbers == sorted(numbers)
+        found = [number for chunk in chunks if chunk.partition == partition for number in numbers(chunk)]
+        assert found == sorted(found)
+
+
+@given(arrivals)
+def test_a_ticket_is_asked_for_when_the_first_message_of_a_chunk_is_added(
+    messages: list[tuple[str, bytes, float]],
+) -> None:
+    chunks = sorted(feed(chunker(), messages), key=lambda chunk: chunk.ticket)
+
+    assert [chunk.ticket for chunk in chunks] == list(range(len(chunks)))
+    firsts = [numbers(chunk)[0] for chunk in chunks]
+    assert firsts == sorted(firsts)
 
 
 @given(arrivals)
 def test_a_message_is_in_its_tenants_partition_as_it_came(messages: list[tuple[str, bytes, float]]) -> None:
     for chunk in feed(chunker(), messages):
-        for number, message in zip(chunk.tokens, decode(chunk.value()), strict=True):
-            tenant, payload, _ = messages[number]
-            assert message.topic == f"metrics/{tenant}/edge-1/cpu"
+        for message in decode(chunk.value()):
+            tenant, payload, _ = messages[number_of(message)]
+            assert message.topic.startswith(f"metrics/{tenant}/")
             assert message.payload_bytes() == payload
             assert chunk.partition == partition_of(tenant, PARTITIONS)
 
@@ -68,40 +98,80 @@ def test_a_chunk_keeps_to_count_and_bytes_unless_one_message_alone_is_larger(
 @given(arrivals)
 def test_no_message_waits_longer_than_the_linger(messages: list[tuple[str, bytes, float]]) -> None:
     subject, now, waiting = chunker(), 0.0, dict[int, float]()
+
+    def take(until: float) -> None:
+        for chunk in subject.due(until, LINGER_S):
+            for number in numbers(chunk):
+                assert until - waiting.pop(number) <= LINGER_S + 1e-9
+
     for number, (tenant, payload, delay_s) in enumerate(messages):
         while (due_at := subject.next_due()) is not None and due_at <= now + delay_s:
-            for chunk in subject.due(due_at):
-                for token in chunk.tokens:
-                    assert due_at - waiting.pop(token) <= LINGER_S + 1e-9
+            take(due_at)
         now += delay_s
         waiting[number] = now
-        topic = f"metrics/{tenant}/edge-1/cpu"
-        subject.add(topic, encode_message(topic, payload, AT, 1), number, now)
+        subject.add(f"metrics/{tenant}/{number}/cpu", payload, TAIL)
+        take(now)
+        assert len(waiting) < MAX_WAITING
 
 
 def test_a_young_chunk_is_not_cut() -> None:
     subject = chunker()
-    subject.add("metrics/a/b/c", b"{}", 1, now=5.0)
+    subject.add("metrics/a/b/c", b"{}", TAIL)
 
-    assert subject.due(5.0 + LINGER_S / 2) == []
+    assert subject.due(5.0, LINGER_S) == []
+    assert subject.due(5.0 + LINGER_S / 2, LINGER_S) == []
     assert subject.next_due() == 5.0 + LINGER_S
+
+
+def test_all_that_is_open_leaves_with_the_oldest() -> None:
+    subject = chunker()
+    subject.add("metrics/a/b/c", b"{}", TAIL)
+    assert subject.due(5.0, LINGER_S) == []
+    subject.add("metrics/other/b/c", b"{}", TAIL)
+    assert subject.due(5.0 + LINGER_S / 2, 99.0) == []
+
+    assert len(subject.due(5.0 + LINGER_S, 99.0)) == 2
+    assert subject.next_due() is None
+
+
+def test_what_waits_leaves_early_where_no_more_could_come() -> None:
+    subject = chunker(max_waiting=3)
+    for tenant in ("a", "b"):
+        subject.add(f"metrics/{tenant}/b/c", b"{}", TAIL)
+    assert subject.due(5.0, LINGER_S) == []
+    subject.add("metrics/a/b/c", b"{}", TAIL)
+
+    assert sum(len(chunk.messages) for chunk in subject.due(5.0, LINGER_S)) == 3
 
 
 def test_nothing_is_due_where_nothing_waits() -> None:
     subject = chunker()
 
     assert subject.next_due() is None
-    assert subject.due(1_000.0) == []
+    assert subject.due(1_000.0, LINGER_S) == []
     assert subject.rest() == []
 
 
 def test_a_full_chunk_is_due_at_once() -> None:
     subject = chunker(max_messages=2)
     for number in range(3):
-        subject.add("metrics/a/b/c", b"{}", number, now=0.0)
+        subject.add(f"metrics/a/{number}/c", b"{}", TAIL)
 
-    assert [chunk.tokens for chunk in subject.due(0.0)] == [[0, 1]]
-    assert [chunk.tokens for chunk in subject.rest()] == [[2]]
+    assert [numbers(chunk) for chunk in subject.due(0.0, LINGER_S)] == [[0, 1]]
+    assert [numbers(chunk) for chunk in subject.rest()] == [[2]]
+
+
+def test_while_little_is_on_its_way_the_linger_is_the_least() -> None:
+    assert linger_s(0, 0.005, 0.05) == 0.005
+
+
+def test_the_linger_grows_with_what_is_on_its_way_to_kafka_up_to_its_most() -> None:
+    assert linger_s(MESSAGES_PER_LINGER, 0.005, 0.05) == 0.01
+    assert linger_s(100 * MESSAGES_PER_LINGER, 0.005, 0.05) == 0.05
+
+
+def test_a_most_that_is_less_than_the_least_is_none() -> None:
+    assert linger_s(100 * MESSAGES_PER_LINGER, 0.1, 0.05) == 0.1
 
 
 @pytest.mark.parametrize(
@@ -129,26 +199,61 @@ def test_a_tenant_level_that_is_not_utf8_has_a_partition() -> None:
     assert 0 <= partition_of(b"\xff\xfe".decode("utf-8", "surrogateescape"), 8) < 8
 
 
-@given(st.data(), st.integers(0, 40))
-def test_acknowledgements_come_in_order_complete_and_never_before_durability(
-    data: st.DataObject, count: int
+@st.composite
+def chunkings(draw: st.DrawFn) -> list[int | None]:
+    """Each message's chunk, of those that began before it or the next new one; None for one in no chunk."""
+    began, places = 0, list[int | None]()
+    for _ in range(draw(st.integers(0, 40))):
+        place = draw(st.none() | st.integers(0, began))
+        began += place == began
+        places.append(place)
+    return places
+
+
+@given(st.data(), chunkings())
+def test_acknowledgements_come_in_order_complete_as_early_as_may_be_and_never_before_durability(
+    data: st.DataObject, places: list[int | None]
 ) -> None:
     acks: InOrderAcks[int] = InOrderAcks()
-    tickets = [acks.received(number) for number in range(count)]
-    durable, released = set[int](), list[int]()
-    for number in data.draw(st.permutations(range(count))):
-        durable.add(number)
-        released += acks.durable([tickets[number]])
-        assert durable.issuperset(released)
-        assert released == list(range(len(released)))
+    tickets = []
+    for number, place in enumerate(places):
+        if place == len(tickets):
+            tickets.append(acks.begin())
+        acks.received(number)
+    durable, released = set[int | None]([None]), acks.free()
+    for place in data.draw(st.permutations(range(len(tickets)))):
+        durable.add(place)
+        released += acks.durable(tickets[place])
+        assert released == list(
+            itertools.takewhile(lambda number: places[number] in durable, range(len(places)))
+        )
 
-    assert released == list(range(count))
+    assert released == list(range(len(places)))
     assert len(acks) == 0
 
 
 def test_one_that_is_not_durable_holds_back_those_behind_it() -> None:
     acks: InOrderAcks[str] = InOrderAcks()
-    first, second, third = (acks.received(token) for token in "abc")
+    tickets = []
+    for token in "abc":
+        tickets.append(acks.begin())
+        acks.received(token)
 
-    assert acks.durable([second, third]) == []
-    assert acks.durable([first]) == ["a", "b", "c"]
+    assert acks.durable(tickets[2]) == []
+    assert acks.durable(tickets[1]) == []
+    assert acks.durable(tickets[0]) == ["a", "b", "c"]
+
+
+def test_what_comes_while_others_wait_is_in_order_with_them() -> None:
+    acks: InOrderAcks[str] = InOrderAcks()
+    first = acks.begin()
+    acks.received("a")
+    second = acks.begin()
+    acks.received("b")
+    acks.received("c")  # again of the first chunk
+    assert acks.durable(first) == ["a"]
+
+    third = acks.begin()
+    acks.received("d")
+    assert acks.durable(third) == []
+    assert acks.durable(second) == ["b", "c", "d"]

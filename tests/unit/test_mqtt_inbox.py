@@ -3,12 +3,12 @@ import asyncio
 import pytest
 
 from streams.mqtt.inbox import DROP_LOG_EVERY_S, Inbox
-from streams.mqtt.transport import Publication, Token
+from streams.mqtt.transport import PUBACK, Publication
 from streams.statistics import Statistics
 
 
 def publication(number: int, qos: int = 1) -> Publication:
-    return Publication("metrics/a/b/c", b"%d" % number, 0, Token(number, qos) if qos else None)
+    return Publication("metrics/a/b/c", b"%d" % number, 0, qos, PUBACK | number if qos else None)
 
 
 async def test_all_that_has_arrived_is_taken_at_once_and_in_order() -> None:
