@@ -20,6 +20,7 @@ UNREADABLE_KEPT_BYTES = 1024
 class Examined(NamedTuple):
     """A chunk after parse and validate."""
 
+    messages: Sequence[Message]
     candidates: dict[int, Candidate]
     rejections: dict[int, Rejection]
     disagreeing: int
@@ -67,7 +68,7 @@ def examine(
             disagreeing += disagrees
         else:
             rejections[index] = outcome
-    return Examined(candidates, rejections, disagreeing)
+    return Examined(messages, candidates, rejections, disagreeing)
 
 
 def last_line(bug: BaseException) -> str:

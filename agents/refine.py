@@ -110,57 +110,54 @@ class Refinery:
             await self._emit(emitted)
 
     async def _judge(self, records: Sequence[Record]) -> list[Judged]:
+        """Say of each chunk what becomes of it; what was decided before stands, whatever holds by now."""
         partition = records[0].partition
         state = self._seen.memory.partition(partition)
-        together, epoch = TogetherSeen(state), _epoch(state, records[0])
+        settled_below = state.settled_below or 0
+        # What lies before was emitted, or the later decision would not stand.
+        records = [record for record in records if record.offset >= settled_below]
+        examined = [None if record.offset in state.unsettled else self._examine(record) for record in records]
+        await self._check_tenants([each for each in examined if each is not None])
+        together = TogetherSeen(state)
         chunks: list[Judged] = []
-        for record in records:
+        for record, each in zip(records, examined, strict=True):
             origin = Origin(partition, record.offset)
-            if state.settled_below is not None and record.offset < state.settled_below:
-                continue  # emitted, or the later decision would not stand
-            decision = self._seen.memory.decision(origin)
-            if decision is not None:
-                chunks.append(await self._again(origin, record.value, decision))
+            if each is None:
+                chunks.append(await self._again(origin, record.value, state.unsettled[record.offset]))
                 continue
-            unsettled = record.offset - (chunks[0].origin.offset if chunks else record.offset)
-            chunks.append(await self._first_time(origin, record.value, together, epoch, unsettled))
+            unsettled = record.offset - records[0].offset
+            decision = self._decide(record, each, together, _epoch(state, records[0]), unsettled)
             if len(records) > 1:
-                together.accept(chunks[-1].decision.pairs())
+                together.accept(decision.pairs())
+            kept = accepted(each.candidates, decision.duplicates)
+            chunks.append(Judged(origin, each.messages, decision, kept, each.disagreeing, is_new=True))
         return chunks
 
-    async def _first_time(
-        self, origin: Origin, value: bytes, seen: TogetherSeen, epoch: int, unsettled: int
-    ) -> Judged:
-        messages, unreadable = read_chunk(value)
-        examined = (
-            examine(messages, origin, self._settings.max_clock_skew_s)
-            if not unreadable
-            else Examined({}, unreadable, 0)
-        )
-        await self._check_tenants(examined)
+    def _examine(self, record: Record) -> Examined:
+        messages, unreadable = read_chunk(record.value)
+        if unreadable:
+            return Examined(messages, {}, unreadable, 0)
+        origin = Origin(record.partition, record.offset)
+        return examine(messages, origin, self._settings.max_clock_skew_s)
+
+    def _decide(
+        self, record: Record, examined: Examined, seen: TogetherSeen, epoch: int, unsettled: int
+    ) -> Decision:
         now = self._clock()
         verdict = dedupe(examined.candidates, seen, now - self._settings.dedupe_window_s)
-        decision = Decision(
+        return Decision(
             FORMAT,
             epoch,
             now,
-            digest(value),
+            digest(record.value),
             verdict.duplicates,
             _refusals(examined),
             verdict.fingerprints,
             unsettled,
         )
-        return Judged(
-            origin,
-            messages,
-            decision,
-            accepted(examined.candidates, decision.duplicates),
-            examined.disagreeing,
-            is_new=True,
-        )
 
     async def _again(self, origin: Origin, value: bytes, decision: Decision) -> Judged:
-        """Return what was decided, whatever the tenants and the settings say by now."""
+        """Return what was decided, if it was about this very record."""
         if decision.digest != digest(value):
             await self._seen.drop_partition(origin.partition)
             raise Displaced(
@@ -179,15 +176,14 @@ class Refinery:
             decision = msgspec.structs.replace(decision, refusals=[*decision.refusals, *_refusals(examined)])
         return Judged(origin, messages, decision, list(examined.candidates.values()), 0, is_new=False)
 
-    async def _check_tenants(self, examined: Examined) -> None:
+    async def _check_tenants(self, chunks: Sequence[Examined]) -> None:
         """Turn the candidates of unknown tenants into rejections."""
-        candidates = examined.candidates
-        asked = {candidate.reading.tenant_id for candidate in candidates.values()}
+        asked = {candidate.reading.tenant_id for chunk in chunks for candidate in chunk.candidates.values()}
         unknown = asked - await self._tenants.known(asked) if asked else set()
-        if not unknown:
-            return
-        for index in [i for i, candidate in candidates.items() if candidate.reading.tenant_id in unknown]:
-            examined.rejections[index] = tenant_unknown(candidates.pop(index).reading.tenant_id)
+        for chunk in chunks if unknown else ():
+            candidates = chunk.candidates
+            for index in [i for i, one in candidates.items() if one.reading.tenant_id in unknown]:
+                chunk.rejections[index] = tenant_unknown(candidates.pop(index).reading.tenant_id)
 
     def _count(self, chunk: Judged) -> None:
         counts, decision = self._statistics.messages, chunk.decision

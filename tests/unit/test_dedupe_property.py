@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.refine import examine
+from agents.examine import examine
 from streams.models import Origin
 from streams.wire import raw, unique
 from tests.unit.test_refine import Bench, chunk, message
