@@ -97,13 +97,14 @@ def _decision(source: Source) -> Decision:
         for _ in range(source.number() % 3)
     ]
     return Decision(
-        source.pick([FORMAT, FORMAT, FORMAT, 0, 2]),
+        source.pick([FORMAT, FORMAT, FORMAT, 0, 1]),
         source.pick([1, 0, -1, 2**53, 2**64 - 1]),
         source.pick(TIMES),
         source.pick([wire.digest(CHUNK), b"", b"another."]),
         [source.pick(INDEXES) for _ in range(source.number() % 3)],
         refusals,
         source.take(24 * (source.number() % 3)),
+        source.pick([0, 0, 0, 3, 255, 256, -1]),
     )
 
 
@@ -167,8 +168,8 @@ def _goes_on(state: SeenState) -> None:
         clock=lambda: 1_795_442_400.0,
     )
     with suppress(Displaced):  # the digest is another record's
-        finish(refinery.refine(Record(PARTITION, last, CHUNK, {})))
-    finish(refinery.refine(Record(PARTITION, last + 1, CHUNK, {})))
+        finish(refinery.refine([Record(PARTITION, last, CHUNK, {})]))
+    finish(refinery.refine([Record(PARTITION, last + 1, CHUNK, {})]))
     for emitted in topics.all(SETTINGS.rejected_topic):
         for message in rejected.decode(emitted.value).messages:
             assert message.index in range(2)

@@ -8,8 +8,8 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from agents.handoff import jobs_of, metrics_of
 from agents.examine import Examined, by_reason, examine
+from agents.handoff import jobs_of, metrics_of
 from streams.models import Candidate, Message, Origin, Reason, Rejection
 from streams.rules.payload import MAX_BYTES
 from streams.wire import raw, rejected, unique

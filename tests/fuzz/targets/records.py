@@ -84,7 +84,7 @@ def _refine(value: bytes) -> None:
             statistics=statistics,
             clock=lambda: 1_795_442_400.0,
         )
-        finish(refinery.refine(record))
+        finish(refinery.refine([record]))
     counts = statistics.messages
     assert counts["refined"] == counts["duplicate"] + counts["accepted"] + counts["rejected"]
     for log in topics.logs.values():
@@ -104,7 +104,7 @@ def _no_bug(chunk: rejected.RejectedChunk) -> None:
 def _hand_off(epoch: bytes, value: bytes) -> None:
     queue = FakeJobQueue()
     handoff = Handoff(queue, derive_ids=True, statistics=Statistics())
-    finish(handoff.hand_off(Record(3, 7, value, {"epoch": epoch})))
+    finish(handoff.hand_off([Record(3, 7, value, {"epoch": epoch})]))
     for job in queue.jobs:
         with suppress(MalformedRecord):  # the tenant is no UUID: for the job to say, not for handoff
             decode_job(job)
