@@ -3,7 +3,7 @@
 import argparse
 import importlib
 
-BENCHMARKS = ["dedupe"]
+BENCHMARKS = ["dedupe", "generator", "pipeline", "latency"]
 
 
 def main() -> None:
