@@ -14,7 +14,7 @@ console = Console(stderr=True)
 def report(name: str, figures: Mapping[str, object]) -> None:
     """Print the figures, with what they were measured on."""
     line = {"benchmark": name, **figures, "versions": versions(), "machine": machine()}
-    print(json.dumps(line), flush=True)
+    print(json.dumps(line, ensure_ascii=False), flush=True)
 
 
 @contextmanager
