@@ -11,6 +11,8 @@ BENCHMARKS = {
     "ingress": 90,
     "pipeline": 90,
     "latency": 120,
+    "backlog": 120,
+    "ingest": 60,
 }
 """How many seconds each takes on two cores, by its name."""
 

@@ -21,6 +21,12 @@ def _cpu_s(stat: str) -> float:
     return (int(fields[_UTIME]) + int(fields[_STIME])) * _TICK_S
 
 
+def family(pid: int) -> list[int]:
+    """Return a process and its children: PostgreSQL has one for each connection."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [pid, *map(int, children.split())]
+
+
 def memory_mb(pid: int, what: str = "VmRSS") -> float:
     """Return a process's memory in MiB: ``VmRSS`` now, ``VmHWM`` at most so far."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
@@ -50,13 +56,13 @@ class Usage:
         self._over = threading.Event()
         self._sampler = threading.Thread(target=self._sample, daemon=True)
 
-    def figures(self, messages: int) -> dict[str, object]:
-        """Return what the block has cost, by message where that has a meaning."""
-        by_message = {name: round(used_s / messages * 1e6, 2) for name, used_s in self._used.items()}
+    def figures(self, count: int, unit: str = "message") -> dict[str, object]:
+        """Return what the block has cost, by message (or what else was counted) where that has a meaning."""
+        by_unit = {name: round(used_s / count * 1e6, 2) for name, used_s in self._used.items()}
         quarter = max(1, len(self.samples) // 4)
         return {
-            "cpu_us_a_message": by_message.pop(_OURS),
-            "servers_cpu_us_a_message": by_message,
+            f"cpu_us_a_{unit}": by_unit.pop(_OURS),
+            f"servers_cpu_us_a_{unit}": by_unit,
             "cpu_s": round(self._used[_OURS], 2),
             "memory_mb": {
                 "first_quarter_most": max(self.samples[:quarter]),
@@ -66,7 +72,7 @@ class Usage:
         }
 
     def _cpu(self) -> dict[str, float]:
-        servers = {name: cpu_s([pid]) for name, pid in self._servers.items()}
+        servers = {name: cpu_s(family(pid)) for name, pid in self._servers.items()}
         return {_OURS: cpu_s(self._pids), **servers}
 
     def _sample(self) -> None:
@@ -81,6 +87,12 @@ class Usage:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Take no more into account; the end of the block does this as well."""
+        if self._over.is_set():
+            return
         self._used = {name: used_s - self._began[name] for name, used_s in self._cpu().items()}
         self._over.set()
         self._sampler.join()
