@@ -54,7 +54,7 @@ def measured(run: Run, servers: dict[str, int], jobs: list[bytes], size: int) ->
     with Ingest(run.environment) as ingest:
         eventually_sync(lambda: queue.waiting < len(jobs), START_TIMEOUT_S)
         with Usage([ingest.pid], servers) as usage:
-            began, rows = time.monotonic(), max(1, queue.waiting * size)
+            began, rows = time.monotonic(), len(jobs) * size  # those just taken are still to be written
             eventually_sync(lambda: queue.is_done, TIMEOUT_S)
             seconds = time.monotonic() - began
             usage.stop()
