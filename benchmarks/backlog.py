@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from benchmarks.jobs import JobCounter
 from benchmarks.material import Mix, publications, tenants
 from benchmarks.report import report, say
-from benchmarks.stack import TENANTS, Run, stack
+from benchmarks.stack import TENANTS, Run, add_settings, given_settings, stack
 from benchmarks.usage import Usage
 from streams.chunks import Chunk, Chunker
 from streams.kafka.chunk_writer import KafkaChunkWriter, Written
@@ -38,6 +38,7 @@ def main(arguments: list[str]) -> None:
         "--chunk", type=int, nargs="+", default=[500], help="runs with chunks of so many (500)"
     )
     parser.add_argument("--ids", type=int, default=300_000, help="that dedupe remembers (%(default)s)")
+    add_settings(parser)
     options = parser.parse_args(arguments)
     figures: dict[str, object] = {}
     with stack() as parts:
@@ -45,6 +46,7 @@ def main(arguments: list[str]) -> None:
             for size in options.chunk:
                 name = f"workers_{workers}_chunks_of_{size}"
                 settings = {"CHUNK_MAX_MESSAGES": str(size), "DEDUPE_MAX_IDS": str(options.ids)}
+                settings |= given_settings(options)
                 with parts.run(**settings) as run:
                     figures[name] = measured(run, workers, options.messages)
     report("backlog", {"messages": options.messages, "ids": options.ids, **figures})

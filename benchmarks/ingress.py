@@ -16,7 +16,7 @@ from typing import Any, get_args
 
 from benchmarks.generator import finish, generate, start
 from benchmarks.report import report, say
-from benchmarks.stack import Stack, stack
+from benchmarks.stack import Stack, add_settings, given_settings, stack
 from streams.settings import Settings
 
 TIMEOUT_S = 300
@@ -28,15 +28,18 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="./dev bench ingress", description=__doc__)
     parser.add_argument("--messages", type=int, default=300_000, help="to publish (%(default)s)")
     parser.add_argument("--transport", choices=transports(), action="append", help="this one alone")
+    add_settings(parser)
     options = parser.parse_args(arguments)
+    settings = given_settings(options)
     figures: dict[str, object] = {}
     with stack() as parts:
         for transport in options.transport or transports():
+            how = {"MQTT_TRANSPORT": transport, **settings}
             figures[transport] = {
-                "stored": _stored(parts, transport, options.messages),
-                "live": _live(parts, transport, options.messages),
+                "stored": _stored(parts, how, options.messages),
+                "live": _live(parts, how, options.messages),
             }
-    report("ingress", {"messages": options.messages, **figures})
+    report("ingress", {"set": settings, "messages": options.messages, **figures})
 
 
 def transports() -> list[str]:
@@ -46,17 +49,17 @@ def transports() -> list[str]:
     return [name for name in known if name != FIRST_THAT_FITS]
 
 
-def _stored(parts: Stack, transport: str, messages: int) -> dict[str, Any]:
+def _stored(parts: Stack, how: Mapping[str, str], messages: int) -> dict[str, Any]:
     """Let all messages wait in the session of an ingress that is away, and then let it come."""
-    with parts.run(MQTT_TRANSPORT=transport) as run, say(f"{transport}, {messages:,} messages stored"):
+    with parts.run(**how) as run, say(f"{how['MQTT_TRANSPORT']}, {messages:,} messages stored"):
         _carry(run.environment, 0)
         generate(run.mosquitto.port, messages)
         return _carry(run.environment, messages)
 
 
-def _live(parts: Stack, transport: str, messages: int) -> dict[str, Any]:
+def _live(parts: Stack, how: Mapping[str, str], messages: int) -> dict[str, Any]:
     """Publish while ingress is there."""
-    with parts.run(MQTT_TRANSPORT=transport) as run, say(f"{transport}, {messages:,} messages live"):
+    with parts.run(**how) as run, say(f"{how['MQTT_TRANSPORT']}, {messages:,} messages live"):
         _carry(run.environment, 0)
         load = start(run.mosquitto.port, messages)
         carried = _carry(run.environment, messages)

@@ -17,7 +17,7 @@ from benchmarks.generator import finish, start
 from benchmarks.jobs import JobCounter, Taken
 from benchmarks.pipeline import STALLED_S
 from benchmarks.report import report, say, spread_ms
-from benchmarks.stack import Run, stack
+from benchmarks.stack import Run, add_settings, given_settings, stack
 from benchmarks.tutorial import QUEUE
 from benchmarks.tutorial_worker import Tutorial
 from benchmarks.usage import Usage
@@ -39,10 +39,12 @@ def main(arguments: list[str]) -> None:
     parser.add_argument(
         "--tutorial-rates", type=int, nargs="*", default=TUTORIAL_RATES, help="of the tutorial's (100)"
     )
+    add_settings(parser)
     options = parser.parse_args(arguments)
+    settings = given_settings(options)
     figures: dict[str, object] = {}
     with stack() as parts:
-        with parts.run() as run, run.working(1):
+        with parts.run(**settings) as run, run.working(1):
             figures["worker"] = {
                 f"{rate}_a_s": measured(run, run.pids, run.queue, Load(rate, options.seconds))
                 for rate in options.rates
@@ -53,7 +55,7 @@ def main(arguments: list[str]) -> None:
                     f"{rate}_a_s": measured(run, [worker.pid], QUEUE, Load(rate, options.seconds))
                     for rate in options.tutorial_rates
                 }
-    report("latency", {"seconds": options.seconds, **figures})
+    report("latency", {"set": settings, "seconds": options.seconds, **figures})
 
 
 class Load(NamedTuple):

@@ -14,7 +14,7 @@ from benchmarks.generator import finish, start
 from benchmarks.jobs import JobCounter
 from benchmarks.material import Mix
 from benchmarks.report import report, say
-from benchmarks.stack import Run, Stack, stack
+from benchmarks.stack import Run, Stack, add_settings, given_settings, stack
 from benchmarks.tutorial import QUEUE
 from benchmarks.tutorial_worker import Tutorial
 from benchmarks.usage import Usage
@@ -30,20 +30,25 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--workers", type=int, nargs="*", default=[1, 2], help="runs with so many (1 2)")
     parser.add_argument("--duplicates", type=float, default=0.0, help="share of exact copies (%(default)s)")
     parser.add_argument("--malformed", type=float, default=0.0, help="share to be rejected (%(default)s)")
+    add_settings(parser)
     options = parser.parse_args(arguments)
+    settings = given_settings(options)
     with stack() as parts:
         mix = Mix(parts.tenants, options.duplicates, options.malformed)
         figures: dict[str, object] = {}
         for workers in options.workers:
-            figures[f"workers_{workers}"] = measured(parts, workers, options.messages, mix)
+            figures[f"workers_{workers}"] = measured(parts, workers, options.messages, mix, settings)
         if options.tutorial_messages:
             figures["tutorial"] = tutorial(parts, options.tutorial_messages)
-    report("pipeline", {**figures, "better_than_the_tutorial": _ratios(figures)})
+    report("pipeline", {"set": settings, **figures, "better_than_the_tutorial": _ratios(figures)})
 
 
-def measured(parts: Stack, workers: int, messages: int, mix: Mix) -> dict[str, object]:
+def measured(
+    parts: Stack, workers: int, messages: int, mix: Mix, settings: Mapping[str, str]
+) -> dict[str, object]:
     """Run our workers."""
-    with parts.run() as run, say(f"{messages:,} messages, workers: {workers}"), run.working(workers):
+    what = f"{messages:,} messages, workers: {workers}"
+    with parts.run(**settings) as run, say(what), run.working(workers):
         return carried(run, run.pids, run.queue, messages, mix)
 
 

@@ -1,5 +1,6 @@
 """The real parts that a benchmark needs, and workers on them, started as users start them."""
 
+import argparse
 import asyncio
 import uuid
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,22 @@ from tests.parts.worker import Worker
 TENANTS = 6
 PARTITIONS = 8
 """As by default."""
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Let the settings of the workers be given, as in ``--set CHUNK_LINGER_MS=50``."""
+    parser.add_argument(
+        "--set",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="a setting of the workers, repeatable",
+    )
+
+
+def given_settings(options: argparse.Namespace) -> dict[str, str]:
+    """Return the settings that were given."""
+    return dict(setting.split("=", 1) for setting in options.set)
 
 
 @dataclass
