@@ -2,8 +2,19 @@
 
 import argparse
 import importlib
+import sys
 
-BENCHMARKS = ["dedupe", "ingress"]
+BENCHMARKS = {
+    "dedupe": 300,
+    "generator": 20,
+    "steps": 30,
+    "ingress": 90,
+    "pipeline": 90,
+    "latency": 120,
+    "backlog": 120,
+    "ingest": 60,
+}
+"""How many seconds each takes on two cores, by its name."""
 
 
 def main() -> None:
@@ -11,6 +22,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
     parser.add_argument("name", nargs="?", choices=BENCHMARKS, help="all of them without it")
     options, rest = parser.parse_known_args()
+    if not options.name:
+        print(f"all benchmarks, about {sum(BENCHMARKS.values()) / 60:.0f} minutes", file=sys.stderr)
     for name in [options.name] if options.name else BENCHMARKS:
         importlib.import_module(f"benchmarks.{name}").main(rest)
 

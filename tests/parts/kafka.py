@@ -57,6 +57,11 @@ class Kafka(Part):
         """``host:port``, as every other client takes it."""
         return f"{self.host}:{self.port}"
 
+    @staticmethod
+    def version() -> str:
+        """Return the version that is installed, by the name of its jar: ``kafka_2.13-4.0.0.jar``."""
+        return next(_libraries().glob("kafka_*.jar")).stem.rpartition("-")[2]
+
     def start(self) -> None:
         """Start the broker, formatting its storage on the first call."""
         if not self._configuration.exists():

@@ -1,0 +1,232 @@
+"""A load that is larger than what we can take: QoS 1 messages by the hundred thousand a second.
+
+Measures how fast it publishes to a Mosquitto that has no subscriber, and what a message costs it; that is the
+bound, and the cost on the same two cores, of all benchmarks that use it. Packets lie ready
+(``benchmarks/packets.py``), a connection is written to by the hundred of them, and PUBACKs are only counted:
+nothing is sent again, so a connection that breaks ends the run. MQTT 3.1.1, whose PUBACK has one size.
+"""
+
+import argparse
+import contextlib
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+
+from benchmarks.material import Mix, tenants
+from benchmarks.packets import BLOCK, CONNACK_BYTES, Block, Pubacks, connect, is_accepted
+from benchmarks.report import report, say
+from benchmarks.usage import cpu_s
+from tests.parts.mosquitto import Mosquitto
+
+WINDOW = 4 * BLOCK
+"""Packets of one connection that wait for their PUBACK: below what our mosquitto.conf allows."""
+FULL_SPEED_TICK_S, PACED_TICK_S = 0.01, 0.001
+SILENCE_S = 60.0
+READ_BYTES = 256 * 1024
+CONNECTIONS = 64
+
+
+def main(arguments: list[str]) -> None:
+    """Print one line of JSON with what a Mosquitto without subscribers took."""
+    parser = argparse.ArgumentParser(prog="./dev bench generator", description=__doc__)
+    parser.add_argument("--messages", type=int, default=1_000_000, help="to publish (%(default)s)")
+    parser.add_argument("--connections", type=int, default=CONNECTIONS, help="at once (%(default)s)")
+    options = parser.parse_args(arguments)
+    with Mosquitto() as mosquitto, say(f"publishing {options.messages:,} messages"):
+        before_s = cpu_s([mosquitto.pid])
+        made = generate(mosquitto.port, options.messages, connections=options.connections)
+        broker_s = cpu_s([mosquitto.pid]) - before_s
+    report("generator", {**made, "broker_cpu_us_a_message": round(broker_s / options.messages * 1e6, 2)})
+
+
+# --- The process ------------------------------------------------------------------------------------------
+
+
+def start(
+    port: int,
+    messages: int,
+    *,
+    rate: float = 0,
+    connections: int = CONNECTIONS,
+    run: str = "0",
+    mix: Mix | None = None,
+) -> "subprocess.Popen[str]":
+    """Start publishing in a process of its own, whose output is a line of JSON in the end.
+
+    Args:
+        port: of the broker on this machine.
+        messages: how many.
+        rate: messages a second; 0 for as many as the broker takes.
+        connections: among which they are divided.
+        run: keeps the ids of two runs apart.
+        mix: what is published; by default for six tenants, neither copies nor malformed ones.
+    """
+    plan = {
+        "port": port,
+        "messages": messages,
+        "rate": rate,
+        "connections": connections,
+        "run": run,
+        "mix": mix or Mix(tenants(6)),
+    }
+    command = [sys.executable, "-m", "benchmarks.generator", json.dumps(plan)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def finish(generator: "subprocess.Popen[str]") -> dict[str, float]:
+    """Wait for its end; return the messages, the rows that must come of them, and what it cost.
+
+    Raises:
+        CalledProcessError: if it failed.
+    """
+    output, _ = generator.communicate()
+    if generator.returncode:
+        raise subprocess.CalledProcessError(generator.returncode, generator.args)
+    made: dict[str, float] = json.loads(output)
+    return made
+
+
+def generate(
+    port: int,
+    messages: int,
+    *,
+    rate: float = 0,
+    connections: int = CONNECTIONS,
+    run: str = "0",
+    mix: Mix | None = None,
+) -> dict[str, float]:
+    """Publish in a process of its own and wait for its end; see `start` and `finish`."""
+    return finish(start(port, messages, rate=rate, connections=connections, run=run, mix=mix))
+
+
+# --- Within it --------------------------------------------------------------------------------------------
+
+
+class Device:
+    """One connection that publishes."""
+
+    def __init__(self, connection: socket.socket, block: Block) -> None:
+        self.sent = self.rows = 0
+        self._connection = connection
+        self._block = block
+        self._pubacks = Pubacks()
+        self._unwritten = memoryview(b"")
+
+    @property
+    def acknowledged(self) -> int:
+        """How many of its publications the broker has taken."""
+        return self._pubacks.count
+
+    @property
+    def room(self) -> int:
+        """How many may be published now; those of one call of `publish` lie in one block."""
+        if self._unwritten:
+            return 0
+        return min(WINDOW - (self.sent - self.acknowledged), BLOCK - self.sent % BLOCK)
+
+    def publish(self, count: int) -> None:
+        """Publish the next ones, at most as many as there is room for."""
+        self._unwritten = self._block.stamped(self.sent, count, time.time_ns() // 1_000)
+        self.rows += self._block.rows(self.sent, count)
+        self.sent += count
+        self.write()
+
+    def write(self) -> None:
+        """Write what the socket had no room for."""
+        if self._unwritten:
+            with contextlib.suppress(BlockingIOError):
+                self._unwritten = self._unwritten[self._connection.send(self._unwritten) :]
+
+    def read(self) -> None:
+        """Count the acknowledgements that have come.
+
+        Raises:
+            ConnectionError: the broker has closed the connection.
+        """
+        if self.sent == self.acknowledged:
+            return
+        with contextlib.suppress(BlockingIOError):
+            data = self._connection.recv(READ_BYTES)
+            if not data:
+                raise ConnectionError("the broker has closed the connection")
+            self._pubacks.feed(data)
+
+
+def publish_all(devices: Sequence[Device], messages: int, rate: float) -> None:
+    """Publish and wait until the broker has acknowledged everything.
+
+    Raises:
+        ConnectionError: a connection broke, or the broker was silent for `SILENCE_S`.
+    """
+    began = moved = time.monotonic()
+    acknowledged = sent = turn = 0
+    tick_s = PACED_TICK_S if rate else FULL_SPEED_TICK_S
+    while acknowledged < messages:
+        now = time.monotonic()
+        due = min(messages, int((now - began) * rate) + 1) if rate else messages
+        turn = (turn + 1) % len(devices)
+        # Whole blocks cost least; the last one may be a part.
+        whole = not rate and due - sent > BLOCK
+        sent += _serve([*devices[turn:], *devices[:turn]], due - sent, whole=whole)
+        before, acknowledged = acknowledged, sum(device.acknowledged for device in devices)
+        moved = now if acknowledged > before else moved
+        if now - moved > max(SILENCE_S, 2 / rate if rate else 0):
+            raise ConnectionError(f"the broker has acknowledged nothing for {SILENCE_S:g} s")
+        # No PUBACK is worth waking up for: each tick finds a hundred of them.
+        time.sleep(max(PACED_TICK_S, began + sent / rate - now) if rate and sent < messages else tick_s)
+
+
+def _serve(devices: Sequence[Device], due: int, *, whole: bool) -> int:
+    """Let devices read, and publish what is due; return how much that was.
+
+    Args:
+        devices: in their order.
+        due: how many publications are.
+        whole: publish whole blocks only, which cost least.
+    """
+    left = due
+    for device in devices:
+        device.read()
+        device.write()
+        while (count := min(left, device.room)) > 0 and (count == BLOCK or not whole):
+            device.publish(count)
+            left -= count
+    return due - left
+
+
+@contextlib.contextmanager
+def _connected(port: int, count: int, run: str, mix: Mix) -> Iterator[list[Device]]:
+    with contextlib.ExitStack() as stack:
+        devices = []
+        for number in range(count):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.sendall(connect(f"bench-{run}-{number}"))
+            if not is_accepted(connack := connection.recv(CONNACK_BYTES)):
+                raise ConnectionError(f"the broker does not let us in: {connack.hex()}")
+            connection.setblocking(False)  # noqa: FBT003 - the only way to say it
+            devices.append(Device(connection, Block(mix, number, run)))
+        yield devices
+
+
+def run(*, port: int, messages: int, rate: float, connections: int, run: str, mix: Mix) -> dict[str, float]:
+    """Publish, in this process; see `start`."""
+    with _connected(port, connections, run, mix) as devices:
+        began, began_cpu = time.monotonic(), time.process_time()
+        publish_all(devices, messages, rate)
+        seconds, cpu_s = time.monotonic() - began, time.process_time() - began_cpu
+        return {
+            "messages": sum(device.acknowledged for device in devices),
+            "rows": sum(device.rows for device in devices),
+            "seconds": round(seconds, 3),
+            "messages_a_s": round(messages / seconds),
+            "cpu_us_a_message": round(cpu_s / messages * 1e6, 2),
+        }
+
+
+if __name__ == "__main__":
+    plan = json.loads(sys.argv[1])
+    print(json.dumps(run(**plan | {"mix": Mix(*plan["mix"])})))
