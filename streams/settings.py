@@ -51,7 +51,7 @@ class Settings(BaseModel):
     producer_idempotence: bool = Field(
         default=True, description="off only for a broker without InitProducerId"
     )
-    compression: Literal["none", "lz4", "zstd"] = Field("lz4", description="none, lz4 or zstd")
+    compression: Literal["none", "lz4", "zstd"] = Field("zstd", description="none, lz4 or zstd")
     consumer_group: Name = Field("metric-streams", description="Faust app id, and so the consumer group")
 
     # --- MQTT

@@ -25,8 +25,8 @@ from streams.wire.php import PhpObject, PhpValue, serialize, serialize_members, 
 TRIES = 5
 BACKOFF_S = (10, 30, 60)
 """Seconds before each further try; the last counts for all that follow."""
-NAMES_REMEMBERED = 16_384
-"""Pairs of agent and metric; some 5 MB."""
+NAMES_REMEMBERED = 32_768
+"""Pairs of agent and metric; some 10 MB."""
 
 _IDENTIFIER_CLASS = r"Illuminate\Contracts\Database\ModelIdentifier"
 _PROPERTIES = 14
