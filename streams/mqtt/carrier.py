@@ -18,7 +18,7 @@ from streams.mqtt.transport import Connection, Publication, Token
 from streams.settings import Settings
 from streams.statistics import Statistics
 from streams.wire.headers import headers
-from streams.wire.raw import tail_of
+from streams.wire.raw import encode_message
 
 NS_PER_S, NS_PER_US = 1_000_000_000, 1_000
 
@@ -110,18 +110,18 @@ class Carrier:
     def _take(self, publications: list[Publication]) -> None:
         self._statistics.messages["received"] += len(publications)
         add, received = self._chunker.add, self._acks.received
-        arrived_ns = qos = -1
-        tail, skipped = b"", 0
+        arrived_ns, received_at, skipped = -1, "", 0
         for publication in publications:
             token = publication.token
             if publication.retained:
                 skipped += 1
             else:
-                # What one read has brought has arrived at one time: its tail, 1 µs, is made once for many.
-                if publication.arrived_ns != arrived_ns or publication.qos != qos:
-                    arrived_ns, qos = publication.arrived_ns, publication.qos
-                    tail = tail_of(rfc3339(arrived_ns), qos)
-                chunk = add(publication.topic, publication.payload, tail)
+                # What one read has brought has arrived at one time, which takes 0.5 µs to write.
+                if publication.arrived_ns != arrived_ns:
+                    arrived_ns = publication.arrived_ns
+                    received_at = rfc3339(arrived_ns)
+                topic = publication.topic
+                chunk = add(topic, encode_message(topic, publication.payload, received_at, publication.qos))
                 if token is None:
                     chunk.qos0 += 1
             if token is not None:

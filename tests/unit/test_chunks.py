@@ -15,10 +15,10 @@ from streams.chunks import (
     tenant_level,
 )
 from streams.models import Message
-from streams.wire.raw import decode, tail_of
+from streams.wire.raw import decode, encode_message
 
 PARTITIONS, MAX_MESSAGES, MAX_BYTES, MAX_WAITING, LINGER_S = 4, 5, 1_024, 9, 0.01
-TAIL = tail_of("2026-11-23T14:00:00.123456Z", 1)
+AT = "2026-11-23T14:00:00.123456Z"
 
 tenants = st.sampled_from([f"tenant-{number}" for number in range(8)])
 arrivals = st.lists(st.tuples(tenants, st.binary(max_size=700), st.floats(0, 0.02)), max_size=60)
@@ -29,13 +29,17 @@ def chunker(**different: int) -> Chunker[int]:
     return Chunker(partitions=PARTITIONS, **options, new_ticket=itertools.count().__next__)
 
 
+def add(subject: Chunker[int], topic: str, payload: bytes) -> None:
+    subject.add(topic, encode_message(topic, payload, AT, 1))
+
+
 def feed(subject: Chunker[int], messages: list[tuple[str, bytes, float]]) -> list[Chunk[int]]:
     """Add each message after its delay, taking what is due each time, and the rest at the end."""
     now, cut = 0.0, []
     for number, (tenant, payload, delay_s) in enumerate(messages):
         now += delay_s
         cut += subject.due(now, LINGER_S)
-        subject.add(f"metrics/{tenant}/{number}/cpu", payload, TAIL)
+        add(subject, f"metrics/{tenant}/{number}/cpu", payload)
         cut += subject.due(now, LINGER_S)
     return cut + subject.rest()
 
@@ -109,14 +113,14 @@ def test_no_message_waits_longer_than_the_linger(messages: list[tuple[str, bytes
             take(due_at)
         now += delay_s
         waiting[number] = now
-        subject.add(f"metrics/{tenant}/{number}/cpu", payload, TAIL)
+        add(subject, f"metrics/{tenant}/{number}/cpu", payload)
         take(now)
         assert len(waiting) < MAX_WAITING
 
 
 def test_a_young_chunk_is_not_cut() -> None:
     subject = chunker()
-    subject.add("metrics/a/b/c", b"{}", TAIL)
+    add(subject, "metrics/a/b/c", b"{}")
 
     assert subject.due(5.0, LINGER_S) == []
     assert subject.due(5.0 + LINGER_S / 2, LINGER_S) == []
@@ -125,9 +129,9 @@ def test_a_young_chunk_is_not_cut() -> None:
 
 def test_all_that_is_open_leaves_with_the_oldest() -> None:
     subject = chunker()
-    subject.add("metrics/a/b/c", b"{}", TAIL)
+    add(subject, "metrics/a/b/c", b"{}")
     assert subject.due(5.0, LINGER_S) == []
-    subject.add("metrics/other/b/c", b"{}", TAIL)
+    add(subject, "metrics/other/b/c", b"{}")
     assert subject.due(5.0 + LINGER_S / 2, 99.0) == []
 
     assert len(subject.due(5.0 + LINGER_S, 99.0)) == 2
@@ -137,9 +141,9 @@ def test_all_that_is_open_leaves_with_the_oldest() -> None:
 def test_what_waits_leaves_early_where_no_more_could_come() -> None:
     subject = chunker(max_waiting=3)
     for tenant in ("a", "b"):
-        subject.add(f"metrics/{tenant}/b/c", b"{}", TAIL)
+        add(subject, f"metrics/{tenant}/b/c", b"{}")
     assert subject.due(5.0, LINGER_S) == []
-    subject.add("metrics/a/b/c", b"{}", TAIL)
+    add(subject, "metrics/a/b/c", b"{}")
 
     assert sum(len(chunk.messages) for chunk in subject.due(5.0, LINGER_S)) == 3
 
@@ -155,7 +159,7 @@ def test_nothing_is_due_where_nothing_waits() -> None:
 def test_a_full_chunk_is_due_at_once() -> None:
     subject = chunker(max_messages=2)
     for number in range(3):
-        subject.add(f"metrics/a/{number}/c", b"{}", TAIL)
+        add(subject, f"metrics/a/{number}/c", b"{}")
 
     assert [numbers(chunk) for chunk in subject.due(0.0, LINGER_S)] == [[0, 1]]
     assert [numbers(chunk) for chunk in subject.rest()] == [[2]]
