@@ -191,7 +191,7 @@ class Mqtt5Protocol(asyncio.Protocol):
     def _read(self, data: bytes, arrived: list[Publication]) -> memoryview:
         """Read packets; append messages; return what is left of a packet whose end has not come yet.
 
-        The loop is flat because a message costs most here: 0.9 µs of some 3 in all, and half of it the codec's.
+        The loop is flat because a message costs most here: 0.9 µs of some 3 in all, half of it in the codec.
 
         Raises:
             MalformedPacketError, OlderProtocolError: the bytes are not MQTT 5.
