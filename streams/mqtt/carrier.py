@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import Any, NoReturn
 
-from streams.chunks import Chunk, Chunker, InOrderAcks, Ticket, linger_s
+from streams.chunks import Chunk, Chunker, InOrderAcks, Linger, Ticket
 from streams.errors import MetricStreamsError
 from streams.kafka.chunk_writer import ChunkWriter, Written
 from streams.mqtt.transport import Connection, Publication, Token
@@ -39,7 +39,6 @@ class Carrier:
         self._connection = connection
         self._writer = writer
         self._monotonic = monotonic
-        self._linger_s = settings.chunk_linger_ms / 1_000, settings.chunk_linger_max_ms / 1_000
         self._acks: InOrderAcks[Token] = InOrderAcks()
         self._chunker: Chunker[Ticket] = Chunker(
             partitions=settings.topic_partitions,
@@ -47,6 +46,7 @@ class Carrier:
             max_bytes=settings.chunk_max_bytes,
             # The broker sends no more than Receive Maximum ahead: gather one half while the other is written.
             max_waiting=settings.mqtt_receive_maximum // 2,
+            linger=Linger(settings.chunk_linger_ms / 1_000, settings.chunk_linger_max_ms / 1_000),
             new_ticket=self._acks.begin,
         )
         self._cut: deque[Chunk[Ticket]] = deque()
@@ -99,8 +99,7 @@ class Carrier:
         while True:
             publications = await self._connection.receive(self._patience_s())
             self._take(publications)
-            linger = linger_s(self._unwritten, *self._linger_s)
-            self._cut.extend(self._chunker.due(self._monotonic(), linger))
+            self._cut.extend(self._chunker.due(self._monotonic(), self._unwritten))
             await self._write_cut()
 
     def _patience_s(self) -> float | None:
