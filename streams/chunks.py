@@ -27,7 +27,7 @@ MESSAGES_TO_DOUBLE = 100
 class Linger:
     """How long messages wait for others.
 
-    A chunk costs the stages behind as much as a hundred messages in it, so the wait is for each chunk that
+    A chunk costs the stages behind much more than a message in it does, so the wait is for each chunk that
     would be cut: one message alone is soon on its way, and the chunks of a second are bounded. The more
     messages are on their way to Kafka, the more come in a moment, or the slower Kafka is: then larger chunks
     save work everywhere.
