@@ -11,14 +11,14 @@ from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import Any, NoReturn
 
-from streams.chunks import Chunk, Chunker, InOrderAcks, Ticket, linger_s
+from streams.chunks import Chunk, Chunker, InOrderAcks, Linger, Ticket
 from streams.errors import MetricStreamsError
 from streams.kafka.chunk_writer import ChunkWriter, Written
 from streams.mqtt.transport import Connection, Publication, Token
 from streams.settings import Settings
 from streams.statistics import Statistics
 from streams.wire.headers import headers
-from streams.wire.raw import tail_of
+from streams.wire.raw import encode_message
 
 NS_PER_S, NS_PER_US = 1_000_000_000, 1_000
 
@@ -39,7 +39,6 @@ class Carrier:
         self._connection = connection
         self._writer = writer
         self._monotonic = monotonic
-        self._linger_s = settings.chunk_linger_ms / 1_000, settings.chunk_linger_max_ms / 1_000
         self._acks: InOrderAcks[Token] = InOrderAcks()
         self._chunker: Chunker[Ticket] = Chunker(
             partitions=settings.topic_partitions,
@@ -47,6 +46,7 @@ class Carrier:
             max_bytes=settings.chunk_max_bytes,
             # The broker sends no more than Receive Maximum ahead: gather one half while the other is written.
             max_waiting=settings.mqtt_receive_maximum // 2,
+            linger=Linger(settings.chunk_linger_ms / 1_000, settings.chunk_linger_max_ms / 1_000),
             new_ticket=self._acks.begin,
         )
         self._cut: deque[Chunk[Ticket]] = deque()
@@ -99,8 +99,7 @@ class Carrier:
         while True:
             publications = await self._connection.receive(self._patience_s())
             self._take(publications)
-            linger = linger_s(self._unwritten, *self._linger_s)
-            self._cut.extend(self._chunker.due(self._monotonic(), linger))
+            self._cut.extend(self._chunker.due(self._monotonic(), self._unwritten))
             await self._write_cut()
 
     def _patience_s(self) -> float | None:
@@ -110,18 +109,18 @@ class Carrier:
     def _take(self, publications: list[Publication]) -> None:
         self._statistics.messages["received"] += len(publications)
         add, received = self._chunker.add, self._acks.received
-        arrived_ns = qos = -1
-        tail, skipped = b"", 0
+        arrived_ns, received_at, skipped = -1, "", 0
         for publication in publications:
             token = publication.token
             if publication.retained:
                 skipped += 1
             else:
-                # What one read has brought has arrived at one time: its tail, 1 µs, is made once for many.
-                if publication.arrived_ns != arrived_ns or publication.qos != qos:
-                    arrived_ns, qos = publication.arrived_ns, publication.qos
-                    tail = tail_of(rfc3339(arrived_ns), qos)
-                chunk = add(publication.topic, publication.payload, tail)
+                # What one read has brought has arrived at one time, which takes 0.5 µs to write.
+                if publication.arrived_ns != arrived_ns:
+                    arrived_ns = publication.arrived_ns
+                    received_at = rfc3339(arrived_ns)
+                topic = publication.topic
+                chunk = add(topic, encode_message(topic, publication.payload, received_at, publication.qos))
                 if token is None:
                     chunk.qos0 += 1
             if token is not None:

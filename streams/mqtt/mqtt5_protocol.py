@@ -191,7 +191,7 @@ class Mqtt5Protocol(asyncio.Protocol):
     def _read(self, data: bytes, arrived: list[Publication]) -> memoryview:
         """Read packets; append messages; return what is left of a packet whose end has not come yet.
 
-        The loop is as flat as it is because it is where a message costs most: 0.8 µs of some 3 in all.
+        The loop is flat because a message costs most here: 0.9 µs of some 3 in all, half of it in the codec.
 
         Raises:
             MalformedPacketError, OlderProtocolError: the bytes are not MQTT 5.
@@ -199,7 +199,7 @@ class Mqtt5Protocol(asyncio.Protocol):
         view, at, end = memoryview(data), 0, len(data)
         read, now_ns = mqtt5.read, time.time_ns()
         while at < end:
-            packet: Readable
+            packet: Any  # A cast to the packet's class, once its type is known, would be a call.
             try:
                 packet, size = read(view[at:])
             except BaseException as refusal:  # noqa: BLE001 - a panic is none of Exception; others are raised again
@@ -211,10 +211,9 @@ class Mqtt5Protocol(asyncio.Protocol):
             at += size
             if first >> 4 == PUBLISH_TYPE:
                 # Whoever reads the QoS from the codec gets an enum, which is slower than the bits.
-                publish = cast("mqtt5.PublishPacket", packet)
-                qos, packet_id, topic = first >> 1 & 3, publish.packet_id, publish.topic
-                if publish.topic_alias is not None:
-                    topic = self._aliased(topic, publish.topic_alias)
+                qos, packet_id, topic = first >> 1 & 3, packet.packet_id, packet.topic
+                if packet.topic_alias is not None:
+                    topic = self._aliased(topic, packet.topic_alias)
                 token: Token | None
                 if packet_id is None:
                     token = None
@@ -225,7 +224,7 @@ class Mqtt5Protocol(asyncio.Protocol):
                 else:
                     continue
                 retained = bool(first & RETAIN_FLAG)
-                arrived.append(Publication(topic, publish.payload, now_ns, qos, token, retained))
+                arrived.append(Publication(topic, packet.payload, now_ns, qos, token, retained))
             else:
                 self._on_other(packet)
         return view[at:]

@@ -10,6 +10,7 @@ kept, and ``size_bytes`` tells how large it was.
 """
 
 import re
+from base64 import b64encode
 from collections.abc import Sequence
 
 import msgspec
@@ -26,7 +27,6 @@ FRAMING_BYTES = len(_HEAD) + len(_TAIL)
 """What a chunk has besides its messages and the separators between them."""
 SEPARATOR_BYTES = len(_SEPARATOR)
 
-_NO_TOPIC, _TEXT, _BASE64, _CLOSED = b'{"topic":""', b',"payload":', b',"payload_base64":', b"}"
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -48,35 +48,17 @@ def encode_message(topic: str, payload: bytes, received_at: str, qos: int) -> by
         received_at: RFC 3339 with microseconds in UTC: ``2026-11-23T14:00:00.123456Z``.
         qos: the quality of service with which it came, 0 to 2.
     """
-    return encode(head_of(topic), payload, tail_of(received_at, qos))
-
-
-def head_of(topic: str) -> bytes:
-    """Return the beginning that messages of one topic share, for `encode`: ``{"topic":"a/b","payload":``."""
-    try:
-        encoded = _encoder.encode(Message(topic))
-    except UnicodeEncodeError:
-        encoded = _encoder.encode(Message(_LONE_SURROGATE.sub("\ufffd", topic)))
-    return encoded.removesuffix(_CLOSED) + _TEXT
-
-
-def tail_of(received_at: str, qos: int) -> bytes:
-    """Return the end that messages of one moment share, for `encode`: ``,"received_at":"…","qos":1}``."""
-    return _encoder.encode(Message("", received_at=received_at, qos=qos)).removeprefix(_NO_TOPIC)
-
-
-def encode(head: bytes, payload: bytes, tail: bytes) -> bytes:
-    """Return one message of a chunk as `encode_message` does, for whoever keeps heads and tails.
-
-    Only the payload is encoded anew: 0.3 µs instead of 0.65.
-    """
+    size_bytes = None
     if len(payload) > MAX_BYTES:
-        tail = tail.removesuffix(_CLOSED) + b',"size_bytes":%d}' % len(payload)
-        payload = _cut(payload)
+        size_bytes, payload = len(payload), _cut(payload)
     try:
-        return head + _encoder.encode(payload.decode()) + tail
+        message = Message(topic, payload.decode(), None, received_at, qos, size_bytes)
     except UnicodeDecodeError:
-        return head.removesuffix(_TEXT) + _BASE64 + _encoder.encode(payload) + tail
+        message = Message(topic, None, b64encode(payload).decode(), received_at, qos, size_bytes)
+    try:
+        return _encoder.encode(message)
+    except UnicodeEncodeError:
+        return _encoder.encode(msgspec.structs.replace(message, topic=_LONE_SURROGATE.sub("\ufffd", topic)))
 
 
 def join(encoded: Sequence[bytes]) -> bytes:

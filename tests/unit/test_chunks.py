@@ -6,19 +6,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.chunks import (
-    MESSAGES_PER_LINGER,
+    MESSAGES_TO_DOUBLE,
     Chunk,
     Chunker,
     InOrderAcks,
-    linger_s,
+    Linger,
     partition_of,
     tenant_level,
 )
 from streams.models import Message
-from streams.wire.raw import decode, tail_of
+from streams.wire.raw import decode, encode_message
 
 PARTITIONS, MAX_MESSAGES, MAX_BYTES, MAX_WAITING, LINGER_S = 4, 5, 1_024, 9, 0.01
-TAIL = tail_of("2026-11-23T14:00:00.123456Z", 1)
+AT = "2026-11-23T14:00:00.123456Z"
 
 tenants = st.sampled_from([f"tenant-{number}" for number in range(8)])
 arrivals = st.lists(st.tuples(tenants, st.binary(max_size=700), st.floats(0, 0.02)), max_size=60)
@@ -26,7 +26,16 @@ arrivals = st.lists(st.tuples(tenants, st.binary(max_size=700), st.floats(0, 0.0
 
 def chunker(**different: int) -> Chunker[int]:
     options = {"max_messages": MAX_MESSAGES, "max_bytes": MAX_BYTES, "max_waiting": MAX_WAITING} | different
-    return Chunker(partitions=PARTITIONS, **options, new_ticket=itertools.count().__next__)
+    return Chunker(
+        partitions=PARTITIONS,
+        **options,
+        linger=Linger(LINGER_S / 2, LINGER_S),
+        new_ticket=itertools.count().__next__,
+    )
+
+
+def add(subject: Chunker[int], topic: str, payload: bytes) -> None:
+    subject.add(topic, encode_message(topic, payload, AT, 1))
 
 
 def feed(subject: Chunker[int], messages: list[tuple[str, bytes, float]]) -> list[Chunk[int]]:
@@ -34,9 +43,9 @@ def feed(subject: Chunker[int], messages: list[tuple[str, bytes, float]]) -> lis
     now, cut = 0.0, []
     for number, (tenant, payload, delay_s) in enumerate(messages):
         now += delay_s
-        cut += subject.due(now, LINGER_S)
-        subject.add(f"metrics/{tenant}/{number}/cpu", payload, TAIL)
-        cut += subject.due(now, LINGER_S)
+        cut += subject.due(now, 0)
+        add(subject, f"metrics/{tenant}/{number}/cpu", payload)
+        cut += subject.due(now, 0)
     return cut + subject.rest()
 
 
@@ -100,7 +109,7 @@ def test_no_message_waits_longer_than_the_linger(messages: list[tuple[str, bytes
     subject, now, waiting = chunker(), 0.0, dict[int, float]()
 
     def take(until: float) -> None:
-        for chunk in subject.due(until, LINGER_S):
+        for chunk in subject.due(until, 0):
             for number in numbers(chunk):
                 assert until - waiting.pop(number) <= LINGER_S + 1e-9
 
@@ -109,69 +118,72 @@ def test_no_message_waits_longer_than_the_linger(messages: list[tuple[str, bytes
             take(due_at)
         now += delay_s
         waiting[number] = now
-        subject.add(f"metrics/{tenant}/{number}/cpu", payload, TAIL)
+        add(subject, f"metrics/{tenant}/{number}/cpu", payload)
         take(now)
         assert len(waiting) < MAX_WAITING
 
 
 def test_a_young_chunk_is_not_cut() -> None:
     subject = chunker()
-    subject.add("metrics/a/b/c", b"{}", TAIL)
+    add(subject, "metrics/a/b/c", b"{}")
 
-    assert subject.due(5.0, LINGER_S) == []
-    assert subject.due(5.0 + LINGER_S / 2, LINGER_S) == []
-    assert subject.next_due() == 5.0 + LINGER_S
+    assert subject.due(5.0, 0) == []
+    assert subject.due(5.0 + LINGER_S / 4, 0) == []
+    assert subject.next_due() == 5.0 + LINGER_S / 2
+    assert len(subject.due(5.0 + LINGER_S / 2, 0)) == 1
 
 
-def test_all_that_is_open_leaves_with_the_oldest() -> None:
+def test_all_that_is_open_leaves_with_the_oldest_which_waits_longer_the_more_there_are() -> None:
     subject = chunker()
-    subject.add("metrics/a/b/c", b"{}", TAIL)
-    assert subject.due(5.0, LINGER_S) == []
-    subject.add("metrics/other/b/c", b"{}", TAIL)
-    assert subject.due(5.0 + LINGER_S / 2, 99.0) == []
+    add(subject, "metrics/a/b/c", b"{}")
+    assert subject.due(5.0, 0) == []
+    add(subject, "metrics/other/b/c", b"{}")
+    assert subject.due(5.0 + LINGER_S / 2, 0) == []
 
-    assert len(subject.due(5.0 + LINGER_S, 99.0)) == 2
+    assert len(subject.due(5.0 + LINGER_S, 0)) == 2
     assert subject.next_due() is None
 
 
 def test_what_waits_leaves_early_where_no_more_could_come() -> None:
     subject = chunker(max_waiting=3)
     for tenant in ("a", "b"):
-        subject.add(f"metrics/{tenant}/b/c", b"{}", TAIL)
-    assert subject.due(5.0, LINGER_S) == []
-    subject.add("metrics/a/b/c", b"{}", TAIL)
+        add(subject, f"metrics/{tenant}/b/c", b"{}")
+    assert subject.due(5.0, 0) == []
+    add(subject, "metrics/a/b/c", b"{}")
 
-    assert sum(len(chunk.messages) for chunk in subject.due(5.0, LINGER_S)) == 3
+    assert sum(len(chunk.messages) for chunk in subject.due(5.0, 0)) == 3
 
 
 def test_nothing_is_due_where_nothing_waits() -> None:
     subject = chunker()
 
     assert subject.next_due() is None
-    assert subject.due(1_000.0, LINGER_S) == []
+    assert subject.due(1_000.0, 0) == []
     assert subject.rest() == []
 
 
 def test_a_full_chunk_is_due_at_once() -> None:
     subject = chunker(max_messages=2)
     for number in range(3):
-        subject.add(f"metrics/a/{number}/c", b"{}", TAIL)
+        add(subject, f"metrics/a/{number}/c", b"{}")
 
-    assert [numbers(chunk) for chunk in subject.due(0.0, LINGER_S)] == [[0, 1]]
+    assert [numbers(chunk) for chunk in subject.due(0.0, 0)] == [[0, 1]]
     assert [numbers(chunk) for chunk in subject.rest()] == [[2]]
 
 
-def test_while_little_is_on_its_way_the_linger_is_the_least() -> None:
-    assert linger_s(0, 0.005, 0.05) == 0.005
+def test_the_linger_is_for_each_chunk() -> None:
+    assert Linger(0.0025, 0.05)(1, 0) == 0.0025
+    assert Linger(0.0025, 0.05)(8, 0) == 0.02
 
 
 def test_the_linger_grows_with_what_is_on_its_way_to_kafka_up_to_its_most() -> None:
-    assert linger_s(MESSAGES_PER_LINGER, 0.005, 0.05) == 0.01
-    assert linger_s(100 * MESSAGES_PER_LINGER, 0.005, 0.05) == 0.05
+    assert Linger(0.005, 0.05)(1, MESSAGES_TO_DOUBLE) == 0.01
+    assert Linger(0.005, 0.05)(2, 2 * MESSAGES_TO_DOUBLE) == 0.03
+    assert Linger(0.005, 0.05)(1, 100 * MESSAGES_TO_DOUBLE) == 0.05
 
 
-def test_a_most_that_is_less_than_the_least_is_none() -> None:
-    assert linger_s(100 * MESSAGES_PER_LINGER, 0.1, 0.05) == 0.1
+def test_a_most_that_is_less_than_one_chunk_waits_is_none() -> None:
+    assert Linger(0.1, 0.05)(9, 100 * MESSAGES_TO_DOUBLE) == 0.1
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 import base64
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,14 +46,6 @@ def test_messages_come_back_as_they_went(sent: list[tuple[str, bytes, int]]) -> 
     assert found == sent
     separators = SEPARATOR_BYTES * max(len(sent) - 1, 0)
     assert len(record) == FRAMING_BYTES + sum(map(len, encoded)) + separators
-
-
-@given(st.text(), st.text(), st.sampled_from(["", RECEIVED_AT]), st.integers(0, 2))
-def test_a_message_is_put_together_as_msgspec_would_encode_it(
-    topic: str, payload: str, received_at: str, qos: int
-) -> None:
-    whole = msgspec.json.encode(Message(topic, payload, None, received_at, qos))
-    assert encode_message(topic, payload.encode(), received_at, qos) == whole
 
 
 @given(st.binary())
