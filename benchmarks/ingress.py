@@ -14,7 +14,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from benchmarks.generator import finish, generate, start
+from benchmarks.generator import Load, finish, generate, start
 from benchmarks.report import report, say
 from benchmarks.stack import Stack, add_settings, given_settings, stack
 from streams.settings import Settings
@@ -53,7 +53,7 @@ def _stored(parts: Stack, how: Mapping[str, str], messages: int) -> dict[str, An
     """Let all messages wait in the session of an ingress that is away, and then let it come."""
     with parts.run(**how) as run, say(f"{how['MQTT_TRANSPORT']}, {messages:,} messages stored"):
         _carry(run.environment, 0)
-        generate(run.mosquitto.port, messages)
+        generate(Load(run.mosquitto.port, messages))
         return _carry(run.environment, messages)
 
 
@@ -61,7 +61,7 @@ def _live(parts: Stack, how: Mapping[str, str], messages: int) -> dict[str, Any]
     """Publish while ingress is there."""
     with parts.run(**how) as run, say(f"{how['MQTT_TRANSPORT']}, {messages:,} messages live"):
         _carry(run.environment, 0)
-        load = start(run.mosquitto.port, messages)
+        load = start(Load(run.mosquitto.port, messages))
         carried = _carry(run.environment, messages)
         return {**carried, "generator": finish(load)}
 
