@@ -3,7 +3,8 @@
 Measures how fast it publishes to a Mosquitto that has no subscriber, and what a message costs it; that is the
 bound, and the cost on the same two cores, of all benchmarks that use it. Packets lie ready
 (``benchmarks/packets.py``), a connection is written to by the hundred of them, and PUBACKs are only counted:
-nothing is sent again, so a connection that breaks ends the run. MQTT 3.1.1, whose PUBACK has one size.
+nothing is sent again, so a connection that breaks ends the run. MQTT 3.1.1, whose PUBACK has one size. The
+bound is Mosquitto, which has one thread; its own CPU a message says what it would take with a core to itself.
 """
 
 import argparse
@@ -13,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from benchmarks.material import Mix, tenants
@@ -31,6 +32,8 @@ HOST = "127.0.0.1"
 CONNECTIONS, PACED_CONNECTIONS = 64, 8
 """Mosquitto takes one packet a turn from each: many spare it turns, and few spare us looking at them."""
 TENANTS = 6
+BROKERS = {"as_configured": {}, "without_nodelay": {"set_tcp_nodelay": "false"}}
+"""Options of Mosquitto; with the second ones it sends PUBACKs together, as they come up."""
 
 
 def main(arguments: list[str]) -> None:
@@ -39,11 +42,17 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--messages", type=int, default=1_000_000, help="to publish (%(default)s)")
     parser.add_argument("--connections", type=int, default=CONNECTIONS, help="at once (%(default)s)")
     options = parser.parse_args(arguments)
-    with Mosquitto() as mosquitto, say(f"publishing {options.messages:,} messages"):
+    figures = {name: _taken(settings, options) for name, settings in BROKERS.items()}
+    report("generator", {"messages": options.messages, "connections": options.connections, **figures})
+
+
+def _taken(settings: Mapping[str, str], options: argparse.Namespace) -> dict[str, float]:
+    what = f"publishing {options.messages:,} messages"
+    with Mosquitto(settings) as mosquitto, say(what):
         before_s = cpu_s([mosquitto.pid])
         made = generate(Load(mosquitto.port, options.messages, connections=options.connections))
         broker_s = cpu_s([mosquitto.pid]) - before_s
-    report("generator", {**made, "broker_cpu_us_a_message": round(broker_s / options.messages * 1e6, 2)})
+    return {**made, "broker_cpu_us_a_message": round(broker_s / options.messages * 1e6, 2)}
 
 
 class Load(NamedTuple):
