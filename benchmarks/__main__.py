@@ -8,10 +8,10 @@ BENCHMARKS = {
     "dedupe": 300,
     "generator": 20,
     "steps": 30,
-    "ingress": 90,
-    "pipeline": 90,
-    "latency": 120,
-    "backlog": 120,
+    "ingress": 60,
+    "pipeline": 150,
+    "latency": 150,
+    "backlog": 240,
     "ingest": 60,
 }
 """How many seconds each takes on two cores, by its name."""

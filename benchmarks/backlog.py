@@ -12,10 +12,11 @@ import asyncio
 import time
 from collections.abc import Iterator
 
+from benchmarks.generator import TENANTS
 from benchmarks.jobs import JobCounter
 from benchmarks.material import Mix, publications, tenants
 from benchmarks.report import report, say
-from benchmarks.stack import TENANTS, Run, add_settings, given_settings, stack
+from benchmarks.stack import Run, add_settings, given_settings, stack
 from benchmarks.usage import Usage
 from streams.chunks import Chunk, Chunker
 from streams.kafka.chunk_writer import KafkaChunkWriter, Written

@@ -3,7 +3,8 @@
 Measures how fast it publishes to a Mosquitto that has no subscriber, and what a message costs it; that is the
 bound, and the cost on the same two cores, of all benchmarks that use it. Packets lie ready
 (``benchmarks/packets.py``), a connection is written to by the hundred of them, and PUBACKs are only counted:
-nothing is sent again, so a connection that breaks ends the run. MQTT 3.1.1, whose PUBACK has one size.
+nothing is sent again, so a connection that breaks ends the run. MQTT 3.1.1, whose PUBACK has one size. The
+bound is Mosquitto, which has one thread; its own CPU a message says what it would take with a core to itself.
 """
 
 import argparse
@@ -13,7 +14,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from benchmarks.material import Mix, tenants
 from benchmarks.packets import BLOCK, CONNACK_BYTES, Block, Pubacks, connect, is_accepted
@@ -26,7 +28,12 @@ WINDOW = 4 * BLOCK
 FULL_SPEED_TICK_S, PACED_TICK_S = 0.01, 0.001
 SILENCE_S = 60.0
 READ_BYTES = 256 * 1024
-CONNECTIONS = 64
+HOST = "127.0.0.1"
+CONNECTIONS, PACED_CONNECTIONS = 64, 8
+"""Mosquitto takes one packet a turn from each: many spare it turns, and few spare us looking at them."""
+TENANTS = 6
+BROKERS = {"as_configured": {}, "without_nodelay": {"set_tcp_nodelay": "false"}}
+"""Options of Mosquitto; with the second ones it sends PUBACKs together, as they come up."""
 
 
 def main(arguments: list[str]) -> None:
@@ -35,44 +42,41 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--messages", type=int, default=1_000_000, help="to publish (%(default)s)")
     parser.add_argument("--connections", type=int, default=CONNECTIONS, help="at once (%(default)s)")
     options = parser.parse_args(arguments)
-    with Mosquitto() as mosquitto, say(f"publishing {options.messages:,} messages"):
+    figures = {name: _taken(settings, options) for name, settings in BROKERS.items()}
+    report("generator", {"messages": options.messages, "connections": options.connections, **figures})
+
+
+def _taken(settings: Mapping[str, str], options: argparse.Namespace) -> dict[str, float]:
+    what = f"publishing {options.messages:,} messages"
+    with Mosquitto(settings) as mosquitto, say(what):
         before_s = cpu_s([mosquitto.pid])
-        made = generate(mosquitto.port, options.messages, connections=options.connections)
+        made = generate(Load(mosquitto.port, options.messages, connections=options.connections))
         broker_s = cpu_s([mosquitto.pid]) - before_s
-    report("generator", {**made, "broker_cpu_us_a_message": round(broker_s / options.messages * 1e6, 2)})
+    return {**made, "broker_cpu_us_a_message": round(broker_s / options.messages * 1e6, 2)}
+
+
+class Load(NamedTuple):
+    """What is published, and how."""
+
+    port: int
+    """Of the broker on this machine."""
+    messages: int
+    rate: float = 0
+    """Messages a second; 0 for as many as the broker takes."""
+    connections: int = CONNECTIONS
+    """Among which the messages are divided."""
+    run: str = "0"
+    """Keeps the ids of two runs apart."""
+    mix: Mix = Mix(tenants(TENANTS))
+    """By default neither copies nor malformed ones."""
 
 
 # --- The process ------------------------------------------------------------------------------------------
 
 
-def start(
-    port: int,
-    messages: int,
-    *,
-    rate: float = 0,
-    connections: int = CONNECTIONS,
-    run: str = "0",
-    mix: Mix | None = None,
-) -> "subprocess.Popen[str]":
-    """Start publishing in a process of its own, whose output is a line of JSON in the end.
-
-    Args:
-        port: of the broker on this machine.
-        messages: how many.
-        rate: messages a second; 0 for as many as the broker takes.
-        connections: among which they are divided.
-        run: keeps the ids of two runs apart.
-        mix: what is published; by default for six tenants, neither copies nor malformed ones.
-    """
-    plan = {
-        "port": port,
-        "messages": messages,
-        "rate": rate,
-        "connections": connections,
-        "run": run,
-        "mix": mix or Mix(tenants(6)),
-    }
-    command = [sys.executable, "-m", "benchmarks.generator", json.dumps(plan)]
+def start(load: Load) -> "subprocess.Popen[str]":
+    """Start publishing in a process of its own, whose output is a line of JSON in the end."""
+    command = [sys.executable, "-m", "benchmarks.generator", json.dumps(load._asdict())]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
@@ -89,17 +93,9 @@ def finish(generator: "subprocess.Popen[str]") -> dict[str, float]:
     return made
 
 
-def generate(
-    port: int,
-    messages: int,
-    *,
-    rate: float = 0,
-    connections: int = CONNECTIONS,
-    run: str = "0",
-    mix: Mix | None = None,
-) -> dict[str, float]:
-    """Publish in a process of its own and wait for its end; see `start` and `finish`."""
-    return finish(start(port, messages, rate=rate, connections=connections, run=run, mix=mix))
+def generate(load: Load) -> dict[str, float]:
+    """Publish in a process of its own and wait for its end; see `finish`."""
+    return finish(start(load))
 
 
 # --- Within it --------------------------------------------------------------------------------------------
@@ -198,35 +194,39 @@ def _serve(devices: Sequence[Device], due: int, *, whole: bool) -> int:
 
 
 @contextlib.contextmanager
-def _connected(port: int, count: int, run: str, mix: Mix) -> Iterator[list[Device]]:
+def _connected(load: Load) -> Iterator[list[Device]]:
     with contextlib.ExitStack() as stack:
         devices = []
-        for number in range(count):
-            connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+        for number in range(load.connections):
+            connection = stack.enter_context(socket.create_connection((HOST, load.port), timeout=10))
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection.sendall(connect(f"bench-{run}-{number}"))
+            connection.sendall(connect(f"bench-{load.run}-{number}"))
             if not is_accepted(connack := connection.recv(CONNACK_BYTES)):
                 raise ConnectionError(f"the broker does not let us in: {connack.hex()}")
             connection.setblocking(False)  # noqa: FBT003 - the only way to say it
-            devices.append(Device(connection, Block(mix, number, run)))
+            devices.append(Device(connection, Block(load.mix, number, load.run)))
         yield devices
 
 
-def run(*, port: int, messages: int, rate: float, connections: int, run: str, mix: Mix) -> dict[str, float]:
-    """Publish, in this process; see `start`."""
-    with _connected(port, connections, run, mix) as devices:
+def run(load: Load) -> dict[str, float]:
+    """Publish, in this process.
+
+    Raises:
+        ConnectionError: the broker is not reached, does not let us in, or is lost.
+    """
+    with _connected(load) as devices:
         began, began_cpu = time.monotonic(), time.process_time()
-        publish_all(devices, messages, rate)
+        publish_all(devices, load.messages, load.rate)
         seconds, cpu_s = time.monotonic() - began, time.process_time() - began_cpu
         return {
             "messages": sum(device.acknowledged for device in devices),
             "rows": sum(device.rows for device in devices),
             "seconds": round(seconds, 3),
-            "messages_a_s": round(messages / seconds),
-            "cpu_us_a_message": round(cpu_s / messages * 1e6, 2),
+            "messages_a_s": round(load.messages / seconds),
+            "cpu_us_a_message": round(cpu_s / load.messages * 1e6, 2),
         }
 
 
 if __name__ == "__main__":
-    plan = json.loads(sys.argv[1])
-    print(json.dumps(run(**plan | {"mix": Mix(*plan["mix"])})))
+    load = json.loads(sys.argv[1])
+    print(json.dumps(run(Load(**load | {"mix": Mix(*load["mix"])}))))

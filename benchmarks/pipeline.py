@@ -10,7 +10,7 @@ import argparse
 import time
 from collections.abc import Mapping, Sequence
 
-from benchmarks.generator import finish, start
+from benchmarks.generator import Load, generate
 from benchmarks.jobs import JobCounter
 from benchmarks.material import Mix
 from benchmarks.report import report, say
@@ -63,7 +63,7 @@ def carried(run: Run, pids: Sequence[int], queue: str, messages: int, mix: Mix) 
     """Publish, and measure until everything has arrived."""
     with JobCounter(run.redis_url, queue) as jobs, Usage(pids, run.servers) as usage:
         began = time.time()
-        load = finish(start(run.mosquitto.port, messages, mix=mix, run=run.name))
+        load = generate(Load(run.mosquitto.port, messages, mix=mix, run=run.name))
         ended = jobs.wait_for(int(load["rows"]), STALLED_S)
     seconds = ended - began
     return {

@@ -10,6 +10,7 @@ from itertools import count
 
 import asyncpg
 
+from benchmarks.generator import TENANTS
 from benchmarks.material import tenants
 from streams.kafka.admin import ensure_topics
 from streams.postgres.schema import ensure_tables
@@ -20,7 +21,6 @@ from tests.parts.postgres import Postgres
 from tests.parts.redis import Redis
 from tests.parts.worker import Worker
 
-TENANTS = 6
 PARTITIONS = 8
 """As by default."""
 

@@ -16,9 +16,10 @@ from agents.dedupe import accepted, dedupe
 from agents.handoff import Handoff, jobs_of
 from agents.loop import Record
 from agents.refine import Refinery, examine, read_chunk
+from benchmarks.generator import TENANTS
 from benchmarks.material import Mix, publications, tenants
 from benchmarks.report import report, say
-from benchmarks.stack import PARTITIONS, TENANTS
+from benchmarks.stack import PARTITIONS
 from streams.chunks import Chunker
 from streams.kafka.fake import FakeTopics
 from streams.models import Origin

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.generator import finish, generate, run, start
+from benchmarks.generator import Load, finish, generate, run, start
 from benchmarks.material import Mix, tenants
 from tests.parts.devices import watching
 from tests.parts.eventually import eventually
@@ -15,7 +15,7 @@ MIX = Mix(tenants(2), duplicates=0.1, malformed=0.05)
 @pytest.mark.parametrize("rate", [0, 5_000])
 async def test_what_it_says_it_has_published_arrives(mosquitto: Mosquitto, unique: str, rate: float) -> None:
     async with watching(mosquitto.url, "metrics/#") as seen:
-        generator = start(mosquitto.port, MESSAGES, rate=rate, connections=3, run=unique, mix=MIX)
+        generator = start(Load(mosquitto.port, MESSAGES, rate, 3, unique, MIX))
         await eventually(lambda: generator.poll() is not None, 30)
         said = finish(generator)
         await eventually(lambda: len(seen) >= MESSAGES, 30)
@@ -26,11 +26,11 @@ async def test_what_it_says_it_has_published_arrives(mosquitto: Mosquitto, uniqu
 
 
 def test_it_keeps_to_its_rate(mosquitto: Mosquitto, unique: str) -> None:
-    said = generate(mosquitto.port, 500, rate=500, connections=2, run=unique)
+    said = generate(Load(mosquitto.port, 500, 500, 2, unique))
     assert said["messages_a_s"] <= 520
 
 
 def test_a_broker_that_goes_away_ends_it(mosquitto: Mosquitto) -> None:
     mosquitto.stop()
     with pytest.raises(ConnectionError):
-        run(port=mosquitto.port, messages=1, rate=0, connections=1, run="0", mix=MIX)
+        run(Load(mosquitto.port, 1))
