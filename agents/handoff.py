@@ -6,7 +6,7 @@ was pushed before, also to a worker that only thinks it owns the partition.
 
 import logging
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from hashlib import blake2b
 
 from faust.types import StreamT
@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 JOB_ID_LENGTH = 32  # Illuminate\Queue\RedisQueue::getRandomId
+_LETTER_OF = bytes(ord(LETTERS[byte % len(LETTERS)]) for byte in range(256))
+_UUID_BYTES = 16
 NOT_OURS = "metrics.unique[%d] offset %d is no chunk of ours and is passed over: %s"
 
 
@@ -110,15 +112,9 @@ def _last_of_each(metrics: Sequence[JobMetric]) -> list[JobMetric]:
 def job_names(origin: Origin, epoch: int, tenant_id: str) -> tuple[str, str]:
     """Return a job's uuid and id: from its chunk, so that a job in the queue leads back to metrics.raw."""
     identity = f"{epoch}/{origin.partition}/{origin.offset}/{tenant_id}".encode()
-    name = uuid.UUID(bytes=blake2b(identity, digest_size=16).digest(), version=4)
-    number = int.from_bytes(blake2b(identity, digest_size=32, person=b"job id").digest())
-    return str(name), "".join(_base62(number))
-
-
-def _base62(number: int) -> Iterable[str]:
-    for _ in range(JOB_ID_LENGTH):
-        number, letter = divmod(number, len(LETTERS))
-        yield LETTERS[letter]
+    digest = blake2b(identity, digest_size=_UUID_BYTES + JOB_ID_LENGTH).digest()
+    name = uuid.UUID(bytes=digest[:_UUID_BYTES], version=4)
+    return str(name), digest[_UUID_BYTES:].translate(_LETTER_OF).decode()
 
 
 def _read(record: Record) -> tuple[unique.UniqueChunk, int]:

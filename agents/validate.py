@@ -46,17 +46,17 @@ def validate(
     if series.tenant_problem is not None:
         return Rejection(Stage.VALIDATE, *series.tenant_problem)
 
-    id_: bytes | None = None
+    tenant_id, id_ = series.tenant_id, None
     if dedupe_id is not None:
-        id_ = row_id(series.tenant_id, dedupe_id)
+        id_ = row_id(tenant_id, dedupe_id)
         key = id_.hex()
     elif time:
         key = derived_key(series, value, time)
-        id_ = row_id(series.tenant_id, key)
+        id_ = row_id(tenant_id, key)
     else:
         key = coordinate_key(origin, index, series, value, received)
-    names = series.tenant_id, series.agent_id, series.metric_name
-    reading = Reading(index, *names, value, time or received, dedupe_id, key)
+    agent_id, metric_name = series.agent_id, series.metric_name
+    reading = Reading(index, tenant_id, agent_id, metric_name, value, time or received, dedupe_id, key)
     return Candidate(reading, id_, content(series, value, time))
 
 

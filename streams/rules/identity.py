@@ -58,7 +58,7 @@ def content(series: Series, value: float, time: str) -> bytes:
         time: the device's own timestamp; empty where it sent none, so that sending the same message again
             is sending the same content.
     """
-    return xxh3_64_digest(b"%b%b%b" % (_double(value), time.encode(), series.names))
+    return xxh3_64_digest(_double(value) + time.encode() + series.names)
 
 
 def _key(kind: bytes, series: Series, value: float, time: str) -> str:

@@ -25,6 +25,8 @@ from streams.wire.php import PhpObject, PhpValue, serialize, serialize_members, 
 TRIES = 5
 BACKOFF_S = (10, 30, 60)
 """Seconds before each further try; the last counts for all that follow."""
+TENANTS_REMEMBERED = 4_096
+"""Some 2 MB."""
 NAMES_REMEMBERED = 32_768
 """Pairs of agent and metric; some 10 MB."""
 
@@ -78,14 +80,19 @@ def write_command(
     model_connection: str | None,
 ) -> str:
     """Return the serialized job; the parameters are those of `streams.wire.job.encode_job`."""
+    tenant = _serialize_tenant(tenant_id, model_class, model_connection)
+    elements = _serialize_metrics(metrics)
+    properties = f'{_BEFORE}{tenant}s:7:"metrics";a:{len(metrics)}:{{{elements}}}{_AFTER}'
+    return f'O:{len(job_class.encode())}:"{job_class}":{_PROPERTIES}:{{{properties}}}'
+
+
+@lru_cache(TENANTS_REMEMBERED)  # 0.1 µs instead of 13
+def _serialize_tenant(tenant_id: str, model_class: str, model_connection: str | None) -> str:
     identifier = PhpObject(
         _IDENTIFIER_CLASS,
         {"class": model_class, "id": tenant_id, "relations": [], "connection": model_connection},
     )
-    tenant = serialize_members([("tenant", identifier)])
-    elements = _serialize_metrics(metrics)
-    properties = f'{_BEFORE}{tenant}s:7:"metrics";a:{len(metrics)}:{{{elements}}}{_AFTER}'
-    return f'O:{len(job_class.encode())}:"{job_class}":{_PROPERTIES}:{{{properties}}}'
+    return serialize_members([("tenant", identifier)])
 
 
 def _serialize_metrics(metrics: Sequence[JobMetric]) -> str:

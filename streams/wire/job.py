@@ -15,6 +15,7 @@ the copy that Redis's cjson makes of a reserved job (``Illuminate\Queue\Queue::c
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -29,6 +30,8 @@ JOB_CLASS = r"App\Jobs\ProcessMetricSubmission"
 MODEL_CLASS = r"App\Models\Tenant"
 MODEL_CONNECTION = "default"
 
+_PLACE = "\ufffc"
+"""Holds a place in the envelope; no name of a class has it."""
 _HANDLER = r"Illuminate\Queue\CallQueuedHandler@call"
 
 
@@ -74,8 +77,17 @@ def encode_job(
     command = write_command(
         tenant_id, metrics, job_class=job_class, model_class=model_class, model_connection=model_connection
     )
+    envelope = _envelope(job_class)
+    return "".join(
+        (envelope[0], uuid, envelope[1], _json(command), envelope[2], job_id, envelope[3])
+    ).encode()
+
+
+@lru_cache(maxsize=4)  # the same for each job: 0.1 µs instead of 28
+def _envelope(job_class: str) -> list[str]:
+    """Return what stands before, between and after a job's uuid, command and id."""
     payload: dict[str, php_json.Json] = {
-        "uuid": uuid,
+        "uuid": _PLACE,
         "displayName": job_class,
         "job": _HANDLER,
         "maxTries": TRIES,
@@ -86,12 +98,17 @@ def encode_job(
         "retryUntil": None,
         "data": {
             "commandName": job_class,
-            "command": command,
+            "command": _PLACE,
         },
-        "id": job_id,
+        "id": _PLACE,
         "attempts": 0,
     }
-    return php_json.encode(payload, unescaped_unicode=True).encode()
+    before, uuid_to_command, command_to_id, after = _json(payload).split(_PLACE)
+    return [before, uuid_to_command.removesuffix('"'), command_to_id.removeprefix('"'), after]
+
+
+def _json(value: php_json.Json) -> str:
+    return php_json.encode(value, unescaped_unicode=True)
 
 
 def decode_job(payload: bytes, *, job_class: str = JOB_CLASS) -> Job:
