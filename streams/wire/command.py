@@ -11,6 +11,7 @@ their default, and read them all the same (``Illuminate\Queue\SerializesModels``
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -33,6 +34,19 @@ NAMES_REMEMBERED = 32_768
 _IDENTIFIER_CLASS = r"Illuminate\Contracts\Database\ModelIdentifier"
 _PROPERTIES = 14
 _SURE_DIGITS = 18  # so many fit into 64 bits, whatever they are
+
+_USUAL_ARRAY = re.compile(rb"a:([0-9]{1,6}):\{")
+_USUAL_METRIC = re.compile(
+    rb"""
+    i:(?P<index>[0-9]{1,6});a:5:\{
+    s:8:"agent_id";s:([0-9]{1,6}):"([^"]*)";
+    s:11:"metric_name";s:([0-9]{1,6}):"([^"]*)";
+    s:5:"value";(?:d:(?P<double>[-+.0-9eE]+)|i:(?P<integer>-?[0-9]{1,18}));
+    s:9:"timestamp";(?:N|s:([0-9]{1,6}):"([^"]*)");
+    s:9:"dedupe_id";(?:N|s:([0-9]{1,6}):"([^"]*)");
+    \}""",
+    re.VERBOSE,
+)
 
 _json = msgspec.json.Encoder()
 
@@ -132,7 +146,7 @@ def read_command(command: str, job_class: str) -> Command:
     Raises:
         MalformedRecord: if it is none of that class, or its tenant or a metric is not what the job takes.
     """
-    job = unserialize(command.encode())
+    job = unserialize(command.encode(), {"metrics": _read_usual_metrics})
     if not isinstance(job, PhpObject) or job.class_name != job_class:
         raise MalformedRecord(f"the command is no {job_class}")
     properties = job.properties
@@ -154,7 +168,53 @@ def _read_metrics(metrics: PhpValue) -> list[JobMetric]:
         metrics = list(metrics.values())
     if not isinstance(metrics, list):
         raise MalformedRecord("the command's metrics are no array")
-    return [_read_metric(metric) for metric in metrics]
+    return [metric if isinstance(metric, JobMetric) else _read_metric(metric) for metric in metrics]
+
+
+def _read_usual_metrics(data: bytes, position: int) -> tuple[list[JobMetric], int] | None:
+    """Read the array of metrics where it is written as we write it: 2 µs a metric instead of 24.
+
+    Returns:
+        The metrics and where the array ends; None where it is written otherwise, or wrongly.
+    """
+    begin = _USUAL_ARRAY.match(data, position)
+    if begin is None:
+        return None
+    metrics: list[JobMetric] = []
+    position = begin.end()
+    for index in range(int(begin[1])):
+        match = _USUAL_METRIC.match(data, position)
+        metric = None if match is None else _read_usual_metric(index, match)
+        if match is None or metric is None:
+            return None
+        metrics.append(metric)
+        position = match.end()
+    return (metrics, position + 1) if data.startswith(b"}", position) else None
+
+
+def _read_usual_metric(index: int, match: re.Match[bytes]) -> JobMetric | None:
+    place, agent_bytes, agent, name_bytes, name, double, integer, time_bytes, time, id_bytes, id_ = (
+        match.groups()
+    )
+    try:
+        value = int(integer) if double is None else float(double)
+        if int(place) != index or not math.isfinite(value):
+            return None
+        return JobMetric(
+            _read_counted(agent_bytes, agent),
+            _read_counted(name_bytes, name),
+            value,
+            None if time is None else _read_counted(time_bytes, time),
+            None if id_ is None else _read_counted(id_bytes, id_),
+        )
+    except ValueError:  # no number, no UTF-8, or not of the length that it says
+        return None
+
+
+def _read_counted(length: bytes, text: bytes) -> str:
+    if int(length) != len(text):
+        raise ValueError(length)
+    return text.decode()
 
 
 def _read_metric(metric: PhpValue) -> JobMetric:

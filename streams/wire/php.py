@@ -9,8 +9,9 @@ enumerations (``E``) and what a class writes in a form of its own (``C``) are re
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple, TypeAlias
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeAlias
 
 from streams.errors import MalformedRecord
 from streams.wire.php_double import format_double
@@ -77,14 +78,22 @@ def serialize_members(members: Iterable[tuple[int | str, PhpValue]]) -> str:
     return "".join([serialize(key) + serialize(item) for key, item in members])
 
 
-def unserialize(data: bytes) -> PhpValue:
+Shortcut: TypeAlias = "Callable[[bytes, int], tuple[Any, int] | None]"
+"""Reads the value that begins at a position; returns it with where it ends, or None if it is no usual one."""
+
+
+def unserialize(data: bytes, shortcuts: Mapping[int | str, Shortcut] = MappingProxyType({})) -> PhpValue:
     """Read a value in PHP's form.
+
+    Args:
+        data: serialized.
+        shortcuts: by the key under which the value stands, quicker ways to read it.
 
     Raises:
         MalformedRecord: if the bytes are nothing of the kind, are nested deeper than `MAX_DEPTH`, or hold a
             string that is not UTF-8 or what this module refuses.
     """
-    reader = _Reader(data)
+    reader = _Reader(data, shortcuts)
     value = reader.read(MAX_DEPTH)
     if reader.position != len(data):
         raise reader.malformed("the end")
@@ -94,9 +103,10 @@ def unserialize(data: bytes) -> PhpValue:
 class _Reader:
     """Takes serialized data apart, from front to end."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, shortcuts: Mapping[int | str, Shortcut]) -> None:
         self.position = 0
         self._data = data
+        self._shortcuts = shortcuts
 
     def read(self, depth: int) -> PhpValue:
         """Read the next value, which may be nested `depth` deep."""
@@ -147,8 +157,17 @@ class _Reader:
             key = self.read(depth - 1)
             if isinstance(key, bool) or not isinstance(key, int | str):
                 raise self.malformed("before this an integer or a string as key")
-            yield _key(key), self.read(depth - 1)
+            yield _key(key), self._read_under(key, depth - 1)
         self._take_end(b"}")
+
+    def _read_under(self, key: int | str, depth: int) -> PhpValue:
+        shortcut = self._shortcuts.get(key)
+        found = None if shortcut is None else shortcut(self._data, self.position)
+        if found is None:
+            return self.read(depth)
+        value: PhpValue
+        value, self.position = found
+        return value
 
     def _read_object(self, length: int, depth: int) -> PhpObject:
         name = self._read_text(length, b'"')

@@ -1,0 +1,61 @@
+"""The job's command: its metrics are read in two ways that must never differ."""
+
+import re
+from unittest.mock import patch
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.errors import MalformedRecord
+from streams.wire import command as module
+from streams.wire.command import Command, JobMetric, read_command, write_command
+from streams.wire.job import JOB_CLASS, MODEL_CLASS
+
+TENANT = "11111111-1111-4111-8111-111111111111"
+NEVER = re.compile(rb"(?!)")
+
+texts = st.text(max_size=6) | st.text('a"\\;{}:é€0', max_size=6)
+metrics = st.builds(
+    JobMetric,
+    texts,
+    texts,
+    st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False),
+    st.none() | texts,
+    st.none() | texts,
+)
+changes = st.lists(st.tuples(st.floats(0, 1), st.text('0123456789:;{}"aidsNe.+-', max_size=2)), max_size=2)
+
+
+def written(of: list[JobMetric]) -> str:
+    return write_command(TENANT, of, job_class=JOB_CLASS, model_class=MODEL_CLASS, model_connection="default")
+
+
+def read(command: str) -> Command | str:
+    try:
+        return read_command(command, JOB_CLASS)
+    except MalformedRecord as error:
+        return str(error)
+
+
+@given(st.lists(metrics, max_size=4), changes)
+def test_the_quick_way_to_read_the_metrics_finds_what_the_slow_one_does(
+    of: list[JobMetric], changed: list[tuple[float, str]]
+) -> None:
+    command = written(of)
+    metrics_at = command.index('"metrics"')
+    for where, text in changed:  # in the metrics, mostly
+        at = metrics_at + int(where * len(command) / 2)
+        command = command[:at] + text + command[at + len(text) :]
+    quick = read(command)
+    with patch.object(module, "_USUAL_ARRAY", NEVER):
+        assert repr(quick) == repr(read(command))
+
+
+def test_what_we_write_is_read_the_quick_way() -> None:
+    usual = [
+        JobMetric("edge-7", "cpu.usage", 42.17, "2026-11-23 14:00:00.123456", "d-1"),
+        JobMetric("é", "€", -5, None, None),
+        JobMetric("edge-7", "cpu.usage", 1e300, "2026-11-23 14:00:00.123456", "d-2"),
+    ]
+    with patch.object(module, "_read_metric", side_effect=AssertionError):
+        assert read_command(written(usual), JOB_CLASS).metrics == usual
