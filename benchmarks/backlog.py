@@ -18,13 +18,14 @@ from benchmarks.material import Mix, publications, tenants
 from benchmarks.report import report, say
 from benchmarks.stack import Run, add_settings, given_settings, stack
 from benchmarks.usage import Usage
-from streams.chunks import Chunk, Chunker
+from streams.chunks import Chunk, Chunker, Linger
 from streams.kafka.chunk_writer import KafkaChunkWriter, Written
 from streams.settings import Settings
 from streams.wire.headers import headers
 from streams.wire.raw import encode_message
 
 STALLED_S = 60.0
+LONG_S = 3_600.0
 AT_A_TIME = 10_000
 UNWRITTEN_MOST = 200
 RECEIVED_AT = "2026-11-24T14:00:00.123456Z"
@@ -97,12 +98,14 @@ async def write(settings: Settings, mix: Mix, messages: int) -> None:
 def _chunks(settings: Settings, mix: Mix, messages: int) -> Iterator["Chunk[None]"]:
     chunker = Chunker[None](
         partitions=settings.topic_partitions,
-        linger_s=1.0,
         max_messages=settings.chunk_max_messages,
         max_bytes=settings.chunk_max_bytes,
+        max_waiting=messages,
+        linger=Linger(LONG_S, LONG_S),
+        new_ticket=lambda: None,
     )
     for seed, first in enumerate(range(0, messages, AT_A_TIME)):
         for topic, payload in publications(min(AT_A_TIME, messages - first), mix, seed):
-            chunker.add(topic, encode_message(topic, payload, RECEIVED_AT, 1), None, 0.0)
-        yield from chunker.due(0.0)
+            chunker.add(topic, encode_message(topic, payload, RECEIVED_AT, 1))
+        yield from chunker.due(0.0, 0)
     yield from chunker.rest()

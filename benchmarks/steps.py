@@ -13,14 +13,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import ParamSpec, TypeVar
 
 from agents.dedupe import accepted, dedupe
+from agents.examine import examine, read_chunk
 from agents.handoff import Handoff, jobs_of
 from agents.loop import Record
-from agents.refine import Refinery, examine, read_chunk
+from agents.refine import Refinery
 from benchmarks.generator import TENANTS
 from benchmarks.material import Mix, publications, tenants
 from benchmarks.report import report, say
 from benchmarks.stack import PARTITIONS
-from streams.chunks import Chunker
+from streams.chunks import Chunker, Linger
 from streams.kafka.fake import FakeTopics
 from streams.models import Origin
 from streams.postgres.tenants import FakeTenants
@@ -36,6 +37,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 CHUNKS = (1, 10, 100, 200, 500)
+MANY = 10**9
 RECEIVED_AT, SKEW_S, EPOCH = "2026-11-24T14:00:00.123456Z", 86_400.0, 1
 Publications = Sequence[tuple[str, bytes]]
 
@@ -64,7 +66,12 @@ def _cut(messages: Publications, size: int) -> Iterator[Publications]:
 def _turn(chunks: Sequence[Publications], ids: Sequence[str]) -> dict[str, float]:
     stopwatch = Stopwatch()
     chunker = Chunker[None](
-        partitions=PARTITIONS, linger_s=0.01, max_messages=max(CHUNKS), max_bytes=512 * 1024
+        partitions=PARTITIONS,
+        max_messages=max(CHUNKS),
+        max_bytes=512 * 1024,
+        max_waiting=MANY,
+        linger=Linger(0.0, 0.0),
+        new_ticket=lambda: None,
     )
     values = [_ingress(stopwatch, chunker, chunk) for chunk in chunks]
     _pure(stopwatch, values)
@@ -105,8 +112,8 @@ def _ingress(stopwatch: Stopwatch, chunker: "Chunker[None]", chunk: Publications
 
 def _gather(chunker: "Chunker[None]", chunk: Publications, encoded: Iterable[bytes]) -> None:
     for (topic, _), one in zip(chunk, encoded, strict=True):
-        chunker.add(topic, one, None, 0.0)
-    chunker.due(1.0)
+        chunker.add(topic, one)
+    chunker.rest()
 
 
 def _pure(stopwatch: Stopwatch, values: Iterable[bytes]) -> None:
@@ -139,7 +146,7 @@ async def _agents(stopwatch: Stopwatch, values: Iterable[bytes], ids: Sequence[s
     )
     began = time.process_time()
     for offset, value in enumerate(values):
-        await refinery.refine(Record(0, offset, value, {}))
+        await refinery.refine([Record(0, offset, value, {})])
     stopwatch.add("agent_refine", time.process_time() - began)
     await _hand_off(stopwatch, topics, settings)
 
@@ -148,5 +155,5 @@ async def _hand_off(stopwatch: Stopwatch, topics: FakeTopics, settings: Settings
     handoff = Handoff(FakeJobQueue(max_jobs=10**9), derive_ids=True, statistics=Statistics())
     began = time.process_time()
     for offset, record in enumerate(topics.all(settings.unique_topic)):
-        await handoff.hand_off(Record(0, offset, record.value, record.headers))
+        await handoff.hand_off([Record(0, offset, record.value, record.headers)])
     stopwatch.add("agent_handoff", time.process_time() - began)

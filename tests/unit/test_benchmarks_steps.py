@@ -1,0 +1,28 @@
+"""Benchmarks that need no server run to their end, and chunks of a backlog are as they were asked for."""
+
+import json
+
+import pytest
+
+from benchmarks import backlog, steps
+from benchmarks.material import Mix, tenants
+from streams.settings import Settings
+from streams.wire import raw
+
+
+def test_every_step_has_its_figure_for_every_size_of_chunk(capsys: pytest.CaptureFixture[str]) -> None:
+    steps.main(["--messages", "20", "--turns", "1"])
+    figures = json.loads(capsys.readouterr().out)
+    for size in steps.CHUNKS:
+        assert {"encode_raw", "examine", "jobs", "agent_refine", "agent_handoff"} <= set(
+            figures[f"chunks_of_{size}"]
+        )
+
+
+def test_a_backlog_has_its_messages_in_chunks_of_the_size_that_was_asked_for() -> None:
+    settings = Settings.from_mapping({"CHUNK_MAX_MESSAGES": "7", "TOPIC_PARTITIONS": "2"})
+    chunks = list(backlog._chunks(settings, Mix(tenants(4)), 100))
+    sizes = [len(raw.decode(chunk.value())) for chunk in chunks]
+    assert sum(sizes) == 100
+    assert max(sizes) == 7
+    assert sorted(sizes)[2:] == [7] * (len(sizes) - 2)  # but for the last one of each partition
