@@ -56,7 +56,7 @@ def _app(settings: Settings, statistics: Statistics) -> StreamsApp:
 def use_uvloop() -> None:
     """Let asyncio make uvloop's event loops, where it is installed and no ``--loop`` says otherwise.
 
-    To be called before there is one. Ingress takes a third less CPU on it.
+    To be called before there is one. A worker under load takes some 15 % less CPU on it.
     """
     if "FAUST_LOOP" not in os.environ and find_spec("uvloop") is not None:  # Faust notes --loop there
         mode.loop.use("uvloop")
