@@ -64,8 +64,8 @@ def draw(of: list[Bar]) -> str:
     height = TOP + LINE * len(of) + 16
     lines = [
         (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" '
-            'font-size="14">'
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
+            'font-family="sans-serif" font-size="14">'
         ),
         f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
         (
