@@ -32,7 +32,7 @@ HOST = "127.0.0.1"
 CONNECTIONS, PACED_CONNECTIONS = 64, 8
 """Mosquitto takes one packet a turn from each: many spare it turns, and few spare us looking at them."""
 TENANTS = 6
-BROKERS = {"as_configured": {}, "without_nodelay": {"set_tcp_nodelay": "false"}}
+BROKERS = {"as_configured": {}, "with_nodelay": {"set_tcp_nodelay": "true"}}
 """Options of Mosquitto; with the second ones it sends PUBACKs together, as they come up."""
 
 
