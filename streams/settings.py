@@ -127,6 +127,9 @@ class Settings(BaseModel):
         max_length=200,
         description="that model's connection (config/database.php); null for the application's default one",
     )
+    ingest_concurrency: int = Field(
+        1, ge=1, le=64, description="batches that ingest has under way at once; only 1 keeps their order"
+    )
 
     # --- PostgreSQL
     database_url: SecretStr = Field(
