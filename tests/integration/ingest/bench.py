@@ -11,6 +11,7 @@ from typing import Any
 
 import asyncpg
 
+from streams.ingest.crew import Crew
 from streams.ingest.store import MetricStore
 from streams.ingest.worker import IngestWorker, Until
 from streams.queue.handoff import connect
@@ -92,7 +93,7 @@ def make_worker(
 
 
 @asynccontextmanager
-async def running(worker: IngestWorker) -> AsyncIterator[None]:
+async def running(worker: IngestWorker | Crew) -> AsyncIterator[None]:
     task = asyncio.create_task(worker.run())
     try:
         yield

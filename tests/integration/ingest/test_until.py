@@ -15,11 +15,11 @@ from streams.postgres.session import Session
 from streams.queue.reserve import Backlog, ReservingQueue
 from streams.statistics import Statistics
 from streams.wire.job import encode_job
-from tests.integration.ingest.bench import RETRY_AFTER_S, Bench, Clock, make_worker, metric, rows
+from tests.integration.ingest.bench import RETRY_AFTER_S, Bench, Clock, make_worker, metric, rows, running
 from tests.parts.eventually import eventually
 
 
-async def run(worker: IngestWorker | Crew) -> None:
+async def run(worker: IngestWorker) -> None:
     await asyncio.wait_for(worker.run(), 20)
 
 
@@ -119,17 +119,33 @@ async def crew(bench: Bench, clock: Clock, database_url: str) -> AsyncIterator[C
             queue = ReservingQueue(
                 bench.redis, prefix=bench.prefix, queue="default", retry_after_s=RETRY_AFTER_S, clock=clock
             )
-            hands.append(make_worker(queue, PostgresStore(session), until=Until.EMPTY))
+            hands.append(make_worker(queue, PostgresStore(session)))
         yield Crew(hands)
+
+
+async def push_many(bench: Bench) -> set[str]:
+    names = {f"d-{number}" for number in range(2_000)}
+    for name in names:
+        await bench.push(metric(name), metric(None))
+    return names
 
 
 @pytest.mark.usefixtures("tenant")
 async def test_a_crew_runs_every_job_once(bench: Bench, crew: Crew, database: asyncpg.Connection) -> None:
-    expected = {f"d-{number}" for number in range(2_000)}
-    for dedupe_id in expected:
-        await bench.push(metric(dedupe_id), metric(None))
-    await run(crew)
+    names = await push_many(bench)
+    async with running(crew):
+        await eventually(bench.is_empty, 20)
     found = [row[4] for row in await rows(database)]
-    assert len(found) == 2 * len(expected)
-    assert set(found) == {*expected, None}
-    assert await bench.is_empty()
+    assert len(found) == 2 * len(names)
+    assert set(found) == {*names, None}
+
+
+@pytest.mark.usefixtures("tenant")
+async def test_a_crew_that_is_told_to_stop_settles_what_it_has_taken(
+    bench: Bench, crew: Crew, database: asyncpg.Connection
+) -> None:
+    names = await push_many(bench)
+    async with running(crew):
+        await eventually(lambda: rows(database), 20, interval_s=0)
+    assert await bench.reserved() == 0
+    assert len(await rows(database)) == 2 * (len(names) - len(await bench.waiting()))
