@@ -60,22 +60,28 @@ class Ingest:
             redis = connect(self._settings.redis_url.get_secret_value())
             clients.push_async_callback(redis.aclose)
             # A worker has a queue of its own, which remembers what woke it, and so has the report.
-            queues = [
-                ReservingQueue.from_settings(redis, self._settings) for _ in range(self._concurrency + 1)
-            ]
-            report = Report(self._statistics, queues[0])
-            crew = Crew([await self._worker(clients, queue) for queue in queues[1:]])
+            queue, *queues = (
+                ReservingQueue.from_settings(redis, self._settings) for _ in range(1 + self._concurrency)
+            )
+            sessions = [self._session(self._command_timeout_s) for _ in queues]
+            crew = Crew([self._worker(*clients_of) for clients_of in zip(queues, sessions, strict=True)])
             for caught in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(caught, crew.stop)
+            report = Report(self._statistics, queue)
             if self._until is Until.STOPPED and self._settings.ingest_web_port:
-                await self._serve(clients, queues[0], report)
+                await self._serve(clients, queue, report)
+            # Together, since each waits a while for a PostgreSQL that gives no answer.
+            await asyncio.gather(*map(clients.enter_async_context, sessions))
             await _reported(crew, report)
 
-    async def _worker(self, clients: AsyncExitStack, queue: ReservingQueue) -> IngestWorker:
-        timeout_s = min(COMMAND_TIMEOUT_S, self._settings.queue_retry_after_s / 3)
+    @property
+    def _command_timeout_s(self) -> float:
+        return min(COMMAND_TIMEOUT_S, self._settings.queue_retry_after_s / 3)
+
+    def _worker(self, queue: ReservingQueue, session: Session) -> IngestWorker:
         return IngestWorker(
             queue,
-            PostgresStore(await self._session(clients, timeout_s)),
+            PostgresStore(session),
             queue_name=self._settings.queue_name,
             statistics=self._statistics,
             job_class=self._settings.job_class,
@@ -84,16 +90,17 @@ class Ingest:
 
     async def _serve(self, clients: AsyncExitStack, queue: ReservingQueue, report: Report) -> None:
         # On a connection of its own: a large batch would keep the question waiting.
-        store = PostgresStore(await self._session(clients, PROBE_TIMEOUT_S))
-        probes = {"redis": queue.ping, "postgres": store.check, "jobs": report.check_progress}
+        session = await clients.enter_async_context(self._session(PROBE_TIMEOUT_S))
+        check = PostgresStore(session).check
+        probes = {"redis": queue.ping, "postgres": check, "jobs": report.check_progress}
         token = self._settings.web_token.get_secret_value()
         pages = IngestPages(self._statistics, report, probes, token=token)
         bind, port = self._settings.web_bind, self._settings.ingest_web_port
         await clients.enter_async_context(serving(pages.application(), bind, port))
 
-    async def _session(self, clients: AsyncExitStack, timeout_s: float) -> Session:
+    def _session(self, timeout_s: float) -> Session:
         database_url = self._settings.database_url.get_secret_value()
-        return await clients.enter_async_context(Session(database_url, self._statistics, timeout_s=timeout_s))
+        return Session(database_url, self._statistics, timeout_s=timeout_s)
 
 
 async def _reported(crew: Crew, report: Report) -> None:
