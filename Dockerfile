@@ -25,8 +25,8 @@ COPY --from=build /venv /venv
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1
 USER metric-streams
 WORKDIR /tmp
-EXPOSE 6066
-# For the worker; it needs no token. Commands that end, and ingest, switch it off (see docker-compose.yml).
+EXPOSE 6066 6067
+# For the worker; it needs no token. Commands that end switch it off, ingest has its own (see docker-compose.yml).
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
     CMD ["python", "-c", "import urllib.request as web; web.urlopen('http://127.0.0.1:6066/health/ready', timeout=4)"]
 ENTRYPOINT ["faust", "-A", "streams"]

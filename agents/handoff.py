@@ -6,7 +6,8 @@ was pushed before, also to a worker that only thinks it owns the partition.
 
 import logging
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from hashlib import blake2b
 
 from faust.types import StreamT
@@ -28,15 +29,21 @@ LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 JOB_ID_LENGTH = 32  # Illuminate\Queue\RedisQueue::getRandomId
 _LETTER_OF = bytes(ord(LETTERS[byte % len(LETTERS)]) for byte in range(256))
 _UUID_BYTES = 16
+Encode = Callable[[str, Sequence[JobMetric], str, str], bytes]
+"""`encode_job`, with what differs between applications."""
+
 NOT_OURS = "metrics.unique[%d] offset %d is no chunk of ours and is passed over: %s"
 
 
 class Handoff:
     """The agent's work on records of metrics.unique."""
 
-    def __init__(self, queue: JobQueue, *, derive_ids: bool, statistics: Statistics) -> None:
+    def __init__(
+        self, queue: JobQueue, *, derive_ids: bool, statistics: Statistics, encode: Encode = encode_job
+    ) -> None:
         self._queue = queue
         self._derive_ids = derive_ids
+        self._encode = encode
         self._statistics = statistics
 
     async def hand_off(self, records: Sequence[Record]) -> None:
@@ -67,17 +74,19 @@ class Handoff:
         except MalformedRecord as error:
             log.error(NOT_OURS, record.partition, record.offset, error)
             return None
-        jobs = jobs_of(chunk, epoch, derive_ids=self._derive_ids)
+        jobs = jobs_of(chunk, epoch, derive_ids=self._derive_ids, encode=self._encode)
         return ChunkOfJobs(Fence(epoch, chunk.origin.offset, record.offset), jobs, len(chunk.readings))
 
 
-def jobs_of(chunk: unique.UniqueChunk, epoch: int, *, derive_ids: bool) -> list[bytes]:
+def jobs_of(
+    chunk: unique.UniqueChunk, epoch: int, *, derive_ids: bool, encode: Encode = encode_job
+) -> list[bytes]:
     """Return a chunk's jobs, one for each tenant, the same ones whenever it is asked."""
     by_tenant: dict[str, list[Reading]] = {}
     for reading in chunk.readings:
         by_tenant.setdefault(reading.tenant_id, []).append(reading)
     return [
-        encode_job(
+        encode(
             tenant_id, metrics_of(readings, derive_ids=derive_ids), *job_names(chunk.origin, epoch, tenant_id)
         )
         for tenant_id, readings in by_tenant.items()
@@ -137,7 +146,17 @@ queue = RedisJobQueue(
     topics=settings.topic_prefix,
     max_jobs=settings.handoff_max_queued_jobs,
 )
-work = Handoff(queue, derive_ids=settings.dedupe_id_when_missing == "derive", statistics=statistics)
+work = Handoff(
+    queue,
+    derive_ids=settings.dedupe_id_when_missing == "derive",
+    statistics=statistics,
+    encode=partial(
+        encode_job,
+        job_class=settings.job_class,
+        model_class=settings.tenant_model_class,
+        model_connection=settings.model_connection,
+    ),
+)
 
 app.position_sources[settings.unique_topic] = FencePositions(queue, app.raw_end)
 app.use(queue, probe=queue.ping, part="redis")

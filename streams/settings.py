@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from streams.errors import SettingsError
+from streams.wire.job import JOB_CLASS, MODEL_CLASS, MODEL_CONNECTION
 
 URL_SCHEMES = {
     "mqtt_url": ("mqtt", "mqtts", "ws", "wss"),
@@ -25,6 +26,9 @@ LONGEST_S = 100 * 365 * 86_400.0  # a century: in milliseconds still within Kafk
 Seconds = Annotated[float, Field(gt=0, le=LONGEST_S)]
 Count = Annotated[int, Field(gt=0, le=2**31 - 1)]  # what Kafka's protocol has room for
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9._-]+$")]
+PhpClass = Annotated[str, Field(max_length=200, pattern=r"^[^\W\d]\w*(\\[^\W\d]\w*)*$")]
+
+PHP_NULL = "null"  # as an application's own .env says it (Illuminate\Support\Env)
 
 
 class Settings(BaseModel):
@@ -115,6 +119,17 @@ class Settings(BaseModel):
     handoff_max_queued_jobs: Count = Field(
         100_000, description="above this the hand-off waits, and Kafka holds"
     )
+    job_class: PhpClass = Field(JOB_CLASS, description="the application's job, without a backslash in front")
+    tenant_model_class: PhpClass = Field(MODEL_CLASS, description="the application's model of a tenant")
+    tenant_model_connection: str = Field(
+        MODEL_CONNECTION,
+        min_length=1,
+        max_length=200,
+        description="that model's connection (config/database.php); null for the application's default one",
+    )
+    ingest_concurrency: int = Field(
+        1, ge=1, le=64, description="batches that ingest has under way at once; only 1 keeps their order"
+    )
 
     # --- PostgreSQL
     database_url: SecretStr = Field(
@@ -194,6 +209,11 @@ class Settings(BaseModel):
     def rejected_topic(self) -> str:
         """The topic with what was refused, and why."""
         return f"{self.topic_prefix}.rejected"
+
+    @property
+    def model_connection(self) -> str | None:
+        """The connection of the tenant's model, as a job names it."""
+        return None if self.tenant_model_connection == PHP_NULL else self.tenant_model_connection
 
     @property
     def bootstrap_servers(self) -> list[str]:

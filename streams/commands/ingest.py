@@ -2,17 +2,25 @@
 
 import asyncio
 import signal
+from contextlib import AsyncExitStack, suppress
 from typing import ClassVar
+
+from click import IntRange
+from faust.cli import option
 
 from streams.application import app, settings, statistics
 from streams.commands.base import PlainCommand
+from streams.ingest.crew import Crew
+from streams.ingest.report import Report
 from streams.ingest.store import PostgresStore
-from streams.ingest.worker import IngestWorker
+from streams.ingest.worker import IngestWorker, Until
 from streams.postgres.session import Session
 from streams.queue.handoff import connect
 from streams.queue.reserve import ReservingQueue
 from streams.settings import Settings
 from streams.statistics import Statistics
+from streams.web.ingest_pages import IngestPages, serving
+from streams.web.shared import PROBE_TIMEOUT_S
 
 COMMAND_TIMEOUT_S = 30.0
 """For one statement at most; never more than a third of the retry after, or jobs would be taken over."""
@@ -25,24 +33,100 @@ class IngestCommand(PlainCommand):
     log_level: ClassVar[str] = "INFO"
 
 
-async def run_jobs(settings: Settings, statistics: Statistics) -> None:
-    """Run jobs until SIGTERM or SIGINT, the jobs at hand to their end."""
-    queue = ReservingQueue.from_settings(connect(settings.redis_url.get_secret_value()), settings)
-    database_url = settings.database_url.get_secret_value()
-    timeout_s = min(COMMAND_TIMEOUT_S, settings.queue_retry_after_s / 3)
-    try:
-        async with Session(database_url, statistics, timeout_s=timeout_s) as session:
-            worker = IngestWorker(
-                queue, PostgresStore(session), queue_name=settings.queue_name, statistics=statistics
+class Ingest:
+    """One run of the command: workers, report and web pages on the clients that it opens.
+
+    Args:
+        settings: where everything is.
+        statistics: what the workers count in.
+        until: when the run ends by itself.
+        concurrency: how many workers run side by side.
+    """
+
+    def __init__(self, settings: Settings, statistics: Statistics, *, until: Until, concurrency: int) -> None:
+        self._settings = settings
+        self._statistics = statistics
+        self._until = until
+        self._concurrency = concurrency
+
+    async def run(self) -> None:
+        """Run jobs until SIGTERM or SIGINT, the jobs at hand to their end, or until what is asked is done.
+
+        Raises:
+            ForeignJob: the queue holds a job of another class; it is where it was.
+            StartupRefused: the web pages cannot be served.
+        """
+        async with AsyncExitStack() as clients:
+            redis = connect(self._settings.redis_url.get_secret_value())
+            clients.push_async_callback(redis.aclose)
+            # A worker has a queue of its own, which remembers what woke it, and so has the report.
+            queue, *queues = (
+                ReservingQueue.from_settings(redis, self._settings) for _ in range(1 + self._concurrency)
             )
+            sessions = [self._session(self._command_timeout_s) for _ in queues]
+            crew = Crew([self._worker(*clients_of) for clients_of in zip(queues, sessions, strict=True)])
             for caught in (signal.SIGTERM, signal.SIGINT):
-                asyncio.get_running_loop().add_signal_handler(caught, worker.stop)
-            await worker.run()
+                asyncio.get_running_loop().add_signal_handler(caught, crew.stop)
+            report = Report(self._statistics, queue)
+            if self._until is Until.STOPPED and self._settings.ingest_web_port:
+                await self._serve(clients, queue, report)
+            # Together, since each waits a while for a PostgreSQL that gives no answer.
+            await asyncio.gather(*map(clients.enter_async_context, sessions))
+            await _reported(crew, report)
+
+    @property
+    def _command_timeout_s(self) -> float:
+        return min(COMMAND_TIMEOUT_S, self._settings.queue_retry_after_s / 3)
+
+    def _worker(self, queue: ReservingQueue, session: Session) -> IngestWorker:
+        return IngestWorker(
+            queue,
+            PostgresStore(session),
+            queue_name=self._settings.queue_name,
+            statistics=self._statistics,
+            job_class=self._settings.job_class,
+            until=self._until,
+        )
+
+    async def _serve(self, clients: AsyncExitStack, queue: ReservingQueue, report: Report) -> None:
+        # On a connection of its own: a large batch would keep the question waiting.
+        session = await clients.enter_async_context(self._session(PROBE_TIMEOUT_S))
+        check = PostgresStore(session).check
+        probes = {"redis": queue.ping, "postgres": check, "jobs": report.check_progress}
+        token = self._settings.web_token.get_secret_value()
+        pages = IngestPages(self._statistics, report, probes, token=token)
+        bind, port = self._settings.web_bind, self._settings.ingest_web_port
+        await clients.enter_async_context(serving(pages.application(), bind, port))
+
+    def _session(self, timeout_s: float) -> Session:
+        database_url = self._settings.database_url.get_secret_value()
+        return Session(database_url, self._statistics, timeout_s=timeout_s)
+
+
+async def _reported(crew: Crew, report: Report) -> None:
+    """Run the crew, with a line now and then, and one in the end."""
+    reporting = asyncio.create_task(report.run(), name="ingest report")
+    try:
+        await crew.run()
     finally:
-        await queue.close()
+        reporting.cancel()
+        with suppress(asyncio.CancelledError):
+            await reporting
+        await report.look()
 
 
-@app.command(base=IngestCommand)
-async def ingest() -> None:
+@app.command(
+    option("--once", is_flag=True, help="run one job, if one is due, and end"),
+    option("--until-empty", is_flag=True, help="end as soon as no job is due"),
+    option(
+        "--concurrency",
+        type=IntRange(1, 64),
+        help="batches under way at once, instead of INGEST_CONCURRENCY; only 1 keeps their order",
+    ),
+    base=IngestCommand,
+)
+async def ingest(self: IngestCommand, *, once: bool, until_empty: bool, concurrency: int | None) -> None:  # noqa: ARG001 - Faust's signature
     """Run the jobs of the queue: write their rows, publish them; until SIGTERM or Ctrl+C."""
-    await run_jobs(settings, statistics)
+    until = Until.ONE_JOB if once else Until.EMPTY if until_empty else Until.STOPPED
+    hands = 1 if once else concurrency or settings.ingest_concurrency
+    await Ingest(settings, statistics, until=until, concurrency=hands).run()

@@ -1,52 +1,117 @@
-"""One line every few seconds on what ``ingest`` does."""
+"""What ``ingest`` does and how far it is behind: a line every few seconds, and what its web pages show."""
 
+import asyncio
 import logging
 import time
 from collections import Counter
 from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
+from streams.errors import Outage
+from streams.ingest.progress import Progress
+from streams.queue.reserve import Backlog
 from streams.statistics import Statistics
 
 log = logging.getLogger(__name__)
 
 EVERY_S = 5.0
-COUNTED = ("ingested", "jobs_done", "jobs_released", "jobs_failed")
+SETTLED = ("jobs_done", "jobs_released", "jobs_failed")
+COUNTED = ("ingested", *SETTLED)
+
+
+class Counted(Protocol):
+    """The queue, as the report needs it."""
+
+    async def backlog(self) -> Backlog:
+        """Count the jobs.
+
+        Raises:
+            Outage: if Redis does not answer.
+        """
+
+
+class Rates(NamedTuple):
+    """What was done a second, in the time between the last two lines of the log."""
+
+    rows: float
+    jobs: float
 
 
 class Report:
-    """Logs rates from the counters, and nothing while nothing happens.
+    """Logs rates and lag, and nothing while nothing happens and nothing waits.
 
     Args:
-        statistics: what the worker counts in.
+        statistics: what the workers count in.
+        queue: asked for its length with each line.
         clock: seconds that never go back.
+
+    Attributes:
+        rates: as of the last look.
     """
 
-    def __init__(self, statistics: Statistics, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, statistics: Statistics, queue: Counted, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._counters = statistics.messages
+        self._queue = queue
         self._clock = clock
         self._since = clock()
         self._before = self._now()
+        self._progress = Progress(self._since)
+        self.rates = Rates(0, 0)
 
-    def now_and_then(self) -> None:
-        """Log a line if the last one is long enough ago."""
-        if self._clock() - self._since >= EVERY_S:
-            self.final()
+    async def run(self) -> None:
+        """Report every few seconds, until it is cancelled."""
+        while True:
+            await asyncio.sleep(EVERY_S)
+            await self.look()
 
-    def final(self) -> None:
-        """Log a line on what happened since the last one, if anything did."""
+    async def look(self) -> None:
+        """Log what happened since the last look, and what waits, if there is anything to tell."""
         elapsed_s = max(self._clock() - self._since, 0.001)
         new = self._now() - self._before
         self._since, self._before = self._clock(), self._now()
-        if new:
+        settled = sum(new[how] for how in SETTLED)
+        self.rates = Rates(new["ingested"] / elapsed_s, settled / elapsed_s)
+        backlog = await self.backlog()
+        if new or (backlog is not None and backlog.due):
             log.info(
-                "%d rows of %d jobs in %.1f s (%.0f rows/s); %d jobs to be tried again, %d given up",
+                "%d rows of %d jobs in %.1f s (%.0f rows/s); %d jobs to be tried again, %d given up; %s",
                 new["ingested"],
                 new["jobs_done"],
                 elapsed_s,
-                new["ingested"] / elapsed_s,
+                self.rates.rows,
                 new["jobs_released"],
                 new["jobs_failed"],
+                _told(backlog),
             )
+
+    async def backlog(self) -> Backlog | None:
+        """Count the jobs in the queue, and note whether they move; None while Redis does not answer."""
+        try:
+            backlog = await self._queue.backlog()
+        except Outage:
+            return None
+        settled = sum(self._counters[how] for how in SETTLED)
+        self._progress.look(self._clock(), due=backlog.due, settled=settled)
+        return backlog
+
+    async def check_progress(self) -> None:
+        """Return if jobs move, or none is due.
+
+        Raises:
+            Outage: jobs have been due for a while, and none was settled.
+        """
+        await self.backlog()
+        stalled_s = self._progress.stalled_s(self._clock())
+        if stalled_s is not None:
+            raise Outage("jobs", f"some are due, but none was settled for {stalled_s:.0f} s")
 
     def _now(self) -> Counter[str]:
         return Counter({name: self._counters[name] for name in COUNTED})
+
+
+def _told(backlog: Backlog | None) -> str:
+    if backlog is None:
+        return "how many wait is not known"
+    return f"{backlog.due} are due, {backlog.delayed} delayed, {backlog.reserved} reserved"

@@ -9,18 +9,18 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
+from enum import Enum
 from typing import NamedTuple, TypeVar
 
 from streams.backoff import delays
 from streams.errors import ForeignJob, MalformedRecord, Outage, RowsRefused
 from streams.ingest.failing import FailedJob, exhausted_message, is_exhausted, next_try_s
-from streams.ingest.report import Report
 from streams.ingest.rows import stamped
 from streams.ingest.store import MetricStore
 from streams.queue.reserve import Publication, ReservedJob, ReservingQueue
 from streams.statistics import Statistics
 from streams.wire import publication
-from streams.wire.job import Job, decode_job
+from streams.wire.job import JOB_CLASS, Job, decode_job
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,14 @@ WAIT_S = 1
 T = TypeVar("T")
 
 
+class Until(Enum):
+    """When a worker ends by itself, as Laravel's does with ``--once`` and ``--stop-when-empty``."""
+
+    STOPPED = "never"
+    EMPTY = "nothing is due"
+    ONE_JOB = "one job was run, or none was due"
+
+
 class Taken(NamedTuple):
     """A job at hand that can be read."""
 
@@ -43,13 +51,15 @@ class Taken(NamedTuple):
 
 
 class IngestWorker:
-    """Runs jobs until it is told to stop.
+    """Runs jobs until it is told to stop, or until what it was made for is done.
 
     Args:
         queue: where jobs come from.
         store: where rows go.
         queue_name: the queue's name as ``failed_jobs`` records it.
         statistics: counts ``ingested`` rows and ``jobs_done``, ``jobs_released`` and ``jobs_failed``.
+        job_class: of the jobs that it runs.
+        until: when it ends by itself.
         clock: the time in UTC, for metrics without a timestamp.
     """
 
@@ -60,14 +70,17 @@ class IngestWorker:
         *,
         queue_name: str,
         statistics: Statistics,
+        job_class: str = JOB_CLASS,
+        until: Until = Until.STOPPED,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._queue = queue
         self._store = store
         self._queue_name = queue_name
         self._statistics = statistics
+        self._job_class = job_class
+        self._until = until
         self._clock = clock
-        self._report = Report(statistics)
         self._held: dict[ReservedJob, None] = {}
         self._store_checked = False
         self._stopping = asyncio.Event()
@@ -77,7 +90,7 @@ class IngestWorker:
         self._stopping.set()
 
     async def run(self) -> None:
-        """Run jobs until `stop`.
+        """Run jobs until `stop`, or until there is no more to do.
 
         Raises:
             ForeignJob: the queue holds a job of another class; it is where it was.
@@ -85,27 +98,33 @@ class IngestWorker:
         waits = delays()
         while not self._stopping.is_set():
             try:
-                await self.turn()
+                taken = await self.turn()
+                if self._has_done(taken):
+                    return
+                if not taken:
+                    await self._queue.wait(WAIT_S)
             except Outage as outage:
                 self._is_away(outage)
                 await self._pause(next(waits))
             else:
                 waits = delays()
-            self._report.now_and_then()
-        self._report.final()
 
-    async def turn(self) -> None:
-        """Take what is there and settle it; wait a moment where nothing is."""
+    async def turn(self) -> int:
+        """Take what is there and settle it; return how many jobs that were."""
         if not self._store_checked:
             await self._store.check()
             self._store_checked = True
-        jobs = await self._queue.reserve(max_jobs=MAX_JOBS, max_bytes=MAX_BYTES)
+        max_jobs = 1 if self._until is Until.ONE_JOB else MAX_JOBS
+        jobs = await self._queue.reserve(max_jobs=max_jobs, max_bytes=MAX_BYTES)
         self._redis_answers()
-        if not jobs:
-            await self._queue.wait(WAIT_S)
-            return
-        async with self._holding(jobs):
-            await self._run_jobs(jobs)
+        if jobs:
+            async with self._holding(jobs):
+                await self._run_jobs(jobs)
+        return len(jobs)
+
+    def _has_done(self, taken: int) -> bool:
+        """Tell whether a turn that took so many jobs was the last one."""
+        return self._until is Until.ONE_JOB or (self._until is Until.EMPTY and not taken)
 
     @asynccontextmanager
     async def _holding(self, jobs: Sequence[ReservedJob]) -> AsyncIterator[None]:
@@ -128,7 +147,7 @@ class IngestWorker:
         foreign: ForeignJob | None = None
         for reserved in jobs:
             try:
-                taken = _read(reserved, now)
+                taken = self._read(reserved, now)
             except MalformedRecord as error:
                 await self._give_up(reserved, f"{type(error).__name__}: {error}")
             except ForeignJob as error:
@@ -233,14 +252,13 @@ class IngestWorker:
         if self._statistics.set_part("redis", up=True):
             log.info("redis answers")
 
+    def _read(self, reserved: ReservedJob, now: str) -> Taken:
+        """Read a job and prepare all that it needs.
 
-def _read(reserved: ReservedJob, now: str) -> Taken:
-    """Read a job and prepare all that it needs.
-
-    Raises:
-        MalformedRecord: it cannot be read.
-        ForeignJob: it is not ours to run.
-    """
-    job = stamped(decode_job(reserved.payload), now)
-    message = publication.encode(job.metrics)
-    return Taken(reserved, job, Publication(f"tenant.{job.tenant_id}.metrics", message))
+        Raises:
+            MalformedRecord: it cannot be read.
+            ForeignJob: it is not ours to run.
+        """
+        job = stamped(decode_job(reserved.payload, job_class=self._job_class), now)
+        message = publication.encode(job.metrics)
+        return Taken(reserved, job, Publication(f"tenant.{job.tenant_id}.metrics", message))

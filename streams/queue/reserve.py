@@ -102,6 +102,19 @@ class Publication(NamedTuple):
     message: bytes
 
 
+class Backlog(NamedTuple):
+    """How many jobs a queue holds."""
+
+    waiting: int
+    """In the list."""
+    delayed: int
+    """To be tried again later; those whose time has come among them."""
+    reserved: int
+    """In the hands of a worker; those whose time is over among them."""
+    due: int
+    """The lag: what could be taken now."""
+
+
 class ReservingQueue:
     """A Laravel queue as its workers see it. Every method raises `Outage` when Redis does not answer.
 
@@ -194,9 +207,20 @@ class ReservingQueue:
         keys = [self._reserved, self._list, self._notify]
         return int(await _answer(self._put_back(keys=keys, args=arguments)))
 
-    async def close(self) -> None:
-        """Close the client."""
-        await self._redis.aclose()
+    async def backlog(self) -> Backlog:
+        """Count the jobs, all at the same moment."""
+        now = int(self._clock())
+        async with self._redis.pipeline(transaction=True) as counts:
+            counts.llen(self._list)
+            for later in (self._delayed, self._reserved):
+                counts.zcard(later)
+                counts.zcount(later, "-inf", now)
+            waiting, delayed, due, reserved, expired = await _answer(counts.execute())
+        return Backlog(waiting, delayed, reserved, waiting + due + expired)
+
+    async def ping(self) -> None:
+        """Ask Redis whether it answers."""
+        await _answer(self._redis.ping())
 
     def _announced(self, job: ReservedJob, publication: Publication) -> Iterator[bytes | str]:
         yield job.reserved

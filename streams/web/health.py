@@ -3,24 +3,14 @@
 Between the web pages and the parts. Liveness is that the process answers at all.
 """
 
-import asyncio
 import time
 from typing import Any, NamedTuple, cast
 
 from faust.tables.manager import TableManager
 from faust.types import TP
 
-from streams.errors import Outage
-from streams.kafka.app import Probe, StreamsApp
-
-PROBE_TIMEOUT_S = 2.0
-
-
-class PartHealth(NamedTuple):
-    """How one part fares, as the page shows it."""
-
-    up: bool
-    detail: str
+from streams.kafka.app import StreamsApp
+from streams.web.shared import PartHealth, ask_all, parts_shown
 
 
 class Lag(NamedTuple):
@@ -42,23 +32,11 @@ def lags(app: StreamsApp) -> dict[TP, Lag]:
 
 async def readiness(app: StreamsApp) -> dict[str, PartHealth]:
     """Return how each part fares."""
-    names = list(app.probes)
-    answers = await asyncio.gather(*(_ask(app.probes[name]) for name in names))
-    parts = dict(zip(names, answers, strict=True))
+    parts = await ask_all(app.probes)
     parts["consumer"] = _consumer(app)
     stalled = app.watchdog.stalled()
     parts["progress"] = PartHealth(not stalled, "; ".join(stalled))
     return parts
-
-
-async def _ask(probe: Probe) -> PartHealth:
-    try:
-        await asyncio.wait_for(probe(), PROBE_TIMEOUT_S)
-    except TimeoutError:
-        return PartHealth(up=False, detail=f"no answer within {PROBE_TIMEOUT_S:g} s")
-    except Outage as outage:
-        return PartHealth(up=False, detail=str(outage))
-    return PartHealth(up=True, detail="")
 
 
 def _consumer(app: StreamsApp) -> PartHealth:
@@ -85,8 +63,5 @@ def statistics_page(app: StreamsApp) -> dict[str, Any]:
         "notes": dict(statistics.notes),
         "lag_records": {topic: dict(sorted(lag.items())) for topic, lag in sorted(by_topic.items())},
         "lag_records_total": {topic: sum(lag.values()) for topic, lag in sorted(by_topic.items())},
-        "parts": {
-            name: {"up": part.up, "detail": part.detail, "since": part.since}
-            for name, part in sorted(statistics.parts.items())
-        },
+        "parts": parts_shown(statistics),
     }

@@ -1,10 +1,5 @@
-"""The worker's web pages: statistics, liveness and readiness, on Faust's web server.
+"""The worker's web pages: statistics, liveness and readiness, on Faust's web server."""
 
-The statistics ask for the bearer token, if there is one; health is for whoever starts and stops the worker,
-and says nothing of tenants.
-"""
-
-import hmac
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
@@ -12,6 +7,7 @@ from faust import web
 
 from streams.kafka.app import StreamsApp
 from streams.web.health import readiness, statistics_page
+from streams.web.shared import REFUSAL, REFUSAL_HEADERS, is_allowed, ready_page
 
 blueprint = web.Blueprint("metric_streams")
 
@@ -23,10 +19,8 @@ def guarded(handler: Handler) -> Handler:
 
     async def check(view: Any, request: web.Request) -> web.Response:
         token = view.app.settings.web_token.get_secret_value()
-        given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        if token and not hmac.compare_digest(given.encode(), token.encode()):
-            headers = {"WWW-Authenticate": "Bearer"}
-            refusal: web.Response = view.json({"error": "send WEB_TOKEN"}, status=401, headers=headers)
+        if not is_allowed(request.headers, token):
+            refusal: web.Response = view.json(REFUSAL, status=401, headers=REFUSAL_HEADERS)
             return refusal
         return await handler(view, request)
 
@@ -58,7 +52,5 @@ class ReadyPage(web.View):
 
     async def get(self, request: web.Request) -> web.Response:  # noqa: ARG002 - Faust's signature
         """Answer 200, or 503 with what is missing."""
-        parts = await readiness(cast("StreamsApp", self.app))
-        ready = all(part.up for part in parts.values())
-        body = {"ready": ready, "parts": {name: part._asdict() for name, part in parts.items()}}
-        return self.json(body, status=200 if ready else 503)
+        body, status = ready_page(await readiness(cast("StreamsApp", self.app)))
+        return self.json(body, status=status)

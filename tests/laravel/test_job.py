@@ -136,6 +136,25 @@ async def test_a_job_that_laravel_dispatched_is_run_by_ingest_as_by_laravel(
     assert ours == theirs
 
 
+@pytest.mark.parametrize("connection", ["default", None])
+async def test_laravel_runs_the_job_of_another_application_with_its_own_names(
+    application: Laravel, redis: Redis, prefix: str, connection: str | None
+) -> None:
+    payload = encode_job(
+        TENANT,
+        METRICS,
+        str(uuid.uuid4()),
+        "a" * 32,
+        job_class=r"Acme\Jobs\UploadMetrics",
+        model_class=r"Acme\Models\Workspace",
+        model_connection=connection,
+    )
+    await push(redis, prefix, payload)
+    await asyncio.to_thread(application.work)
+    assert len(application.rows()) == len(METRICS)
+    assert await redis.keys(f"{prefix}*") == []
+
+
 async def test_of_a_long_number_laravel_keeps_14_digits_and_ingest_all(
     application: Laravel,
     redis: Redis,

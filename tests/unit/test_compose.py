@@ -84,6 +84,12 @@ def test_whoever_waits_for_a_healthy_service_can_find_it_healthy(name: str) -> N
             assert other == "setup"
 
 
+def test_ingest_is_healthy_when_its_own_readiness_page_says_so() -> None:
+    port = Settings.from_mapping({}).ingest_web_port
+    assert f"http://127.0.0.1:{port}/health/ready" in SERVICES["ingest"]["healthcheck"]["test"][-1]
+    assert SERVICES["ingest"]["ports"] == [f"127.0.0.1:{port}:{port}"]
+
+
 @pytest.mark.parametrize("name", sorted(set(SERVICES) - {"setup"}))
 def test_what_shall_keep_running_is_restarted(name: str) -> None:
     assert SERVICES[name]["restart"] == "unless-stopped"

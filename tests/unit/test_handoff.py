@@ -1,6 +1,7 @@
 """handoff: what is no chunk of ours moves no fence and holds up nothing."""
 
 import logging
+from functools import partial
 
 import pytest
 
@@ -10,6 +11,7 @@ from streams.models import Origin, Reading
 from streams.queue.fake import FakeJobQueue
 from streams.statistics import Statistics
 from streams.wire import unique
+from streams.wire.job import decode_job, encode_job
 
 TENANT = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 
@@ -45,3 +47,13 @@ async def test_what_is_no_chunk_of_ours_is_passed_over_and_those_around_it_are_h
     assert len(queue.jobs) == 2
     assert queue.redis.fences["3"] == "5:102:2"
     assert [r.message for r in caplog.records if "offset 1 is no chunk of ours" in r.message]
+
+
+async def test_a_job_names_the_classes_and_the_connection_of_the_application() -> None:
+    queue = FakeJobQueue()
+    encode = partial(encode_job, job_class=r"Acme\Ingest", model_class=r"Acme\Client", model_connection=None)
+    await Handoff(queue, derive_ids=True, statistics=Statistics(), encode=encode).hand_off([record(0)])
+    (job,) = queue.jobs
+    assert decode_job(job, job_class=r"Acme\Ingest").tenant_id == TENANT
+    assert rb"s:5:\"class\";s:11:\"Acme\\Client\";" in job
+    assert rb"s:10:\"connection\";N;" in job

@@ -2,8 +2,13 @@ import logging
 
 import pytest
 
-from streams.ingest.report import EVERY_S, Report
+from streams.errors import Outage
+from streams.ingest.progress import STALLED_S
+from streams.ingest.report import EVERY_S, Rates, Report
+from streams.queue.reserve import Backlog
 from streams.statistics import Statistics
+
+EMPTY = Backlog(waiting=0, delayed=0, reserved=0, due=0)
 
 
 class Clock:
@@ -14,40 +19,113 @@ class Clock:
         return self.now_s
 
 
+class FakeQueue:
+    def __init__(self) -> None:
+        self.holds = EMPTY
+        self.away = False
+
+    async def backlog(self) -> Backlog:
+        if self.away:
+            raise Outage("redis", "away, as the test asked")
+        return self.holds
+
+
 @pytest.fixture(autouse=True)
 def _heard(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
 
 
-def test_a_line_every_few_seconds_tells_the_rates_since_the_last(caplog: pytest.LogCaptureFixture) -> None:
-    statistics, clock = Statistics(), Clock()
-    report = Report(statistics, clock=clock)
-    for _ in range(2):
-        statistics.messages.update(ingested=1_000, jobs_done=4, jobs_released=1)
-        clock.now_s += EVERY_S / 2
-        report.now_and_then()
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def queue() -> FakeQueue:
+    return FakeQueue()
+
+
+@pytest.fixture
+def statistics() -> Statistics:
+    return Statistics()
+
+
+@pytest.fixture
+def report(statistics: Statistics, queue: FakeQueue, clock: Clock) -> Report:
+    return Report(statistics, queue, clock=clock)
+
+
+async def test_each_line_tells_the_rates_since_the_last_and_the_lag(
+    report: Report,
+    statistics: Statistics,
+    queue: FakeQueue,
+    clock: Clock,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    statistics.messages.update(ingested=2_000, jobs_done=8, jobs_released=2)
+    queue.holds = Backlog(waiting=7, delayed=2, reserved=1, due=8)
+    clock.now_s += EVERY_S
+    await report.look()
+    assert report.rates == Rates(rows=400, jobs=2)
     statistics.messages.update(ingested=500, jobs_done=2, jobs_failed=3)
+    queue.holds = EMPTY
     clock.now_s += EVERY_S
-    report.now_and_then()
-    assert caplog.messages == [
-        "2000 rows of 8 jobs in 5.0 s (400 rows/s); 2 jobs to be tried again, 0 given up",
-        "500 rows of 2 jobs in 5.0 s (100 rows/s); 0 jobs to be tried again, 3 given up",
-    ]
+    await report.look()
+    first, second = caplog.messages
+    assert first == (
+        "2000 rows of 8 jobs in 5.0 s (400 rows/s); 2 jobs to be tried again, 0 given up; "
+        "8 are due, 2 delayed, 1 reserved"
+    )
+    assert second == (
+        "500 rows of 2 jobs in 5.0 s (100 rows/s); 0 jobs to be tried again, 3 given up; "
+        "0 are due, 0 delayed, 0 reserved"
+    )
 
 
-def test_nothing_is_said_while_nothing_happens(caplog: pytest.LogCaptureFixture) -> None:
-    clock = Clock()
-    report = Report(Statistics(), clock=clock)
+async def test_nothing_is_said_while_nothing_happens(
+    report: Report, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
     clock.now_s += EVERY_S
-    report.now_and_then()
-    report.final()
+    await report.look()
     assert caplog.messages == []
 
 
-def test_the_last_line_does_not_wait(caplog: pytest.LogCaptureFixture) -> None:
-    statistics, clock = Statistics(), Clock()
-    report = Report(statistics, clock=clock)
+async def test_jobs_that_wait_while_none_is_done_are_told(
+    report: Report, queue: FakeQueue, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    queue.holds = Backlog(waiting=12, delayed=0, reserved=0, due=12)
+    clock.now_s += EVERY_S
+    await report.look()
+    assert caplog.messages[0].endswith("12 are due, 0 delayed, 0 reserved")
+
+
+async def test_while_redis_is_away_the_line_says_that_the_lag_is_not_known(
+    report: Report, statistics: Statistics, queue: FakeQueue, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
     statistics.messages.update(ingested=10, jobs_done=1)
+    queue.away = True
     clock.now_s += 1
-    report.final()
-    assert len(caplog.messages) == 1
+    await report.look()
+    assert caplog.messages[0].endswith("how many wait is not known")
+
+
+async def test_jobs_that_are_due_and_do_not_move_for_a_while_are_a_stand_still(
+    report: Report, statistics: Statistics, queue: FakeQueue, clock: Clock
+) -> None:
+    queue.holds = Backlog(waiting=1, delayed=0, reserved=0, due=1)
+    clock.now_s += STALLED_S - 1
+    await report.check_progress()
+    clock.now_s += 1
+    with pytest.raises(Outage, match="none was settled for 30 s"):
+        await report.check_progress()
+    statistics.messages["jobs_released"] += 1
+    await report.check_progress()
+
+
+async def test_an_empty_queue_is_no_stand_still_however_long_it_lasts(
+    report: Report, queue: FakeQueue, clock: Clock
+) -> None:
+    clock.now_s += 10 * STALLED_S
+    await report.check_progress()
+    queue.holds = Backlog(waiting=1, delayed=0, reserved=0, due=1)
+    await report.check_progress()

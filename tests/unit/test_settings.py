@@ -121,3 +121,20 @@ def test_a_number_that_kafkas_protocol_has_no_room_for_is_refused(name: str, val
 def test_a_value_that_is_not_utf_8_is_refused(name: str) -> None:
     (problem,) = problems(**{name: "a\udcff"})
     assert problem == f"{name.removesuffix('_FILE')} is not UTF-8"
+
+
+@pytest.mark.parametrize("name", ["JOB_CLASS", "TENANT_MODEL_CLASS"])
+@pytest.mark.parametrize("value", [r"\App\Job", "App/Job", "App\\", r"App\\Job", r"App\1st", 'A"', "A\n"])
+def test_what_php_takes_for_no_class_is_refused(name: str, value: str) -> None:
+    (problem,) = problems(**{name: value})
+    assert problem.startswith(f"{name}=")
+
+
+def test_a_class_of_any_namespace_and_a_connection_of_any_name_are_taken() -> None:
+    environment = {"JOB_CLASS": r"Acme\Übung\Job_2", "TENANT_MODEL_CONNECTION": "tenants"}
+    settings = Settings.from_mapping(environment)
+    assert (settings.job_class, settings.model_connection) == (r"Acme\Übung\Job_2", "tenants")
+
+
+def test_a_connection_null_is_the_applications_default_one() -> None:
+    assert Settings.from_mapping({"TENANT_MODEL_CONNECTION": "null"}).model_connection is None

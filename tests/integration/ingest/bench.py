@@ -11,12 +11,13 @@ from typing import Any
 
 import asyncpg
 
+from streams.ingest.crew import Crew
 from streams.ingest.store import MetricStore
-from streams.ingest.worker import IngestWorker
+from streams.ingest.worker import IngestWorker, Until
 from streams.queue.handoff import connect
 from streams.queue.reserve import ReservingQueue
 from streams.statistics import Statistics
-from streams.wire.job import JobMetric, encode_job
+from streams.wire.job import JOB_CLASS, JobMetric, encode_job
 from tests.parts.eventually import eventually
 
 WHEN = "2026-11-23 14:00:00.123456"
@@ -72,18 +73,27 @@ def metric(dedupe_id: str | None = None, value: float = 42.17, agent_id: str = "
     return JobMetric(agent_id, "cpu.usage.percent", value, WHEN, dedupe_id)
 
 
-def make_worker(queue: ReservingQueue, store: MetricStore) -> IngestWorker:
+def make_worker(
+    queue: ReservingQueue,
+    store: MetricStore,
+    *,
+    until: Until = Until.STOPPED,
+    job_class: str = JOB_CLASS,
+    statistics: Statistics | None = None,
+) -> IngestWorker:
     return IngestWorker(
         queue,
         store,
         queue_name="default",
-        statistics=Statistics(),
+        statistics=statistics or Statistics(),
+        job_class=job_class,
+        until=until,
         clock=lambda: datetime(2026, 11, 24, 1, 2, 3, tzinfo=UTC),
     )
 
 
 @asynccontextmanager
-async def running(worker: IngestWorker) -> AsyncIterator[None]:
+async def running(worker: IngestWorker | Crew) -> AsyncIterator[None]:
     task = asyncio.create_task(worker.run())
     try:
         yield

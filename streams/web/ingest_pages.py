@@ -1,0 +1,159 @@
+"""The web pages of ingest: statistics, liveness, readiness, and the same figures for Prometheus."""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiohttp import web
+
+from streams.errors import StartupRefused
+from streams.ingest.report import Report
+from streams.queue.reserve import Backlog
+from streams.statistics import Statistics
+from streams.web import prometheus
+from streams.web.prometheus import Family
+from streams.web.shared import (
+    REFUSAL,
+    REFUSAL_HEADERS,
+    Probe,
+    ask_all,
+    is_allowed,
+    parts_shown,
+    ready_page,
+)
+
+SHUTDOWN_S = 1.0
+PREFIX = "metric_streams_ingest"
+JOBS = {"done": "jobs_done", "released": "jobs_released", "failed": "jobs_failed"}
+
+Handler = Callable[[web.Request], Awaitable[web.Response]]
+
+
+class IngestPages:
+    """What each page answers.
+
+    Args:
+        statistics: what the workers count in.
+        report: knows the queue and the rates.
+        probes: by part, how readiness asks whether it answers.
+        token: WEB_TOKEN; empty for none.
+    """
+
+    def __init__(
+        self, statistics: Statistics, report: Report, probes: Mapping[str, Probe], *, token: str
+    ) -> None:
+        self._statistics = statistics
+        self._report = report
+        self._probes = probes
+        self._token = token
+
+    def application(self) -> web.Application:
+        """Return the application that serves them."""
+        application = web.Application()
+        application.router.add_get("/", self._guarded(self._show_statistics))
+        application.router.add_get("/metrics", self._guarded(self._show_metrics))
+        application.router.add_get("/health/live", self._show_live)
+        application.router.add_get("/health/ready", self._show_ready)
+        return application
+
+    def _guarded(self, handler: Handler) -> Handler:
+        async def check(request: web.Request) -> web.Response:
+            if not is_allowed(request.headers, self._token):
+                return web.json_response(REFUSAL, status=401, headers=REFUSAL_HEADERS)
+            return await handler(request)
+
+        return check
+
+    async def _show_statistics(self, _request: web.Request) -> web.Response:
+        return web.json_response(
+            statistics_page(self._statistics, self._report, await self._report.backlog())
+        )
+
+    async def _show_metrics(self, _request: web.Request) -> web.Response:
+        families = metrics(self._statistics, await self._report.backlog())
+        # Set as a header, since aiohttp takes no parameters within content_type.
+        headers = {"Content-Type": prometheus.CONTENT_TYPE}
+        return web.Response(body=prometheus.render(families).encode(), headers=headers)
+
+    async def _show_live(self, _request: web.Request) -> web.Response:
+        return web.json_response({"live": True})
+
+    async def _show_ready(self, _request: web.Request) -> web.Response:
+        body, status = ready_page(await ask_all(self._probes))
+        return web.json_response(body, status=status)
+
+
+def statistics_page(statistics: Statistics, report: Report, backlog: Backlog | None) -> dict[str, Any]:
+    """Return what ``/`` shows; the queue is null while Redis does not answer."""
+    return {
+        "uptime_s": round(time.time() - statistics.started_at, 1),
+        "rows": statistics.messages["ingested"],
+        "jobs": {outcome: statistics.messages[counter] for outcome, counter in JOBS.items()},
+        "rates": {"rows_per_s": round(report.rates.rows, 1), "jobs_per_s": round(report.rates.jobs, 1)},
+        "lag_jobs": None if backlog is None else backlog.due,
+        "queue": None if backlog is None else backlog._asdict(),
+        "parts": parts_shown(statistics),
+    }
+
+
+def metrics(statistics: Statistics, backlog: Backlog | None) -> list[Family]:
+    """Return what ``/metrics`` shows; the queue is left out while Redis does not answer."""
+    counters = statistics.messages
+    return [
+        Family(f"{PREFIX}_rows_total", "counter", "rows written", samples={"": counters["ingested"]}),
+        Family(
+            f"{PREFIX}_jobs_total",
+            "counter",
+            "jobs settled: done, released to be tried again, or failed for good",
+            "outcome",
+            {outcome: counters[counter] for outcome, counter in JOBS.items()},
+        ),
+        Family(
+            f"{PREFIX}_queue_jobs",
+            "gauge",
+            "jobs in the queue: due are those that could be taken now, the lag",
+            "state",
+            {} if backlog is None else backlog._asdict(),
+        ),
+        Family(
+            f"{PREFIX}_part_up",
+            "gauge",
+            "1 if the part answered last",
+            "part",
+            {name: int(part.up) for name, part in sorted(statistics.parts.items())},
+        ),
+        Family(
+            f"{PREFIX}_start_time_seconds",
+            "gauge",
+            "Unix time at which the process started",
+            samples={"": statistics.started_at},
+        ),
+    ]
+
+
+@asynccontextmanager
+async def serving(application: web.Application, host: str, port: int) -> AsyncIterator[None]:
+    """Serve an application for the block.
+
+    Raises:
+        StartupRefused: the address cannot be had.
+    """
+    # Whoever stops ingest need not wait for a page that asks a part.
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_S)
+    await runner.setup()
+    try:
+        await _listen(runner, host, port)
+        yield
+    finally:
+        await runner.cleanup()
+
+
+async def _listen(runner: web.AppRunner, host: str, port: int) -> None:
+    site = web.TCPSite(runner, host, port)
+    try:
+        await site.start()
+    except OSError as error:
+        raise StartupRefused(
+            f"the web pages cannot be served on {host}:{port} (INGEST_WEB_PORT; 0 for none): {error}"
+        ) from error

@@ -1,0 +1,10 @@
+<?php
+
+namespace Acme\Jobs;
+
+use App\Jobs\ProcessMetricSubmission;
+
+/** The ingestion job of another application. */
+class UploadMetrics extends ProcessMetricSubmission
+{
+}
