@@ -5,7 +5,7 @@ import traceback
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from agents.parse import parse
+from agents.parse import Parsed, parse
 from agents.validate import validate
 from streams.errors import MalformedRecord
 from streams.models import Candidate, Message, Origin, Reason, RejectedMessage, Rejection, Stage
@@ -51,21 +51,21 @@ def examine(
     for index, message in enumerate(messages):
         if index in skip:
             continue
-        stage, disagrees = Stage.PARSE, False
+        parsed: Parsed | Rejection | None = None
         try:
             parsed = parse(message)
-            if isinstance(parsed, Rejection):
-                outcome: Candidate | Rejection = parsed
-            else:
-                stage, disagrees = Stage.VALIDATE, parsed.disagrees
+            if isinstance(parsed, Parsed):
+                disagreeing += parsed.disagrees
                 outcome = validate(parsed, origin, index, message.received_at, max_clock_skew_s)
+            else:
+                outcome = parsed
         except Exception as bug:
             # The one place where a bug becomes a rejection: nothing a device sends may hold up its partition.
             log.exception("a bug on message %d of chunk %d-%d", index, origin.partition, origin.offset)
+            stage = Stage.PARSE if parsed is None else Stage.VALIDATE
             outcome = Rejection(stage, Reason.INTERNAL_ERROR, last_line(bug))
         if isinstance(outcome, Candidate):
             candidates[index] = outcome
-            disagreeing += disagrees
         else:
             rejections[index] = outcome
     return Examined(messages, candidates, rejections, disagreeing)

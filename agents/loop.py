@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 RETRY_FIRST_S, RETRY_LAST_S = 0.05, 5.0
 REMIND_EVERY_S = 60.0
 REWIND_PAUSE_S = 2.0
-ENOUGH_BYTES = 128 * 1024
+ENOUGH_BYTES = 64 * 1024
 """Records are taken together until they have so many bytes: larger ones gain nothing by it."""
 BUG = "a bug, see the log"
 
