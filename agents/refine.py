@@ -1,8 +1,7 @@
 """refine: parse, validate and dedupe each chunk of metrics.raw; decide, record, emit.
 
 Between metrics.raw and metrics.unique and metrics.rejected. What becomes of a chunk is recorded in the table
-``seen`` before anything is emitted, so a chunk that comes again emits the very same again. Chunks that wait
-are decided on together, which costs one round trip to Kafka for each step instead of one for each chunk.
+``seen`` before anything is emitted, so a chunk that comes again emits the very same again.
 """
 
 import logging
@@ -22,7 +21,6 @@ from agents.validate import tenant_unknown
 from streams.application import app, settings, statistics
 from streams.errors import Displaced
 from streams.kafka.app import raw_bytes
-from streams.kafka.positions import UNFINISHED_MOST
 from streams.kafka.producer import Outgoing, deliver
 from streams.models import Candidate, Message, Origin
 from streams.postgres.tenants import TenantDirectory, Tenants
@@ -248,7 +246,6 @@ app.use(directory, probe=directory.check, part="postgres")
 @app.agent(raw_bytes(app, settings.raw_topic), isolated_partitions=True, name="refine")
 async def refine(stream: StreamT[bytes]) -> None:
     """Parse, validate and dedupe metrics.raw into metrics.unique and metrics.rejected."""
-    # Kafka keeps the order of an idempotent producer even where a record fails. From any other, a later chunk
-    # could land without an earlier one, whose repetition handoff would then take for a replay.
-    at_most = UNFINISHED_MOST if settings.producer_idempotence else 1
-    await carry(stream, app.deliverer, refinery.refine, statistics, at_most=at_most)
+    # One at a time, although `Refinery` can take several: where metrics.raw is made anew while a zombie is
+    # between the decisions of several chunks, the model has seen two epochs, and why is not understood yet.
+    await carry(stream, app.deliverer, refinery.refine, statistics, at_most=1)

@@ -102,7 +102,7 @@ def long_form(seed: int, rate: float = 850.0) -> Plan:
     )
 
 
-def short_form(seed: int, rate: float = 700.0) -> Plan:
+def short_form(seed: int, rate: float = 850.0) -> Plan:
     """Two minutes of it, for every run of the tests."""
     dice = random.Random(seed)  # noqa: S311 - repeatable is what it must be
     links = [Fault(kind, dice.choice(LINKS), 4) for kind in ("cut", "stall", "slow")]

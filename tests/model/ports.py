@@ -14,6 +14,7 @@ from streams.models import Origin
 from streams.postgres.tenant_cache import TenantCache
 from streams.postgres.tenants import FakeTenants
 from streams.queue.fake import FakeRedis, Script
+from streams.wire.decision import Decision
 from tables.fake import FakeSeen, Row
 from tests.model.gate import Gate
 
@@ -39,12 +40,19 @@ class GatedSeen(FakeSeen):
         self.recover(rows)
         self.is_dropping = False
         """Whether the decisions about a log that is gone are being removed."""
+        self.left_to_record = 0
+        """Decisions made together of which the rows are still to come."""
         self._gate = gate
         self._on_row = on_row
+
+    async def record(self, decisions: Sequence[tuple[Origin, Decision]]) -> None:
+        self.left_to_record = len(decisions)
+        await super().record(decisions)
 
     async def append(self, origin: Origin, value: bytes | None) -> None:
         await self._gate.passing(kafka_failed)
         await super().append(origin, value)
+        self.left_to_record -= value is not None
         self._on_row(origin, value)
         await self._gate.passing(kafka_failed)
 

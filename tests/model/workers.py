@@ -169,7 +169,7 @@ class RefineWorker(Worker):
 
     def _recorded(self, origin: Origin, row: bytes | None) -> None:
         if row is not None:
-            self._has_recorded = True
+            self._has_recorded = not self.seen.left_to_record
             if self.delivery.revoked:
                 self.world.contested.add(origin.partition)
             place = self.world.history.place(origin.partition, origin.offset)
