@@ -246,6 +246,6 @@ app.use(directory, probe=directory.check, part="postgres")
 @app.agent(raw_bytes(app, settings.raw_topic), isolated_partitions=True, name="refine")
 async def refine(stream: StreamT[bytes]) -> None:
     """Parse, validate and dedupe metrics.raw into metrics.unique and metrics.rejected."""
-    # One at a time, although `Refinery` can take several: where metrics.raw is made anew while a zombie is
-    # between the decisions of several chunks, the model has seen two epochs, and why is not understood yet.
+    # One at a time, although `Refinery` can take several: with several, once in some 70,000 steps, the model
+    # finds two workers that decide differently on a chunk, and why is not understood yet.
     await carry(stream, app.deliverer, refinery.refine, statistics, at_most=1)

@@ -32,13 +32,14 @@ class FakeSeen:
 
     async def drop_partition(self, partition: int) -> None:
         """Forget a partition's decisions for good."""
-        for offset in list(self.memory.partition(partition).offsets()):
+        for offset in sorted(self.memory.partition(partition).offsets(), reverse=True):
             await self.append(Origin(partition, offset), None)
         self.memory.begin_anew(partition)
 
     async def drop_from(self, partition: int, start: int) -> None:
         """Forget a partition's decisions about `start` and all offsets behind it for good."""
-        for offset in [held for held in self.memory.partition(partition).offsets() if held >= start]:
+        held = self.memory.partition(partition).offsets()
+        for offset in sorted((one for one in held if one >= start), reverse=True):
             await self.append(Origin(partition, offset), None)
             self.memory.remove(Origin(partition, offset))
 
