@@ -2,13 +2,10 @@
 
 import argparse
 import asyncio
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
-
-import asyncpg
 
 from benchmarks.generator import TENANTS
 from benchmarks.material import tenants
@@ -19,6 +16,7 @@ from tests.parts.kafka import Kafka
 from tests.parts.mosquitto import Mosquitto
 from tests.parts.postgres import Postgres
 from tests.parts.redis import Redis
+from tests.parts.tenants import add_tenants
 from tests.parts.worker import Worker
 
 PARTITIONS = 8
@@ -129,9 +127,4 @@ def stack() -> Iterator[Stack]:
 
 async def _prepare(database_url: str, ids: Sequence[str]) -> None:
     await ensure_tables(database_url)
-    connection = await asyncpg.connect(database_url)
-    try:
-        rows = [(uuid.UUID(tenant), f"tenant {number}") for number, tenant in enumerate(ids)]
-        await connection.executemany("insert into tenants (id, name) values ($1, $2)", rows)
-    finally:
-        await connection.close()
+    await add_tenants(database_url, ids)

@@ -32,14 +32,13 @@ class FakeSeen:
 
     async def drop_partition(self, partition: int) -> None:
         """Forget a partition's decisions for good."""
-        for offset in sorted(self.memory.partition(partition).offsets(), reverse=True):
+        for offset in self.memory.partition(partition).offsets_from(0):
             await self.append(Origin(partition, offset), None)
         self.memory.begin_anew(partition)
 
     async def drop_from(self, partition: int, start: int) -> None:
         """Forget a partition's decisions about `start` and all offsets behind it for good."""
-        held = self.memory.partition(partition).offsets()
-        for offset in sorted((one for one in held if one >= start), reverse=True):
+        for offset in self.memory.partition(partition).offsets_from(start):
             await self.append(Origin(partition, offset), None)
             self.memory.remove(Origin(partition, offset))
 

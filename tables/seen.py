@@ -126,8 +126,7 @@ class SeenTable(faust.Table[bytes, bytes]):
 
     async def drop_partition(self, partition: int) -> None:
         """Forget all decisions of a partition for good, because its raw log was recreated."""
-        # The last one first: were it left alone, refine would decide on what lies before it in its epoch.
-        for offset in sorted(self.memory.partition(partition).offsets(), reverse=True):
+        for offset in self.memory.partition(partition).offsets_from(0):
             await self._remove(Origin(partition, offset))
         self.memory.begin_anew(partition)
 
@@ -137,8 +136,7 @@ class SeenTable(faust.Table[bytes, bytes]):
         Raises:
             DeliveryFailed: if Kafka did not take it; what is left is still to be dropped.
         """
-        held = self.memory.partition(partition).offsets()
-        for offset in sorted((one for one in held if one >= start), reverse=True):
+        for offset in self.memory.partition(partition).offsets_from(start):
             origin = Origin(partition, offset)
             await self._remove(origin)
             self.memory.remove(origin)

@@ -89,6 +89,14 @@ class PartitionState:
         """Yield the offset of every decision held."""
         return (decision.offset for decision in self.decisions)
 
+    def offsets_from(self, start: int) -> list[int]:
+        """Return the offsets of the decisions about `start` and all behind it, the last one first.
+
+        In this order they are dropped: were the last one left alone, refine would decide on what lies before
+        it in its epoch.
+        """
+        return [offset for offset in reversed(list(self.offsets())) if offset >= start]
+
     def _forget_ids(self, offset: int) -> None:
         places = self.decisions.pop(offset)
         if places is not None:
@@ -150,11 +158,6 @@ class SeenState:
     def remove(self, origin: Origin) -> None:
         """Forget a decision."""
         self.partition(origin.partition).remove(origin.offset)
-
-    def decision(self, origin: Origin) -> Decision | None:
-        """Return the decision about a chunk that may not have been emitted."""
-        state = self._partitions.get(origin.partition)
-        return None if state is None else state.unsettled.get(origin.offset)
 
     def evictable(self, partition: int, now: float, limit: int) -> list[Origin]:
         """Return what is to be forgotten: at most `limit` decisions, the oldest first.

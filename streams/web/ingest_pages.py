@@ -9,6 +9,7 @@ from aiohttp import web
 
 from streams.errors import StartupRefused
 from streams.ingest.report import Report
+from streams.kafka.app import Probe
 from streams.queue.reserve import Backlog
 from streams.statistics import Statistics
 from streams.web import prometheus
@@ -16,7 +17,6 @@ from streams.web.prometheus import Family
 from streams.web.shared import (
     REFUSAL,
     REFUSAL_HEADERS,
-    Probe,
     ask_all,
     is_allowed,
     parts_shown,

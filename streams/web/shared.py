@@ -6,17 +6,15 @@ and says nothing of tenants.
 
 import asyncio
 import hmac
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from streams.errors import Outage
+from streams.kafka.app import Probe
 from streams.statistics import Statistics
 
 PROBE_TIMEOUT_S = 2.0
-
-Probe = Callable[[], Awaitable[None]]
-"""Asks a part whether it answers; raises Outage if not."""
 
 REFUSAL = {"error": "send WEB_TOKEN"}
 REFUSAL_HEADERS = {"WWW-Authenticate": "Bearer"}

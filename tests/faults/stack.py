@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import asyncpg
-
 from streams.postgres.schema import ensure_tables
 from tests.faults.killable import DEATH_ROW, DeathRow
 from tests.faults.pace import pass_time
@@ -25,6 +23,7 @@ from tests.parts.ports import free_port
 from tests.parts.postgres import Postgres
 from tests.parts.process import Part
 from tests.parts.redis import Redis
+from tests.parts.tenants import add_tenants
 from tests.parts.worker import FaustProcess
 
 TENANTS = 6
@@ -180,7 +179,8 @@ async def stack(say: Hears, *, workers: int = 2) -> AsyncIterator[Stack]:
         await asyncio.gather(*(asyncio.to_thread(server.start) for server in servers.values()))
         links = await _links(exits, servers, kafka_link_port)
         await ensure_tables(_postgres(servers).url)
-        tenants = await _add_tenants(_postgres(servers).url)
+        tenants = [str(uuid.uuid4()) for _ in range(TENANTS)]
+        await add_tenants(_postgres(servers).url, tenants)
         death_row = DeathRow(directory)
         environment = _environment(links) | {DEATH_ROW: str(directory)}
         tap, attached = Tap(), asyncio.Event()
@@ -241,17 +241,6 @@ def _postgres(servers: Mapping[str, Part]) -> Postgres:
     part = servers["postgres"]
     assert isinstance(part, Postgres)
     return part
-
-
-async def _add_tenants(url: str) -> list[str]:
-    tenants = [str(uuid.uuid4()) for _ in range(TENANTS)]
-    connection = await asyncpg.connect(url)
-    try:
-        rows = [(uuid.UUID(tenant), f"tenant {n}") for n, tenant in enumerate(tenants)]
-        await connection.executemany("insert into tenants (id, name) values ($1, $2)", rows)
-    finally:
-        await connection.close()
-    return tenants
 
 
 async def _background(exits: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:

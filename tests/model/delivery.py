@@ -1,10 +1,9 @@
 """Delivers a partition to an agent as `streams.kafka.consumer.GovernedConsumer` does, record by record."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from faust.types import TP
 
@@ -12,6 +11,7 @@ from agents.loop import Work, carry
 from streams.errors import Outage
 from streams.kafka.positions import Admission, Cursor, LogRange, PositionSource
 from streams.statistics import Statistics
+from tests.parts.faust_stream import FakeStream
 
 
 class Held(NamedTuple):
@@ -44,23 +44,6 @@ class Event:
 
     def ack(self) -> None:
         """Do nothing: what counts is the cursor."""
-
-
-class Stream:
-    """A stream that ends after the records that are there."""
-
-    def __init__(self, events: Sequence[Event]) -> None:
-        queue: asyncio.Queue[Event] = asyncio.Queue()
-        for event in events:
-            queue.put_nowait(event)
-        self.channel = SimpleNamespace(queue=queue)
-
-    def noack(self) -> Self:
-        return self
-
-    async def events(self) -> AsyncIterator[Event]:
-        while self.channel.queue.qsize():
-            yield self.channel.queue.get_nowait()
 
 
 class Delivery:
@@ -123,7 +106,7 @@ class Delivery:
 
     async def hand(self, offsets: Sequence[int], work: Work) -> None:
         """Hand the agent records, from a stale buffer perhaps."""
-        stream: Any = Stream([self._event(offset) for offset in offsets])
+        stream: Any = FakeStream([self._event(offset) for offset in offsets])
         await carry(stream, lambda: self, work, self._statistics)
 
     def _event(self, offset: int) -> Event:

@@ -155,11 +155,6 @@ class PlainSeen:
         """Forget a decision."""
         self.partition(origin.partition).remove(origin.offset)
 
-    def decision(self, origin: Origin) -> Decision | None:
-        """Return the decision about a chunk that may not have been emitted."""
-        state = self._partitions.get(origin.partition)
-        return None if state is None else state.unsettled.get(origin.offset)
-
     def evictable(self, partition: int, now: float, limit: int) -> list[Origin]:
         """Return what is to be forgotten: at most `limit` decisions, the oldest first.
 

@@ -1,7 +1,7 @@
 """The agents' loop: in order, retried on an outage, acknowledged only after the effects."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, Self, cast
@@ -14,6 +14,7 @@ from agents.loop import Record, carry
 from streams.errors import Displaced, Outage
 from streams.kafka.positions import Cursor
 from streams.statistics import Statistics
+from tests.parts.faust_stream import FakeStream
 
 TOPIC = TP("metrics.raw", 0)
 
@@ -36,21 +37,6 @@ class FakeEvent:
 
     def ack(self) -> None:
         self.acked = True
-
-
-class FakeStream:
-    def __init__(self, events: Sequence[FakeEvent]) -> None:
-        queue: asyncio.Queue[FakeEvent] = asyncio.Queue()
-        for event in events:
-            queue.put_nowait(event)
-        self.channel = SimpleNamespace(queue=queue)
-
-    def noack(self) -> Self:
-        return self
-
-    async def events(self) -> AsyncIterator[FakeEvent]:
-        while self.channel.queue.qsize():
-            yield self.channel.queue.get_nowait()
 
 
 @dataclass

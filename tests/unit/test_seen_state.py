@@ -58,10 +58,10 @@ def test_only_the_last_decision_is_kept_in_full() -> None:
     state = _state()
     first, second = _decision((1, 1)), _decision((2, 2))
     state.add(Origin(0, 1), first)
-    assert state.decision(Origin(0, 1)) == first
+    assert state.partition(0).unsettled.get(1) == first
     state.add(Origin(0, 2), second)
-    assert state.decision(Origin(0, 1)) is None
-    assert state.decision(Origin(0, 2)) == second
+    assert state.partition(0).unsettled.get(1) is None
+    assert state.partition(0).unsettled.get(2) == second
 
 
 def test_a_decision_recorded_twice_counts_once() -> None:

@@ -82,6 +82,6 @@ def test_a_decision_of_the_future_counts_as_one_of_now_so_that_it_can_leave_the_
     found = store()
     apply(found, (b"3-1", encode(decision(1, at=1e18))), (b"3-2", encode(decision(2, at=1e18))))
     now = time.time()
-    assert found.memory.decision(Origin(3, 2)) is not None
+    assert found.memory.partition(3).unsettled.get(2) is not None
     assert found.memory.partition(3).seen((1).to_bytes(16), horizon=now - 60) is not None
     assert found.memory.evictable(3, now + found.memory.window_s + 60, limit=8) == [Origin(3, 1)]
