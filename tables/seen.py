@@ -34,6 +34,10 @@ BEYOND = (
     "metrics.raw[%d] ends at %d, but a decision in the table is about offset %d. The group has committed %d, "
     "so the log is the one that was read: the decisions from there on are dropped, and made anew."
 )
+CUT_OFF = (
+    "metrics.raw[%d]: a worker has ended while it dropped decisions, which its log tells more of. "
+    "The %d that are left are dropped now."
+)
 CUT = "metrics.raw[%d] begins at %d but offset %d was next: retention removed what stood between."
 
 
@@ -173,6 +177,7 @@ class SeenPositions:
         state = self._seen.memory.partition(partition)
         last, at = state.last_offset, state.settled_below
         if last is None or at is None:
+            await self._finish_drop(partition, log_range, committed)
             return _without_decision(partition, log_range, committed)
         if last >= log_range.end:
             return await self._beyond(last, partition, log_range, committed)
@@ -182,19 +187,42 @@ class SeenPositions:
 
     async def _beyond(self, at: int, partition: int, log_range: LogRange, committed: int | None) -> int:
         """Tell a log that was recreated, whose committed offset went with it, from a row that is not ours."""
-        if committed is None or not log_range.start <= committed <= log_range.end:
+        resume_at = _of_this_log(committed, log_range)
+        if resume_at is None:
             log.error(RECREATED, partition, at, log_range.end)
             await self._seen.drop_partition(partition)
             return log_range.start
-        log.error(BEYOND, partition, log_range.end, at, committed)
-        await self._seen.drop_from(partition, committed)
-        return committed
+        log.error(BEYOND, partition, log_range.end, at, resume_at)
+        await self._seen.drop_from(partition, resume_at)
+        return resume_at
+
+    async def _finish_drop(self, partition: int, log_range: LogRange, committed: int | None) -> None:
+        """Drop what a drop has left that was cut off: it begins with the last decision, so now there is none.
+
+        Decisions about a log that is gone must not tell duplicates in the new one: their offsets are higher
+        than those to come, so of an id their content would count, and not a later one.
+        """
+        resume_at = _of_this_log(committed, log_range)
+        left = self._seen.memory.partition(partition).offsets_from(resume_at or 0)
+        if not left:
+            return
+        log.error(CUT_OFF, partition, len(left))
+        if resume_at is None:
+            await self._seen.drop_partition(partition)
+        else:
+            await self._seen.drop_from(partition, resume_at)
+
+
+def _of_this_log(committed: int | None, log_range: LogRange) -> int | None:
+    """Return the committed offset if it can be one of this log."""
+    return committed if committed is not None and log_range.start <= committed <= log_range.end else None
 
 
 def _without_decision(partition: int, log_range: LogRange, committed: int | None) -> int:
     if committed is None:
         return log_range.start
-    at = committed if log_range.start <= committed <= log_range.end else log_range.start
+    resume_at = _of_this_log(committed, log_range)
+    at = log_range.start if resume_at is None else resume_at
     log.warning(
         "metrics.raw[%d] has no decision in the table (committed: %d): going on at %d",
         partition,

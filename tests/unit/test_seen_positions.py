@@ -71,3 +71,45 @@ async def test_what_could_not_be_dropped_is_dropped_at_the_next_try() -> None:
     seen.away = False
     assert await positions(seen).position(3, LOG, 98) == 98
     assert held(seen) == [97]
+
+
+async def cut_off(seen: FakeSeen, log_range: LogRange, committed: int | None, *, after: int) -> FakeSeen:
+    """Return what the next worker finds when one has died after so many tombstones of a drop."""
+    rows = len(seen.changelog)
+    await positions(seen).position(3, log_range, committed)
+    left = FakeSeen()
+    left.recover(seen.changelog[: rows + after])
+    return left
+
+
+@pytest.mark.parametrize("after", [1, 2, 3])
+async def test_a_drop_of_decisions_about_a_log_that_is_gone_is_finished_by_the_next_worker(after: int) -> None:
+    seen = await cut_off(await holding(2, 5, 7, 98), LogRange(0, 4), None, after=after)
+    # By now the new log is longer than any offset that is left.
+    assert await positions(seen).position(3, LOG, None) == 0
+    assert held(seen) == []
+    assert seen.memory.partition(3).known([(2).to_bytes(16)], horizon=0) == {}
+
+
+@pytest.mark.parametrize("after", [1, 2])
+async def test_a_drop_of_what_lies_beyond_the_log_is_finished_by_the_next_worker(after: int) -> None:
+    seen = await cut_off(await holding(97, 98, 200, 300), LOG, 98, after=after)
+    assert await positions(seen).position(3, LogRange(0, 1_000), 98) == 98
+    assert held(seen) == [97]
+
+
+async def test_a_drop_that_failed_in_the_middle_goes_on_at_the_next_try() -> None:
+    seen = await holding(97, 200, 300)
+    rows = len(seen.changelog)
+    append = seen.append
+
+    async def fail_at_the_second(origin: Origin, value: bytes | None) -> None:
+        seen.away = len(seen.changelog) > rows
+        await append(origin, value)
+
+    seen.append = fail_at_the_second  # type: ignore[method-assign]
+    with pytest.raises(Outage):
+        await positions(seen).position(3, LOG, 98)
+    seen.append, seen.away = append, False  # type: ignore[method-assign]
+    assert await positions(seen).position(3, LOG, 98) == 98
+    assert held(seen) == [97]
