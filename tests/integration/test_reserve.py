@@ -1,4 +1,4 @@
-"""Our end of the job queue on a real Redis; tests/laravel holds it against Laravel's own."""
+"""Our end of the job queue on a real Redis; tests/contract holds it against Laravel's own."""
 
 import asyncio
 import json

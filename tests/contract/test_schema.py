@@ -4,7 +4,7 @@ import asyncpg
 
 from streams.postgres.schema import ensure_tables
 from streams.postgres.session import connected
-from tests.laravel.laravel import Laravel
+from tests.contract.laravel import Laravel
 from tests.parts.postgres import Postgres
 
 COLUMNS = """

@@ -6,7 +6,7 @@ from redis.asyncio import Redis
 
 from streams.queue.handoff import connect
 from streams.queue.reserve import ReservingQueue
-from tests.laravel.laravel import Laravel, postgres_connection, sqlite_connection
+from tests.contract.laravel import Laravel, postgres_connection, sqlite_connection
 from tests.parts.php import Php
 
 RETRY_AFTER_S = 90

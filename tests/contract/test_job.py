@@ -15,8 +15,8 @@ from streams.ingest.worker import IngestWorker
 from streams.postgres.session import Session, connected
 from streams.statistics import Statistics
 from streams.wire.job import JobMetric, encode_job
-from tests.laravel.conftest import MakeQueue
-from tests.laravel.laravel import Laravel
+from tests.contract.conftest import MakeQueue
+from tests.contract.laravel import Laravel
 from tests.parts.eventually import eventually
 
 TENANT = "11111111-1111-4111-8111-111111111111"

@@ -4,8 +4,8 @@ import json
 
 from redis.asyncio import Redis
 
-from tests.laravel.conftest import RETRY_AFTER_S, MakeQueue
-from tests.laravel.laravel import Laravel
+from tests.contract.conftest import RETRY_AFTER_S, MakeQueue
+from tests.contract.laravel import Laravel
 
 TENANT = "11111111-1111-4111-8111-111111111111"
 METRIC = {
