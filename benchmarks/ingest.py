@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from redis import Redis
 
+from agents.examine import examine, read_chunk
 from agents.handoff import jobs_of
-from agents.refine import examine, read_chunk
 from benchmarks.material import Mix, publications
 from benchmarks.report import report, say
 from benchmarks.stack import Run, stack

@@ -27,6 +27,12 @@ class PartitionState:
     last: Decision | None = None
     unsettled: dict[int, Decision] = field(default_factory=dict)
     """The decisions whose chunks may not have been emitted, by offset; the last one is among them."""
+    settled_below: int | None = None
+    """The offset below which all that was decided has been emitted; None if there is no last decision.
+
+    Each decision says how many before it were not, and it only ever grows: what one worker has emitted stays
+    so, even where another one, which does not know of it, decides on the same chunks together.
+    """
     first_epoch: int = 0
     """The least that a new epoch may be, whatever a clock says: more than one that has ended."""
 
@@ -34,13 +40,6 @@ class PartitionState:
     def ids(self) -> int:
         """How many ids its decisions accepted."""
         return self.decisions.ids
-
-    @property
-    def settled_below(self) -> int | None:
-        """The offset below which all that was decided has been emitted; None if there is no last decision."""
-        if self.last_offset is None or self.last is None:
-            return None
-        return self.last_offset - self.last.unsettled
 
     def add(self, offset: int, decision: Decision) -> None:
         """Take in a decision; one that is already held is replaced."""
@@ -63,7 +62,7 @@ class PartitionState:
         self._forget_ids(offset)
         self.unsettled.pop(offset, None)
         if offset == self.last_offset:
-            self.last_offset = self.last = None
+            self.last_offset = self.last = self.settled_below = None
             self.unsettled.clear()
 
     def seen(self, id_: bytes, horizon: float) -> bytes | None:
@@ -105,13 +104,12 @@ class PartitionState:
                 self.unsure_below = max(self.unsure_below, offset)
 
     def _keep_unsettled(self, offset: int, decision: Decision) -> None:
-        if not decision.unsettled and offset == self.last_offset:
+        start = self.settled_below = max(offset - decision.unsettled, self.settled_below or 0)
+        if start == offset == self.last_offset:
             self.unsettled = {offset: decision}
             return
-        start = self.settled_below or 0
-        if offset >= start:
-            kept = {held: other for held, other in self.unsettled.items() if held >= start}
-            self.unsettled = kept | {offset: decision}
+        kept = self.unsettled | {offset: decision}
+        self.unsettled = {held: other for held, other in kept.items() if held >= start}
 
 
 class SeenState:

@@ -42,7 +42,7 @@ class Mishap(Enum):
 partitions = st.integers(0, PARTITIONS - 1)
 numbers = st.integers(0, 3)
 """Choose one of several, counted round, however many there are."""
-refine_stops, handoff_stops = st.integers(0, 5), st.integers(0, 2)
+refine_stops, handoff_stops = st.integers(0, 12), st.integers(0, 2)
 """After how many passes of its gate a worker stops: each call passes it before and after its effect."""
 together = st.integers(1, 4)
 """How many records a worker takes at once, if so many are there."""
@@ -146,12 +146,12 @@ class Pipeline(RuleBasedStateMachine):
 
     # --- refine and handoff
 
-    @rule(number=numbers, stop_after=refine_stops, fate=fates, skew_s=skews_s)
+    @rule(number=numbers, stop_after=refine_stops, at_most=together, fate=fates, skew_s=skews_s)
     @precondition(lambda self: self.world.busy(Agent.REFINE))
     def refine_goes_on_until_something_stops_it(
-        self, number: int, stop_after: int, fate: Fate, skew_s: float
+        self, number: int, stop_after: int, at_most: int, fate: Fate, skew_s: float
     ) -> None:
-        self._meets(Agent.REFINE, self._goes_on(Agent.REFINE, number, stop_after, 1), fate, skew_s)
+        self._meets(Agent.REFINE, self._goes_on(Agent.REFINE, number, stop_after, at_most), fate, skew_s)
 
     @rule(number=numbers, stop_after=handoff_stops, at_most=together, fate=fates)
     @precondition(lambda self: self.world.busy(Agent.HANDOFF))
@@ -174,11 +174,11 @@ class Pipeline(RuleBasedStateMachine):
         catch_up(self.world.refine[partition])
         catch_up(self.world.handoff[partition])
 
-    @rule(number=numbers, stop_after=refine_stops)
+    @rule(number=numbers, stop_after=refine_stops, at_most=together)
     @precondition(lambda self: self.world.busy_zombies())
-    def a_zombie_goes_on(self, number: int, stop_after: int) -> None:
+    def a_zombie_goes_on(self, number: int, stop_after: int, at_most: int) -> None:
         zombies = self.world.busy_zombies()
-        self.world.zombie_goes_on(*zombies[number % len(zombies)], stop_after)
+        self.world.zombie_goes_on(*zombies[number % len(zombies)], stop_after, at_most)
 
     @rule(agent=agents, partition=partitions, back=st.integers(0, 4))
     def a_partition_is_read_again(self, agent: Agent, partition: int, back: int) -> None:

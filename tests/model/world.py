@@ -153,10 +153,10 @@ class World:
             if zombie.is_stopped or (zombie.is_placed and zombie.delivery.has_next)
         ]
 
-    def zombie_goes_on(self, agent: Agent, partition: int, stop_after: int) -> None:
-        """Let a zombie bring to an end what it is at, or take one more record."""
+    def zombie_goes_on(self, agent: Agent, partition: int, stop_after: int, at_most: int) -> None:
+        """Let a zombie bring to an end what it is at, or take the next records once more."""
         zombie = self._zombies[agent, partition]
-        zombie.step(stop_after)
+        zombie.step(stop_after, at_most)
         if not zombie.is_stopped and agent is Agent.REFINE:
             self._bury((agent, partition))
 

@@ -37,17 +37,13 @@ class PlainPartition:
     ids: int = 0
     unsure_below: int = 0
     unsettled: dict[int, Decision] = field(default_factory=dict)
-
-    @property
-    def settled_below(self) -> int | None:
-        """The offset below which all that was decided has been emitted."""
-        if self.last_offset is None or self.last is None:
-            return None
-        return self.last_offset - self.last.unsettled
+    settled_below: int | None = None
+    """The offset below which all that was decided has been emitted."""
 
     def add(self, offset: int, decision: Decision) -> None:
         """Take in a decision; one that is already held is replaced."""
         unsettled = self.unsettled | {offset: decision}
+        settled_below = max(offset - decision.unsettled, self.settled_below or 0)
         self.remove(offset)
         # The sighting that a later removal uncovered is not in the index, and this older one must not be.
         sure = offset >= self.unsure_below or not any(
@@ -59,14 +55,14 @@ class PlainPartition:
         else:
             self.older[offset] = Remembered(decision.decided_at, decision.fingerprints)
         self._index(offset, decision.fingerprints, sure=sure)
-        start = self.settled_below or 0
-        self.unsettled = {held: other for held, other in unsettled.items() if held >= start}
+        self.settled_below = settled_below
+        self.unsettled = {held: other for held, other in unsettled.items() if held >= settled_below}
 
     def remove(self, offset: int) -> None:
         """Forget a decision and the ids that it was the last to accept."""
         if offset == self.last_offset and self.last is not None:
             fingerprints = self.last.fingerprints
-            self.last_offset = self.last = None
+            self.last_offset = self.last = self.settled_below = None
             self.unsettled = {}
         elif (remembered := self.older.pop(offset, None)) is not None:
             fingerprints = remembered.fingerprints

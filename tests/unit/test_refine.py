@@ -164,7 +164,7 @@ async def test_chunks_behind_what_is_settled_are_passed_over() -> None:
     assert [value for _, value, _ in bench.readings()] == [2, 3]
 
 
-async def test_where_kafka_refuses_some_of_the_decisions_all_are_made_anew() -> None:
+async def test_where_kafka_refuses_some_of_the_decisions_all_are_recorded_again() -> None:
     bench = Bench()
     records = [chunk(message({"value": n, "dedupe_id": "d"}), offset=n) for n in range(3)]
     taken, append = [], bench.seen.append
@@ -184,6 +184,43 @@ async def test_where_kafka_refuses_some_of_the_decisions_all_are_made_anew() -> 
         await bench.refinery().refine(records)
         assert [value for _, value, _ in bench.readings()] == [0, 1, 2]
         bench.topics.logs.clear()
+
+
+@pytest.mark.parametrize("landed", [1, 2])
+async def test_a_retry_records_what_was_decided_whatever_tenants_and_time_say_by_then(landed: int) -> None:
+    bench = Bench(DEDUPE_WINDOW_S="60")
+    refinery, row = bench.refinery(), {"value": 1, "dedupe_id": "d"}
+    records = [chunk(message(row), offset=4), chunk(message(row), offset=5)]
+    append = bench.seen.append
+
+    async def answer_is_lost(*row: Any) -> None:
+        await append(*row)
+        if len(bench.seen.changelog) == landed:
+            raise DeliveryFailed("changelog", "is away")
+
+    with patch.object(bench.seen, "append", answer_is_lost), pytest.raises(Outage):
+        await refinery.refine(records)
+    bench.tenants.existing, bench.now = set(), bench.now + 3_600
+    await refinery.refine(records)
+    assert bench.readings() == [(0, 1, "d")]
+    assert not bench.reasons()
+    assert len(set(bench.seen.changelog)) == 2
+
+    # The same record, once it has been decided on for good, is no attempt any more.
+    assert bench.statistics.messages["refined"] == 2
+    await refinery.refine([chunk(message({"value": 1}), offset=6)])
+    assert bench.reasons() == [("tenant_unknown", [0])]
+
+
+async def test_an_attempt_about_another_record_decides_nothing() -> None:
+    bench = Bench()
+    refinery = bench.refinery()
+    bench.seen.away = True
+    with pytest.raises(Outage):
+        await refinery.refine([chunk(message({"value": 1}))])
+    bench.seen.away = False
+    await refinery.refine([chunk(message({"value": 2}))])
+    assert [value for _, value, _ in bench.readings()] == [2]
 
 
 async def test_nothing_is_emitted_before_the_decision_is_recorded() -> None:

@@ -1,5 +1,6 @@
 """What the table remembers: the latest acceptance of each id, within a window and a number, never less."""
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -62,6 +63,23 @@ def test_only_the_last_decision_is_kept_in_full() -> None:
     state.add(Origin(0, 2), second)
     assert state.partition(0).unsettled.get(1) is None
     assert state.partition(0).unsettled.get(2) == second
+
+
+def test_what_one_worker_has_emitted_is_settled_whatever_another_one_says() -> None:
+    state = _state()
+    first, second = _decision((1, 1)), _decision((2, 2))
+    state.add(Origin(0, 1), first)
+    state.add(Origin(0, 2), second)
+    # By one that has taken over and does not know that the first has been emitted.
+    state.add(Origin(0, 2), msgspec.structs.replace(second, unsettled=1))
+    assert state.partition(0).settled_below == 2
+    state.add(Origin(0, 1), first)
+    assert list(state.partition(0).unsettled) == [2]
+
+    state.remove(Origin(0, 2))
+    assert state.partition(0).settled_below is None
+    state.add(Origin(0, 1), first)
+    assert list(state.partition(0).unsettled) == [1]
 
 
 def test_a_decision_recorded_twice_counts_once() -> None:

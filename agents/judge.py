@@ -1,0 +1,198 @@
+"""What becomes of the messages of a chunk: examine, ask for tenants, dedupe; or what was decided before.
+
+Between refine and the pure steps. Nothing here makes a decision last.
+"""
+
+import logging
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from agents.dedupe import TogetherSeen, accepted, dedupe
+from agents.examine import Examined, examine, read_chunk
+from agents.loop import Record
+from agents.validate import tenant_unknown
+from streams.errors import Displaced
+from streams.models import Candidate, Message, Origin
+from streams.postgres.tenants import Tenants
+from streams.settings import Settings
+from streams.wire.decision import FORMAT, Decision, Refusal, digest
+from tables.state import PartitionState, SeenState
+
+log = logging.getLogger(__name__)
+
+
+class Standing(Protocol):
+    """The table of decisions, as it is asked here."""
+
+    memory: SeenState
+
+    async def drop_partition(self, partition: int) -> None:
+        """Forget a partition's decisions for good, or raise Outage."""
+        ...
+
+
+class Judged(NamedTuple):
+    """A chunk and what becomes of its messages."""
+
+    origin: Origin
+    messages: Sequence[Message]
+    decision: Decision
+    accepted: list[Candidate]
+    disagreeing: int
+    is_new: bool
+    """Whether the decision is still to be recorded."""
+
+
+class Attempts:
+    """Decisions that the changelog may have or not, since recording them has failed.
+
+    A retry makes the same decisions last, whatever tenants and the time say by then. Were they made anew, one
+    that was made together with them, and has landed, could call a message the duplicate of one that is
+    refused now.
+    """
+
+    def __init__(self) -> None:
+        self._decisions: dict[int, dict[int, Decision]] = {}
+
+    def begin(self, partition: int, chunks: Iterable[Judged]) -> None:
+        """Keep what is about to be recorded."""
+        self._decisions[partition] = {chunk.origin.offset: chunk.decision for chunk in chunks}
+
+    def succeed(self, partition: int) -> None:
+        """Forget what has been recorded."""
+        del self._decisions[partition]
+
+    def find(self, record: Record) -> Decision | None:
+        """Return what was decided about this very record."""
+        decision = self._decisions.get(record.partition, {}).get(record.offset)
+        return decision if decision is not None and decision.digest == digest(record.value) else None
+
+
+class Judge:
+    """Judges chunks of one worker's partitions.
+
+    Args:
+        settings: of the application.
+        seen: the decisions that stand.
+        tenants: asked for those that are unknown.
+        clock: returns Unix time in seconds.
+    """
+
+    def __init__(
+        self, settings: Settings, *, seen: Standing, tenants: Tenants, clock: Callable[[], float]
+    ) -> None:
+        self._settings = settings
+        self._seen = seen
+        self._tenants = tenants
+        self._clock = clock
+        self.attempts = Attempts()
+
+    async def judge(self, records: Sequence[Record]) -> list[Judged]:
+        """Say of each chunk what becomes of it; what was decided before stands, whatever holds by now.
+
+        Raises:
+            Outage: if the tenants' database is away, or Kafka where decisions are to be dropped.
+            Displaced: if a decision is about another record: metrics.raw was recreated.
+        """
+        partition = records[0].partition
+        state = self._seen.memory.partition(partition)
+        settled_below = state.settled_below or 0
+        # What lies before was emitted, or the later decision would not stand.
+        records = [record for record in records if record.offset >= settled_below]
+        standing = {
+            record.offset: decision
+            for record in records
+            if (decision := state.unsettled.get(record.offset) or self.attempts.find(record)) is not None
+        }
+        examined = [None if record.offset in standing else self._examine(record) for record in records]
+        await self._check_tenants([each for each in examined if each is not None])
+        together = TogetherSeen(state)
+        chunks: list[Judged] = []
+        for record, each in zip(records, examined, strict=True):
+            if each is None:
+                is_new = record.offset not in state.unsettled
+                chunk = await self._again(record, standing[record.offset], is_new=is_new)
+            else:
+                unsettled = record.offset - records[0].offset
+                chunk = self._decide(record, each, together, _epoch(state, records[0]), unsettled)
+            if chunk.is_new and len(records) > 1:
+                together.accept(chunk.decision.pairs())
+            chunks.append(chunk)
+        return chunks
+
+    def _examine(self, record: Record) -> Examined:
+        messages, unreadable = read_chunk(record.value)
+        if unreadable:
+            return Examined(messages, {}, unreadable, 0)
+        origin = Origin(record.partition, record.offset)
+        return examine(messages, origin, self._settings.max_clock_skew_s)
+
+    def _decide(
+        self, record: Record, examined: Examined, seen: TogetherSeen, epoch: int, unsettled: int
+    ) -> Judged:
+        now = self._clock()
+        verdict = dedupe(examined.candidates, seen, now - self._settings.dedupe_window_s)
+        decision = Decision(
+            FORMAT,
+            epoch,
+            now,
+            digest(record.value),
+            verdict.duplicates,
+            _refusals(examined),
+            verdict.fingerprints,
+            unsettled,
+        )
+        kept = accepted(examined.candidates, verdict.duplicates)
+        origin = Origin(record.partition, record.offset)
+        return Judged(origin, examined.messages, decision, kept, examined.disagreeing, is_new=True)
+
+    async def _again(self, record: Record, decision: Decision, *, is_new: bool) -> Judged:
+        """Return what was decided, if it was about this very record."""
+        if decision.digest != digest(record.value):
+            await self._seen.drop_partition(record.partition)
+            raise Displaced(
+                "another record was decided on here: metrics.raw was recreated, a new epoch begins"
+            )
+        origin = Origin(record.partition, record.offset)
+        messages, _ = read_chunk(record.value)
+        settled = {refusal.index for refusal in decision.refusals} | set(decision.duplicates)
+        examined = examine(messages, origin, math.inf, skip=settled)
+        if examined.rejections:
+            # Only a change of the rules between two versions does that: then what was accepted is explained.
+            log.error(
+                "%d messages of chunk %s were accepted and are no longer valid",
+                len(examined.rejections),
+                origin,
+            )
+            decision = msgspec.structs.replace(decision, refusals=[*decision.refusals, *_refusals(examined)])
+        kept = list(examined.candidates.values())
+        return Judged(origin, messages, decision, kept, examined.disagreeing, is_new=is_new)
+
+    async def _check_tenants(self, chunks: Sequence[Examined]) -> None:
+        """Turn the candidates of unknown tenants into rejections."""
+        asked = {candidate.reading.tenant_id for chunk in chunks for candidate in chunk.candidates.values()}
+        unknown = asked - await self._tenants.known(asked) if asked else set()
+        for chunk in chunks if unknown else ():
+            candidates = chunk.candidates
+            for index in [i for i, one in candidates.items() if one.reading.tenant_id in unknown]:
+                chunk.rejections[index] = tenant_unknown(candidates.pop(index).reading.tenant_id)
+
+
+def _epoch(state: PartitionState, first: Record) -> int:
+    """Return the epoch in which what comes next is decided.
+
+    A partition without decisions begins one: were its raw log or its table recreated, the fence of the old
+    epoch must not hold back the new one's offsets. The record names it, not the clock, so that two workers
+    that both take the first record for theirs name the same one.
+    """
+    return state.last.epoch if state.last is not None else max(first.timestamp_ms, state.first_epoch)
+
+
+def _refusals(examined: Examined) -> list[Refusal]:
+    return [
+        Refusal(index, rejection.stage, rejection.reason, rejection.detail)
+        for index, rejection in sorted(examined.rejections.items())
+    ]
