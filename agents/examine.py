@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from agents.parse import Parsed, parse
+from agents.usual import read_usual_message
 from agents.validate import validate
 from streams.errors import MalformedRecord
 from streams.models import Candidate, Message, Origin, Reason, RejectedMessage, Rejection, Stage
@@ -53,6 +54,9 @@ def examine(
             continue
         parsed: Parsed | Rejection | None = None
         try:
+            if (usual := read_usual_message(message, index)) is not None:
+                candidates[index] = usual
+                continue
             parsed = parse(message)
             if isinstance(parsed, Parsed):
                 disagreeing += parsed.disagrees

@@ -21,7 +21,7 @@ from streams.queue.handoff import ChunkOfJobs, Fence, FencePositions, JobQueue, 
 from streams.statistics import Statistics
 from streams.wire import unique
 from streams.wire.headers import read_epoch
-from streams.wire.job import JobMetric, encode_job
+from streams.wire.job import JobMetric, Row, encode_job
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 JOB_ID_LENGTH = 32  # Illuminate\Queue\RedisQueue::getRandomId
 _LETTER_OF = bytes(ord(LETTERS[byte % len(LETTERS)]) for byte in range(256))
 _UUID_BYTES = 16
-Encode = Callable[[str, Sequence[JobMetric], str, str], bytes]
+Encode = Callable[[str, Sequence[Row], str, str], bytes]
 """`encode_job`, with what differs between applications."""
 
 NOT_OURS = "metrics.unique[%d] offset %d is no chunk of ours and is passed over: %s"
@@ -87,14 +87,19 @@ def jobs_of(
         by_tenant.setdefault(reading.tenant_id, []).append(reading)
     return [
         encode(
-            tenant_id, metrics_of(readings, derive_ids=derive_ids), *job_names(chunk.origin, epoch, tenant_id)
+            tenant_id,
+            _metrics_of(readings, derive_ids=derive_ids),
+            *job_names(chunk.origin, epoch, tenant_id),
         )
         for tenant_id, readings in by_tenant.items()
     ]
 
 
-def metrics_of(readings: Sequence[Reading], *, derive_ids: bool) -> list[JobMetric]:
+def _metrics_of(readings: Sequence[Reading], *, derive_ids: bool) -> Sequence[Row]:
     """Return a job's metrics, no dedupe id twice (PostgreSQL would refuse the upsert): the last one wins."""
+    ids = {reading.dedupe_id for reading in readings}
+    if len(ids) == len(readings) and all(ids):  # usual, and then a reading says all that a metric does
+        return readings
     metrics = [
         JobMetric(
             reading.agent_id,

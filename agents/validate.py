@@ -31,7 +31,7 @@ def validate(
     Raises:
         MalformedRecord: if `received_at`, which is our own, cannot be read.
     """
-    series, payload, received = parsed.series, parsed.payload, _arrival(received_at)
+    series, payload, received = parsed.series, parsed.payload, arrival(received_at)
     value = read_value(payload.value)
     if isinstance(value, Problem):
         return Rejection(Stage.VALIDATE, *value)
@@ -48,11 +48,11 @@ def validate(
 
     tenant_id, id_ = series.tenant_id, None
     if dedupe_id is not None:
-        id_ = row_id(tenant_id, dedupe_id)
+        id_ = row_id(series, dedupe_id)
         key = id_.hex()
     elif time:
         key = derived_key(series, value, time)
-        id_ = row_id(tenant_id, key)
+        id_ = row_id(series, key)
     else:
         key = coordinate_key(origin, index, series, value, received)
     agent_id, metric_name = series.agent_id, series.metric_name
@@ -65,14 +65,19 @@ def tenant_unknown(tenant_id: str) -> Rejection:
     return Rejection(Stage.VALIDATE, Reason.TENANT_UNKNOWN, f"no tenant {tenant_id}")
 
 
-def _time(timestamp: object, received: str, max_clock_skew_s: float) -> str | Problem:
-    time = read_timestamp(timestamp)
-    return time if isinstance(time, Problem) else check_skew(time, received, max_clock_skew_s)
-
-
 @lru_cache(maxsize=1024)  # what arrives together has one time
-def _arrival(received_at: str) -> str:
+def arrival(received_at: str) -> str:
+    """Return a message's time of arrival in the form that rows have.
+
+    Raises:
+        MalformedRecord: if it cannot be read.
+    """
     received = read_timestamp(received_at)
     if isinstance(received, Problem):
         raise MalformedRecord(f"received_at cannot be read: {received.detail}")
     return received
+
+
+def _time(timestamp: object, received: str, max_clock_skew_s: float) -> str | Problem:
+    time = read_timestamp(timestamp)
+    return time if isinstance(time, Problem) else check_skew(time, received, max_clock_skew_s)

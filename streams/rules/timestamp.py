@@ -51,7 +51,7 @@ def read_timestamp(value: object) -> str | Problem:
     Args:
         value: as decoded from JSON, but not None; infinite where a number exceeds all doubles.
     """
-    if isinstance(value, str) and (usual := _from_usual(value)) is not None:
+    if isinstance(value, str) and (usual := read_usual(value)) is not None:
         return usual
     time_us = _read(value)
     if time_us is None:
@@ -61,6 +61,20 @@ def read_timestamp(value: object) -> str | Problem:
         expected = "from 1970-01-01 00:00:01 to 2038-01-19 03:14:07 UTC"
         return Problem(Reason.TIMESTAMP_OUT_OF_RANGE, f"timestamp is {shown(value)}; it must be {expected}")
     return format_timestamp(time_us)
+
+
+def read_usual(text: str) -> str | None:
+    """Return the timestamp ``2026-11-23T14:00:00.123Z``, with 3 or 6 digits, as nearly all devices write it.
+
+    Gives what `read_timestamp` does, in 0.3 µs instead of 2.5, or None.
+    """
+    length = len(text)
+    if length not in _USUAL_LENGTHS or text[-1] != "Z" or text[19] != ".":
+        return None
+    second, fraction = _usual_second(text[:19]), text[20:-1]
+    if second is None or not (fraction.isdigit() and fraction.isascii()):
+        return None
+    return f"{second}.{fraction}" if length == _LONGEST_USUAL else f"{second}.{fraction}000"
 
 
 def check_skew(time: str, received: str, max_clock_skew_s: float) -> str | Problem:
@@ -79,20 +93,6 @@ def format_timestamp(time_us: int) -> str:
     minute, second = divmod(second, 60)
     hour, minute = divmod(minute, 60)
     return f"{_date_of(day)} {hour:02}:{minute:02}:{second:02}.{microsecond:06}"
-
-
-def _from_usual(text: str) -> str | None:
-    """Read ``2026-11-23T14:00:00.123Z`` with 3 or 6 digits, as nearly all devices write it.
-
-    Gives what `_read` does, in 0.3 µs instead of 2.5, or None.
-    """
-    length = len(text)
-    if length not in _USUAL_LENGTHS or text[-1] != "Z" or text[19] != ".":
-        return None
-    second, fraction = _usual_second(text[:19]), text[20:-1]
-    if second is None or not (fraction.isdigit() and fraction.isascii()):
-        return None
-    return f"{second}.{fraction}" if length == _LONGEST_USUAL else f"{second}.{fraction}000"
 
 
 @lru_cache(maxsize=1024)  # a second holds many messages

@@ -22,9 +22,9 @@ import msgspec
 
 from streams.errors import ForeignJob, MalformedRecord
 from streams.wire import php_json
-from streams.wire.command import BACKOFF_S, TRIES, Command, JobMetric, read_command, write_command
+from streams.wire.command import BACKOFF_S, TRIES, Command, JobMetric, Row, read_command, write_command
 
-__all__ = ["JOB_CLASS", "MODEL_CLASS", "Job", "JobMetric", "decode_job", "encode_job"]
+__all__ = ["JOB_CLASS", "MODEL_CLASS", "Job", "JobMetric", "Row", "decode_job", "encode_job"]
 
 JOB_CLASS = r"App\Jobs\ProcessMetricSubmission"
 MODEL_CLASS = r"App\Models\Tenant"
@@ -54,7 +54,7 @@ class Job(msgspec.Struct, frozen=True):
 
 def encode_job(
     tenant_id: str,
-    metrics: Sequence[JobMetric],
+    metrics: Sequence[Row],
     uuid: str,
     job_id: str,
     *,

@@ -221,10 +221,10 @@ def test_the_identities_never_change() -> None:
         "content": by_reading.content.hex(),
     }
     assert found == {
-        "dedupe id": "3fdc2fc6c3af5c780846d07962909029",
+        "dedupe id": "123d14f8e76b32400afdb84e1f1eff64",
         "reading": "9498bb99a50653e5151d1807cba0afdb",
         "coordinate": "972048dbcada161ffba23c3616cab9bc",
-        "id": "840c74a752b12b752c1f63d020537c45",
+        "id": "123d14f8e76b3240b13b1ef08586308c",
         "content": "cf79b423fa56c154",
     }
     assert by_dedupe_id.id == bytes.fromhex(by_dedupe_id.reading.key)

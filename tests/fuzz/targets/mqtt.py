@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from agents.examine import Examined, by_reason, examine
-from agents.handoff import jobs_of, metrics_of
+from agents.handoff import jobs_of
 from streams.models import Candidate, Message, Origin, Reason, Rejection
 from streams.rules.payload import MAX_BYTES
 from streams.wire import raw, rejected, unique
 from streams.wire.decision import Refusal
-from streams.wire.job import decode_job
+from streams.wire.job import JobMetric, decode_job
 from tests.fuzz.oracles import fits_the_tables, runs_as_a_job
 from tests.fuzz.publications import TENANT, built
 from tests.fuzz.source import Source
@@ -124,10 +124,11 @@ def _accepted(candidate: Candidate, messages: Sequence[Message], payload: bytes)
     chunk = unique.decode(unique.encode(ORIGIN, [reading]))
     assert chunk == unique.UniqueChunk(ORIGIN, [reading])
     for derive_ids in (True, False):
-        metrics = metrics_of([reading], derive_ids=derive_ids)
-        runs_as_a_job(reading.tenant_id, metrics)
+        dedupe_id = reading.dedupe_id or (reading.key if derive_ids else None)
+        metric = JobMetric(reading.agent_id, reading.metric_name, reading.value, reading.timestamp, dedupe_id)
+        runs_as_a_job(reading.tenant_id, [metric])
         (job,) = jobs_of(chunk, 1, derive_ids=derive_ids)
-        assert decode_job(job).metrics == metrics
+        assert decode_job(job).metrics == [metric]
     again = examine(messages, ORIGIN, float("inf"), skip={0, 2})
     assert again.candidates == {1: candidate}, "a replay finds something else"
 

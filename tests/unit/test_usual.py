@@ -1,0 +1,114 @@
+"""The usual message, read in one go, is what the steps make of it; any other is left to them."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents.parse import Parsed, parse
+from agents.usual import read_usual_message
+from agents.validate import validate
+from streams.models import Candidate, Message, Origin
+from streams.rules.value import BOUND
+
+TENANT = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
+TOPIC = f"metrics/{TENANT}/edge-7/cpu"
+RECEIVED_AT = "2026-11-23T14:00:00.123456Z"
+USUAL = {"value": 42.17, "timestamp": "2026-11-23T13:59:59.500Z", "dedupe_id": "d-1"}
+
+topics = st.sampled_from(
+    [
+        TOPIC,
+        TOPIC.upper(),
+        TOPIC.replace(TENANT, TENANT.upper()),
+        f"metrics/{TENANT}/é/\U0001f321",
+        "metrics/a/b/c",
+    ]
+) | st.builds(lambda agent, metric: f"metrics/{TENANT}/{agent}/{metric}", st.text(max_size=65), st.text())
+values = st.floats() | st.integers() | st.sampled_from([0, -0.0, BOUND, -BOUND, 10**12, "1", True, None])
+timestamps = (
+    st.datetimes().map(lambda time: f"{time.isoformat(timespec='microseconds')}Z")
+    | st.sampled_from(
+        [
+            "2026-11-23T14:00:00.123456Z",
+            "2026-11-23T14:00:00.123457Z",
+            "2026-11-25T14:00:00.123Z",
+            "2026-02-29T00:00:00.000Z",
+            "2016-12-31T23:59:60.000Z",
+            "2016-12-31T23:59:59.12३Z",
+            "2026-11-23 13:00:00",
+            "1970-01-01T00:00:00.999999Z",
+            1_795_442_400,
+            "",
+        ]
+    )
+    | st.text(max_size=27)
+)
+dedupe_ids = st.text(max_size=129) | st.sampled_from(
+    ["0", "00", "", "d" * 128, "d" * 129, "a\0b", "é", 7, None]
+)
+extras = st.dictionaries(
+    st.sampled_from(["tenant_id", "agent_id", "metric_name", "unit"]),
+    st.sampled_from([None, TENANT, "edge-7", 1]),
+)
+payloads = st.builds(
+    lambda members, extra, ascii_only: json.dumps(members | extra, ensure_ascii=ascii_only),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "value": st.just(42.17) | values,
+            "timestamp": st.just(USUAL["timestamp"]) | timestamps,
+            "dedupe_id": st.just("d-1") | dedupe_ids,
+        },
+    ),
+    extras,
+    st.booleans(),
+)
+
+
+def message(payload: str, topic: str = TOPIC, size_bytes: int | None = None) -> Message:
+    return Message(topic, payload, None, RECEIVED_AT, 1, size_bytes)
+
+
+@given(topics, payloads, st.sampled_from([None, None, None, 70_000]))
+def test_what_is_read_in_one_go_is_what_the_steps_make_of_it(
+    topic: str, payload: str, size_bytes: int | None
+) -> None:
+    found = message(payload, topic, size_bytes)
+    in_one_go = read_usual_message(found, 4)
+    parsed = parse(found)
+    if in_one_go is not None:
+        assert isinstance(parsed, Parsed)
+        assert not parsed.disagrees
+        assert validate(parsed, Origin(3, 1841), 4, RECEIVED_AT, 86_400.0) == in_one_go
+        written_as_integer = isinstance(parsed.payload.value, int)
+        assert isinstance(in_one_go.reading.value, int) is written_as_integer
+
+
+@pytest.mark.parametrize(
+    "usual",
+    [
+        USUAL,
+        USUAL | {"value": 7},
+        USUAL | {"value": 0.0, "unit": {"of": "it"}},
+        USUAL | {"value": -BOUND, "timestamp": "2026-11-23T14:00:00.123456Z"},
+        USUAL | {"dedupe_id": "d" * 128, "agent_id": None},
+    ],
+)
+def test_the_usual_message_is_read_in_one_go(usual: dict[str, object]) -> None:
+    assert isinstance(read_usual_message(message(json.dumps(usual)), 0), Candidate)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        "",
+        "[" * 5_000,
+        '{"value": 1e999, "timestamp": "2026-11-23T13:59:59.500Z", "dedupe_id": "d-1"}',
+        '{"value": 1, "timestamp": "2026-11-23T13:59:59.500Z", "dedupe_id": "\ud800"}',
+        *(json.dumps(USUAL | odd) for odd in ({"value": True}, {"dedupe_id": "0"}, {"tenant_id": TENANT})),
+    ],
+)
+def test_any_other_is_left_to_the_steps(payload: str) -> None:
+    assert read_usual_message(message(payload), 0) is None
