@@ -143,7 +143,7 @@ def _serialize_values(metrics: Sequence[Row]) -> list[str]:
     """Return each value in PHP's form: 0.1 µs instead of 0.4, since msgspec is quick to find the digits."""
     values = [metric.value for metric in metrics]
     written = _json.encode(values).decode()[1:-1].split(",") if values else []
-    # msgspec writes a double as PHP does, but for those with an exponent or without a fraction; infinity is null.
+    # msgspec writes a double as PHP does, unless it has an exponent or no fraction; infinity it writes as null.
     return [
         f"d:{digits};"
         if type(value) is float and digits[-2:] != ".0" and "." in digits and "e" not in digits
