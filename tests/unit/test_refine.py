@@ -164,6 +164,23 @@ async def test_chunks_behind_what_is_settled_are_passed_over() -> None:
     assert [value for _, value, _ in bench.readings()] == [2, 3]
 
 
+async def test_a_chunk_that_one_worker_has_emitted_is_not_decided_on_again_by_anyone() -> None:
+    bench = Bench()
+    records = [chunk(message({"value": n, "dedupe_id": str(n)}), offset=n) for n in range(2)]
+    first = bench.refinery()
+    await first.refine(records[:1])
+
+    bench.seen, zombies = bench.seen.recovered(), bench.seen
+    zombies.changelog = bench.seen.changelog
+    await first.refine(records[1:])  # as a zombie: its successor does not know of it
+    await bench.refinery().refine(records)
+
+    bench.seen = bench.seen.recovered()
+    bench.topics.logs.clear()
+    await bench.refinery().refine(records)
+    assert [value for _, value, _ in bench.readings()] == [1]
+
+
 async def test_where_kafka_refuses_some_of_the_decisions_all_are_recorded_again() -> None:
     bench = Bench()
     records = [chunk(message({"value": n, "dedupe_id": "d"}), offset=n) for n in range(3)]
