@@ -17,6 +17,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from tests.parts.eventually import eventually, eventually_sync
 from tests.parts.kafka import Kafka
+from tests.parts.mariadb import MariaDb
 from tests.parts.php import Php
 from tests.parts.ports import accepts
 from tests.parts.postgres import Postgres
@@ -108,6 +109,16 @@ async def test_a_paused_postgres_answers_nobody(postgres: Postgres, database_url
     postgres.resume()
     connection.terminate()
     assert postgres.execute("select 1") == "1"
+
+
+def test_a_mariadb_is_strict_and_its_databases_survive_a_restart(mariadb: MariaDb, unique: str) -> None:
+    assert "STRICT_TRANS_TABLES" in mariadb.execute("select @@sql_mode")
+    with mariadb.new_database(unique) as name:
+        assert mariadb.execute("show tables", name) == ""
+        mariadb.execute("create table kept (text varchar(10)) as select '\U0001f321' as text", name)
+        mariadb.restart()
+        assert mariadb.execute("select text from kept", name) == "\U0001f321"
+    assert unique not in mariadb.execute("show databases").split()
 
 
 def test_php_has_the_queue_of_laravel(php: Php) -> None:

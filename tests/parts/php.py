@@ -7,7 +7,12 @@ from pathlib import Path
 
 from tests.parts.process import MissingPartError, find_program
 
-_EXTENSIONS = {"redis": "php-redis", "pdo_pgsql": "php-pgsql", "pdo_sqlite": "php-sqlite3"}
+_EXTENSIONS = {
+    "redis": "php-redis",
+    "pdo_pgsql": "php-pgsql",
+    "pdo_sqlite": "php-sqlite3",
+    "pdo_mysql": "php-mysql",
+}
 _SHARE = Path("/usr/share/php")
 
 
