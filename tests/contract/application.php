@@ -3,13 +3,13 @@
 /**
  * The application's side of the tests: php application.php ACTION [ARGUMENT]
  *
- * migrate          create the tables
- * tenant ID        add a tenant
+ * migrate [ID]     create the tables, and a tenant
  * dispatch         dispatch ProcessMetricSubmission: {"tenant": ID, "metrics": […]} on standard input
  * dispatch-other   dispatch a job of another class
  * work N           run the next job, N times
  * reserve          take a job and die
- * rows             print metrics_raw as JSON
+ * execute SQL      run a statement
+ * tables           print metrics_raw and failed_jobs as JSON
  */
 
 use App\Jobs\ProcessMetricSubmission;
@@ -37,19 +37,23 @@ function work(Worker $worker, int $jobs): void
     }
 }
 
-function rows(): array
+function tables(): array
 {
-    return DB::table('metrics_raw')->orderBy('id')
-        ->get(['tenant_id', 'agent_id', 'metric_name', 'value', 'timestamp', 'dedupe_id'])->all();
+    return [
+        'rows' => DB::table('metrics_raw')->orderBy('id')
+            ->get(['tenant_id', 'agent_id', 'metric_name', 'value', 'timestamp', 'dedupe_id'])->all(),
+        'failed' => DB::table('failed_jobs')->orderBy('id')
+            ->get(['uuid', 'connection', 'queue', 'payload', 'exception'])->all(),
+    ];
 }
 
 $app = boot();
 switch ($argv[1]) {
     case 'migrate':
         migrate();
-        break;
-    case 'tenant':
-        Tenant::create(['id' => $argv[2], 'name' => 'of the tests', 'settings' => []]);
+        if (isset($argv[2])) {
+            Tenant::create(['id' => $argv[2], 'name' => 'of the tests', 'settings' => []]);
+        }
         break;
     case 'dispatch':
         dispatch_metrics($app->make(Dispatcher::class));
@@ -63,8 +67,11 @@ switch ($argv[1]) {
     case 'reserve':
         $app->make('queue')->connection()->pop();
         break;
-    case 'rows':
-        echo json_encode(rows());
+    case 'execute':
+        DB::statement($argv[2]);
+        break;
+    case 'tables':
+        echo json_encode(tables(), JSON_THROW_ON_ERROR);
         break;
     default:
         fwrite(STDERR, "unknown action {$argv[1]}\n");

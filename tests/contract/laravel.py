@@ -3,12 +3,22 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from tests.parts.mariadb import MariaDb
 from tests.parts.php import Php
 
 _APPLICATION = Path(__file__).with_name("application.php")
+
+
+class Tables(NamedTuple):
+    """What the job leaves in the database."""
+
+    rows: list[dict[str, Any]]
+    """Of metrics_raw, without their ids, oldest first."""
+    failed: list[dict[str, str]]
+    """Of failed_jobs, without id and time, oldest first."""
 
 
 class Laravel:
@@ -45,17 +55,19 @@ class Laravel:
             "DATABASE": json.dumps(database),
         }
 
-    def migrate(self) -> None:
-        """Create the application's tables."""
-        self._run("migrate")
+    def migrate(self, tenant_id: str | None = None) -> None:
+        """Create the application's tables, and a tenant where one is named."""
+        self._run("migrate", *([tenant_id] if tenant_id else []))
 
-    def add_tenant(self, tenant_id: str) -> None:
-        """Add a tenant."""
-        self._run("tenant", tenant_id)
+    def execute(self, statement: str) -> None:
+        """Run an SQL statement."""
+        self._run("execute", statement)
 
-    def dispatch(self, tenant_id: str, metrics: Sequence[Mapping[str, Any]]) -> None:
+    def dispatch(
+        self, tenant_id: str, metrics: Sequence[Mapping[str, Any]], *, now: float | None = None
+    ) -> None:
         """Dispatch the ingestion job."""
-        self._run("dispatch", standard_input=json.dumps({"tenant": tenant_id, "metrics": metrics}))
+        self._run("dispatch", standard_input=json.dumps({"tenant": tenant_id, "metrics": metrics}), now=now)
 
     def dispatch_other(self) -> None:
         """Dispatch a job of another class."""
@@ -74,10 +86,9 @@ class Laravel:
         """Take the next job and die in the middle of it."""
         self._run("reserve", now=now)
 
-    def rows(self) -> list[dict[str, Any]]:
-        """Return the rows of metrics_raw, as Laravel reads them."""
-        rows: list[dict[str, Any]] = json.loads(self._run("rows"))
-        return rows
+    def tables(self) -> Tables:
+        """Return what is in the tables, as Laravel reads them."""
+        return Tables(**json.loads(self._run("tables")))
 
     def _run(self, *arguments: str, standard_input: str = "", now: float | None = None) -> str:
         env = self._env if now is None else {**self._env, "NOW": str(int(now))}
@@ -104,3 +115,19 @@ def sqlite_connection(path: Path) -> dict[str, Any]:
     """Return Laravel's configuration of an SQLite database; the file is made if it is missing."""
     path.touch()
     return {"driver": "sqlite", "database": str(path), "prefix": "", "foreign_key_constraints": True}
+
+
+def mariadb_connection(server: MariaDb, database: str) -> dict[str, Any]:
+    """Return Laravel's configuration of a MariaDB database: as its skeleton has it, strict."""
+    return {
+        "driver": "mysql",
+        "host": server.host,
+        "port": server.port,
+        "database": database,
+        "username": "root",
+        "password": "",
+        "charset": "utf8mb4",
+        "collation": "utf8mb4_unicode_ci",
+        "prefix": "",
+        "strict": True,
+    }

@@ -1,0 +1,141 @@
+"""What validation accepts never fails a job, whichever database is behind it."""
+
+import math
+import random
+from collections.abc import Iterable
+
+import msgspec
+import pytest
+
+from agents.parse import parse
+from agents.validate import validate
+from streams.models import Candidate, Message, Origin, Rejection
+from tests.contract.bench import TENANT, WAYS, Metric, Row
+from tests.contract.conftest import OpenBench, Way
+from tests.fuzz import publications
+from tests.fuzz.source import Source
+
+at_the_end_of_each_way = pytest.mark.parametrize(
+    "way", [way for way in WAYS if way.pusher == "handoff"], ids=str
+)
+RECEIVED_AT = "2038-01-19T03:14:07.999999Z"
+"""The latest that there is: no timestamp lies too far ahead of it."""
+
+VALUES = [
+    *(sign * number for sign in (1, -1) for number in (999_999_999_999, 999_999_999_999.99)),
+    *("999999999999.99", "-1e-400", "0.00005", "123456789.123456789123456789"),
+    *(5e-324, 2.2e-308, 0.00005, 0.12345, 99_999_999_999.123_45, 123_456_789_012.345_6),
+]
+BEYOND = [
+    *(10**12, -(10**12), "1e12", 1e308, math.nextafter(1e12, 0), 999_999_999_999.995, "-999999999999.9999"),
+]
+TIMES = [
+    *("1970-01-01 00:00:01", 1, "1970-01-01T02:00:01.000001+02:00", "2000-02-29 23:59:59.999999"),
+    *(
+        "2026-03-29T02:30:00.000001Z",
+        "2026-10-25 02:30:00",
+        "2016-12-31T23:59:60Z",
+        "2026-11-23 14:00:00.9999999",
+    ),
+    *("2038-01-19 03:14:07", "2038-01-19T03:14:07.999999Z", 2_147_483_647_999_999_999),
+]
+CHARACTERS = [
+    "a",
+    "é",
+    "ß",
+    "Ω",
+    "\u0301",
+    "\u200b",
+    "\ufeff",
+    "\u2028",
+    "\x01",
+    "\x7f",
+    "\\",
+    "'",
+    " ",
+    "\u0130",
+]
+CHARACTERS += ["\uffff", "\U0001f321", "\U0010ffff"]
+
+
+def publication(payload: object, agent_id: str = "edge-7", metric_name: str = "cpu") -> Message:
+    topic = f"metrics/{TENANT}/{agent_id}/{metric_name}"
+    return Message(topic, msgspec.json.encode(payload).decode(), received_at=RECEIVED_AT, qos=1)
+
+
+def judged(message: Message, index: int = 0) -> Candidate | Rejection:
+    parsed = parse(message)
+    if isinstance(parsed, Rejection):
+        return parsed
+    return validate(parsed, Origin(3, 1_000), index, message.received_at, 86_400)
+
+
+def accepted(messages: Iterable[Message]) -> list[Metric]:
+    """Return the metrics of the messages that go on, as handoff gets them."""
+    found = [judged(message, index) for index, message in enumerate(messages)]
+    readings = [one.reading for one in found if isinstance(one, Candidate)]
+    names = ("agent_id", "metric_name", "value", "timestamp", "dedupe_id")
+    return [{name: getattr(reading, name) for name in names} for reading in readings]
+
+
+def at_the_limits() -> list[Message]:
+    return [
+        *(publication({"value": value, "dedupe_id": f"v-{i}"}) for i, value in enumerate(VALUES)),
+        *(publication({"value": 1, "timestamp": at, "dedupe_id": f"t-{i}"}) for i, at in enumerate(TIMES)),
+        *(publication({"value": 1}, (one * 64)[:64], (one * 64)[:64]) for one in CHARACTERS),
+        *(
+            publication({"value": 1, "dedupe_id": (f"{i:03}" + one * 128)[:128]})
+            for i, one in enumerate(CHARACTERS)
+        ),
+    ]
+
+
+@at_the_end_of_each_way
+async def test_what_is_just_within_the_limits_becomes_a_row_on_every_database(
+    open_bench: OpenBench, way: Way
+) -> None:
+    metrics = accepted(at_the_limits())
+    assert len(metrics) == len(at_the_limits())
+    async with open_bench(way) as bench:
+        await bench.push(*metrics)
+        await bench.work()
+        seen = await bench.look()
+    assert (seen.failed, seen.queue, len(seen.messages)) == ([], {}, 1)
+    assert {told(row) for row in seen.rows} == {
+        (m["dedupe_id"], m["agent_id"], m["metric_name"], m["timestamp"]) for m in metrics
+    }
+    values = {row.dedupe_id: row.value for row in seen.rows}
+    for metric in metrics:
+        # MariaDB keeps four decimals, and PHP hands on 14 digits.
+        assert values[metric["dedupe_id"]] == pytest.approx(metric["value"], rel=1e-13, abs=5.1e-5)
+
+
+def told(row: Row) -> tuple[object, ...]:
+    return row.dedupe_id, row.agent_id, row.metric_name, f"{row.timestamp:%Y-%m-%d %H:%M:%S.%f}"
+
+
+@pytest.mark.parametrize("value", BEYOND)
+def test_a_value_that_some_database_would_refuse_is_rejected(value: object) -> None:
+    found = judged(publication({"value": value}))
+    assert isinstance(found, Rejection)
+    assert found.reason == "value_out_of_range"
+
+
+@at_the_end_of_each_way
+async def test_whatever_is_accepted_of_what_fuzzing_sends_fails_no_job(
+    open_bench: OpenBench, way: Way
+) -> None:
+    drawn = random.Random(6)  # noqa: S311 - the same each time
+    built = [publications.built(Source(drawn.randbytes(64))) for _ in range(8_000)]
+    metrics = accepted(
+        Message(topic, payload.decode(errors="replace"), received_at=RECEIVED_AT, qos=1)
+        for topic, payload in built
+    )
+    assert len(metrics) > 100
+    async with open_bench(way) as bench:
+        for first in range(0, len(metrics), 500):
+            await bench.push(*metrics[first : first + 500])
+        jobs = -(-len(metrics) // 500)
+        await bench.work(jobs)
+        seen = await bench.look()
+    assert (seen.failed, seen.queue, len(seen.messages)) == ([], {}, jobs)
