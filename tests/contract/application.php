@@ -1,32 +1,37 @@
 <?php
 
 /**
- * The application's side of the tests: php application.php ACTION [ARGUMENT]
+ * The application's side of the tests. Standard input holds an action a line, as JSON: [name, argument, now]. Each
+ * is answered with a line of JSON. `now`, where it is no null, is the Unix time that Laravel believes in.
  *
- * migrate [ID]     create the tables, and a tenant
- * dispatch         dispatch ProcessMetricSubmission: {"tenant": ID, "metrics": […]} on standard input
- * dispatch-other   dispatch a job of another class
- * work N           run the next job, N times
- * reserve          take a job and die
- * execute SQL      run a statement
- * tables           print metrics_raw and failed_jobs as JSON
+ * migrate TENANT    create the tables, and a tenant if there is an argument
+ * execute SQL       run a statement
+ * dispatch JOB      dispatch ProcessMetricSubmission: {"tenant": ID, "metrics": […]}
+ * dispatch-other    dispatch a job of another class
+ * work N            run the next job, N times
+ * reserve           take a job and die
+ * tables            return metrics_raw and failed_jobs
  */
 
 use App\Jobs\ProcessMetricSubmission;
 use App\Jobs\SendInvoice;
 use App\Models\Tenant;
+use Illuminate\Container\Container;
 use Illuminate\Contracts\Bus\Dispatcher;
 use Illuminate\Database\Capsule\Manager as DB;
 use Illuminate\Queue\Worker;
 use Illuminate\Queue\WorkerOptions;
+use Illuminate\Support\Carbon;
 
 require __DIR__.'/bootstrap.php';
 require __DIR__.'/migrate.php';
 
-function dispatch_metrics(Dispatcher $bus): void
+function migrate_with(?string $tenant): void
 {
-    $submission = json_decode(file_get_contents('php://stdin'), true, 512, JSON_THROW_ON_ERROR);
-    $bus->dispatch(new ProcessMetricSubmission(Tenant::findOrFail($submission['tenant']), $submission['metrics']));
+    migrate();
+    if ($tenant !== null) {
+        Tenant::create(['id' => $tenant, 'name' => 'of the tests', 'settings' => []]);
+    }
 }
 
 function work(Worker $worker, int $jobs): void
@@ -47,33 +52,34 @@ function tables(): array
     ];
 }
 
+function act(Container $app, string $action, $argument)
+{
+    switch ($action) {
+        case 'migrate':
+            return migrate_with($argument);
+        case 'execute':
+            return DB::statement($argument);
+        case 'dispatch':
+            $job = new ProcessMetricSubmission(Tenant::findOrFail($argument['tenant']), $argument['metrics']);
+
+            return $app->make(Dispatcher::class)->dispatch($job);
+        case 'dispatch-other':
+            return $app->make(Dispatcher::class)->dispatch(new SendInvoice);
+        case 'work':
+            return work($app->make(Worker::class), $argument);
+        case 'reserve':
+            $app->make('queue')->connection()->pop();
+            exit(0);
+        case 'tables':
+            return tables();
+        default:
+            throw new InvalidArgumentException("unknown action $action");
+    }
+}
+
 $app = boot();
-switch ($argv[1]) {
-    case 'migrate':
-        migrate();
-        if (isset($argv[2])) {
-            Tenant::create(['id' => $argv[2], 'name' => 'of the tests', 'settings' => []]);
-        }
-        break;
-    case 'dispatch':
-        dispatch_metrics($app->make(Dispatcher::class));
-        break;
-    case 'dispatch-other':
-        $app->make(Dispatcher::class)->dispatch(new SendInvoice);
-        break;
-    case 'work':
-        work($app->make(Worker::class), (int) $argv[2]);
-        break;
-    case 'reserve':
-        $app->make('queue')->connection()->pop();
-        break;
-    case 'execute':
-        DB::statement($argv[2]);
-        break;
-    case 'tables':
-        echo json_encode(tables(), JSON_THROW_ON_ERROR);
-        break;
-    default:
-        fwrite(STDERR, "unknown action {$argv[1]}\n");
-        exit(2);
+while (($line = fgets(STDIN)) !== false) {
+    [$action, $argument, $now] = json_decode($line, true, 512, JSON_THROW_ON_ERROR);
+    Carbon::setTestNow($now === null ? null : Carbon::createFromTimestampUTC($now));
+    echo json_encode(act($app, $action, $argument), JSON_THROW_ON_ERROR)."\n";
 }

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+import pytest
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 
@@ -55,6 +56,11 @@ WAYS = [
     for pusher in ("laravel", "handoff")
 ]
 
+every_way = pytest.mark.parametrize("way", WAYS, ids=str)
+from_laravel = pytest.mark.parametrize("way", [way for way in WAYS if way.pusher == "laravel"], ids=str)
+"""For what an application may dispatch and handoff never pushes."""
+from_handoff = pytest.mark.parametrize("way", [way for way in WAYS if way.pusher == "handoff"], ids=str)
+
 
 class Row(NamedTuple):
     """A row of metrics_raw."""
@@ -86,6 +92,12 @@ class Seen(NamedTuple):
     queue: dict[str, list[Job]]
     """By what follows the queue's name in the key; without those that hold nothing."""
     failed: list[Job]
+
+
+def metric(dedupe_id: str | None = None, value: object = 42.17, **fields: object) -> Metric:
+    """Return a metric that is like others but for what is named; its members in the order of the job's."""
+    named = {"agent_id": "edge-7", "metric_name": "cpu", "value": value}
+    return {**named, "timestamp": "2026-11-23 14:00:00.123456", "dedupe_id": dedupe_id, **fields}
 
 
 class Bench:
@@ -135,6 +147,13 @@ class Bench:
         else:
             await self._ingest(now).turn()
 
+    async def abandon(self, *, now: int) -> None:
+        """Let the way's worker take the next job, and die in the middle of it."""
+        if self.way.worker == "laravel":
+            await asyncio.to_thread(self.laravel.reserve, now=now)
+        else:
+            await self._reserving(now).reserve(max_jobs=1, max_bytes=1)
+
     async def execute(self, statement: str) -> None:
         """Run an SQL statement."""
         await asyncio.to_thread(self.laravel.execute, statement)
@@ -158,19 +177,21 @@ class Bench:
 
     def _ingest(self, now: int) -> IngestWorker:
         assert self._session is not None
-        queue = ReservingQueue(
+        return IngestWorker(
+            self._reserving(now),
+            PostgresStore(self._session),
+            queue_name="default",
+            statistics=Statistics(),
+            clock=lambda: datetime.fromtimestamp(now, UTC),
+        )
+
+    def _reserving(self, now: int) -> ReservingQueue:
+        return ReservingQueue(
             self._redis,
             prefix=self._prefix,
             queue="default",
             retry_after_s=RETRY_AFTER_S,
             clock=lambda: now,
-        )
-        return IngestWorker(
-            queue,
-            PostgresStore(self._session),
-            queue_name="default",
-            statistics=Statistics(),
-            clock=lambda: datetime.fromtimestamp(now, UTC),
         )
 
     async def _messages(self) -> list[bytes]:

@@ -1,6 +1,6 @@
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -25,10 +25,12 @@ def prefix(unique: str) -> str:
 
 
 @pytest.fixture
-def laravel(php: Php, redis_url: str, database_url: str, prefix: str) -> Laravel:
+def laravel(php: Php, redis_url: str, database_url: str, prefix: str) -> Iterator[Laravel]:
     """Laravel on PostgreSQL, its tables not yet made."""
     database = postgres_connection(database_url)
-    return Laravel(php, redis_url, database, prefix=prefix, retry_after_s=RETRY_AFTER_S)
+    laravel = Laravel(php, redis_url, database, prefix=prefix, retry_after_s=RETRY_AFTER_S)
+    yield laravel
+    laravel.close()
 
 
 @pytest.fixture
@@ -82,6 +84,7 @@ def open_bench(
             else:
                 database = sqlite_connection(tmp_path / f"{name}.sqlite")
             laravel = Laravel(php, redis_url, database, prefix=prefix, retry_after_s=RETRY_AFTER_S)
+            stack.callback(laravel.close)
             await asyncio.to_thread(laravel.migrate, TENANT)
             redis = connect(redis_url)
             stack.push_async_callback(redis.aclose)
@@ -114,7 +117,9 @@ def tell(way: Way, open_bench: OpenBench, _references: dict[Story, list[Seen]]) 
             return _references[story]
         async with open_bench(way) as bench:
             seen = await story(bench)
-        assert seen == [stored(one, way.database) for one in _references[story]]
+        for ours, reference in zip(seen, _references[story], strict=True):
+            for name, expected in stored(reference, way.database)._asdict().items():
+                assert (name, getattr(ours, name)) == (name, expected)
         return seen
 
     return told

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from tests.parts.mariadb import MariaDb
-from tests.parts.php import Php
+from tests.parts.php import Php, PhpScript
 
 _APPLICATION = Path(__file__).with_name("application.php")
 
@@ -54,24 +54,23 @@ class Laravel:
             "QUEUE_RETRY_AFTER_S": str(retry_after_s),
             "DATABASE": json.dumps(database),
         }
+        self._script: PhpScript | None = None
 
     def migrate(self, tenant_id: str | None = None) -> None:
         """Create the application's tables, and a tenant where one is named."""
-        self._run("migrate", *([tenant_id] if tenant_id else []))
+        self._act("migrate", tenant_id)
 
     def execute(self, statement: str) -> None:
         """Run an SQL statement."""
-        self._run("execute", statement)
+        self._act("execute", statement)
 
-    def dispatch(
-        self, tenant_id: str, metrics: Sequence[Mapping[str, Any]], *, now: float | None = None
-    ) -> None:
+    def dispatch(self, tenant_id: str, metrics: Sequence[Mapping[str, Any]]) -> None:
         """Dispatch the ingestion job."""
-        self._run("dispatch", standard_input=json.dumps({"tenant": tenant_id, "metrics": metrics}), now=now)
+        self._act("dispatch", {"tenant": tenant_id, "metrics": metrics})
 
     def dispatch_other(self) -> None:
         """Dispatch a job of another class."""
-        self._run("dispatch-other")
+        self._act("dispatch-other")
 
     def work(self, jobs: int = 1, *, now: float | None = None) -> None:
         """Let Laravel's worker run the next jobs.
@@ -80,19 +79,32 @@ class Laravel:
             jobs: how many.
             now: the Unix time that the worker believes in; default: the true one.
         """
-        self._run("work", str(jobs), now=now)
+        self._act("work", jobs, now)
 
     def reserve(self, *, now: float | None = None) -> None:
         """Take the next job and die in the middle of it."""
-        self._run("reserve", now=now)
+        self._running().send("reserve", None, now)
+        self.close()
 
     def tables(self) -> Tables:
         """Return what is in the tables, as Laravel reads them."""
-        return Tables(**json.loads(self._run("tables")))
+        return Tables(**self._act("tables"))
 
-    def _run(self, *arguments: str, standard_input: str = "", now: float | None = None) -> str:
-        env = self._env if now is None else {**self._env, "NOW": str(int(now))}
-        return self._php.run(_APPLICATION, *arguments, standard_input=standard_input, env=env)
+    def close(self) -> None:
+        """Let its process end; the next call starts another one."""
+        if self._script is not None:
+            self._script.close()
+            self._script = None
+
+    def _act(self, action: str, argument: object = None, now: float | None = None) -> Any:
+        script = self._running()
+        script.send(action, argument, now)
+        return script.answer()
+
+    def _running(self) -> PhpScript:
+        if self._script is None:
+            self._script = PhpScript(self._php, _APPLICATION, self._env)
+        return self._script
 
 
 def postgres_connection(url: str) -> dict[str, Any]:

@@ -11,11 +11,9 @@ from streams.ingest.store import FakeMetricStore
 from streams.ingest.worker import IngestWorker
 from streams.statistics import Statistics
 from streams.wire.job import JobMetric, encode_job
-from tests.contract.bench import TENANT, Bench, Seen, Way
+from tests.contract.bench import TENANT, Bench, Metric, Seen, Way, metric
 from tests.contract.conftest import MakeQueue, OpenBench
 from tests.contract.laravel import Laravel
-
-WHEN = "2026-11-23 14:00:00.000000"
 
 
 @pytest.mark.parametrize("connection", ["default", None])
@@ -25,7 +23,7 @@ async def test_laravel_runs_the_job_of_another_application_with_its_own_names(
     laravel.migrate(TENANT)
     payload = encode_job(
         TENANT,
-        [JobMetric("edge-7", "cpu", 42.17, WHEN, None)],
+        [JobMetric("edge-7", "cpu", 42.17, "2026-11-23 14:00:00", None)],
         str(uuid.uuid4()),
         "a" * 32,
         job_class=r"Acme\Jobs\UploadMetrics",
@@ -39,10 +37,8 @@ async def test_laravel_runs_the_job_of_another_application_with_its_own_names(
     assert await redis.keys(f"{prefix}*") == []
 
 
-async def worked(bench: Bench, *metrics: dict[str, object]) -> Seen:
-    await bench.push(
-        *({"agent_id": "a", "metric_name": "m", "timestamp": WHEN, **metric} for metric in metrics)
-    )
+async def worked(bench: Bench, *metrics: Metric) -> Seen:
+    await bench.push(*metrics)
     await bench.work()
     return await bench.look()
 
@@ -61,7 +57,7 @@ async def test_of_a_long_number_laravel_keeps_14_digits_mariadb_four_decimals_an
 ) -> None:
     """PHP's ``precision``, 14 unless its configuration says otherwise, cuts what PDO binds."""
     async with open_bench(Way("handoff", worker, database)) as bench:
-        seen = await worked(bench, {"value": 123_456_789.123_456_7, "dedupe_id": None})
+        seen = await worked(bench, metric(None, 123_456_789.123_456_7))
     assert [row.value for row in seen.rows] == [kept]
 
 
@@ -79,7 +75,7 @@ async def test_a_job_with_an_id_twice_which_handoff_never_pushes_fails_in_larave
 ) -> None:
     """PostgreSQL refuses the statement (21000: cannot affect row a second time); elsewhere the last wins."""
     async with open_bench(Way("laravel", worker, database)) as bench:
-        seen = await worked(bench, {"value": 1, "dedupe_id": "d"}, {"value": 2, "dedupe_id": "d"})
+        seen = await worked(bench, metric("d", 1), metric("d", 2))
     assert [row.value for row in seen.rows] == values
     assert list(seen.queue) == ([] if values else [":delayed"])
 
@@ -88,7 +84,7 @@ async def test_of_an_id_twice_in_a_chunk_handoff_pushes_the_last_so_that_no_job_
     open_bench: OpenBench,
 ) -> None:
     async with open_bench(Way("handoff", "laravel", "postgres")) as bench:
-        seen = await worked(bench, {"value": 1, "dedupe_id": "d"}, {"value": 2, "dedupe_id": "d"})
+        seen = await worked(bench, metric("d", 1), metric("d", 2))
     assert ([row.value for row in seen.rows], seen.queue) == ([2], {})
 
 

@@ -10,14 +10,11 @@ import pytest
 from agents.parse import parse
 from agents.validate import validate
 from streams.models import Candidate, Message, Origin, Rejection
-from tests.contract.bench import TENANT, WAYS, Metric, Row
-from tests.contract.conftest import OpenBench, Way
+from tests.contract.bench import TENANT, Metric, Row, Way, from_handoff
+from tests.contract.conftest import OpenBench
 from tests.fuzz import publications
 from tests.fuzz.source import Source
 
-at_the_end_of_each_way = pytest.mark.parametrize(
-    "way", [way for way in WAYS if way.pusher == "handoff"], ids=str
-)
 RECEIVED_AT = "2038-01-19T03:14:07.999999Z"
 """The latest that there is: no timestamp lies too far ahead of it."""
 
@@ -90,7 +87,7 @@ def at_the_limits() -> list[Message]:
     ]
 
 
-@at_the_end_of_each_way
+@from_handoff
 async def test_what_is_just_within_the_limits_becomes_a_row_on_every_database(
     open_bench: OpenBench, way: Way
 ) -> None:
@@ -121,7 +118,7 @@ def test_a_value_that_some_database_would_refuse_is_rejected(value: object) -> N
     assert found.reason == "value_out_of_range"
 
 
-@at_the_end_of_each_way
+@from_handoff
 async def test_whatever_is_accepted_of_what_fuzzing_sends_fails_no_job(
     open_bench: OpenBench, way: Way
 ) -> None:

@@ -4,12 +4,11 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.contract.bench import Bench, Row, Way
+from tests.contract.bench import Bench, Row, Way, metric
 from tests.contract.conftest import OpenBench
 from tests.parts.mariadb import MariaDb
 
 ON_MARIADB = Way("handoff", "laravel", "mariadb")
-WHEN = "2026-11-23 14:00:00.000000"
 # Apart in case, accent, space at the end and what has no width; the symbols in all but their plane.
 ALIKE = ["a1", "A1", "á1", "a1 ", "a\u200b1"]
 SYMBOLS = ["\U0001f321", "\U0001f9ca"]
@@ -17,8 +16,7 @@ SYMBOLS = ["\U0001f321", "\U0001f9ca"]
 
 async def rows_of(bench: Bench, *dedupe_ids: str) -> list[Row]:
     """Return the rows of one job with these ids, whose values are their places."""
-    named = {"agent_id": "edge-7", "metric_name": "cpu", "timestamp": WHEN}
-    await bench.push(*({**named, "value": i, "dedupe_id": one} for i, one in enumerate(dedupe_ids)))
+    await bench.push(*(metric(one, place) for place, one in enumerate(dedupe_ids)))
     await bench.work()
     seen = await bench.look()
     assert (seen.failed, seen.queue, len(seen.messages)) == ([], {}, 1)
@@ -51,12 +49,11 @@ async def test_a_time_that_the_servers_zone_lacks_fails_its_job_unless_the_conne
     open_bench: OpenBench, own: Callable[[Callable[[], MariaDb]], MariaDb]
 ) -> None:
     central_europe = own(lambda: MariaDb(time_zone="CET-1CEST,M3.5.0,M10.5.0/3"))
-    named = {"agent_id": "edge-7", "metric_name": "cpu", "value": 1, "dedupe_id": None}
     lacking = ["1970-01-01 00:00:01.000000", "2027-03-28 02:30:00.123456"]
     for options, kept in [({}, []), ({"timezone": "+00:00"}, lacking)]:
         async with open_bench(ON_MARIADB, mariadb=central_europe, **options) as bench:
             for time in lacking:
-                await bench.push({**named, "timestamp": time})
+                await bench.push(metric(timestamp=time))
             await bench.work(len(lacking))
             seen = await bench.look()
         assert [f"{row.timestamp:%Y-%m-%d %H:%M:%S.%f}" for row in seen.rows] == kept

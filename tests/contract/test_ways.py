@@ -9,14 +9,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.contract.bench import NOW, WAYS, Bench, Metric, Seen
+from tests.contract.bench import NOW, Bench, Seen, every_way, from_laravel, metric
 from tests.contract.conftest import Tell
 
-every_way = pytest.mark.parametrize("way", WAYS, ids=str)
-from_laravel = pytest.mark.parametrize("way", [way for way in WAYS if way.pusher == "laravel"], ids=str)
-"""For what an application may dispatch and handoff never pushes."""
-
-WHEN = "2026-11-23 14:00:00.123456"
 ODD_TEXTS = [
     "cpu.usage.percent",
     "Ω \"quoted\" 'twice' \\ back\\\\slashed",
@@ -47,11 +42,6 @@ NUMBERS = [
     -999_999_999_999.99,
     5e-324,
 ]
-
-
-def metric(dedupe_id: str | None = None, value: object = 42.17, **fields: object) -> Metric:
-    named = {"agent_id": "edge-7", "metric_name": "cpu", "value": value, "timestamp": WHEN}
-    return {**named, "dedupe_id": dedupe_id, **fields}
 
 
 async def odd_texts(bench: Bench) -> list[Seen]:
@@ -138,76 +128,6 @@ async def test_a_job_of_a_thousand_metrics_is_one_transaction_and_one_message(te
     (seen,) = await tell(a_thousand)
     assert len(seen.rows) == 1_000
     assert [[m["value"] for m in json.loads(message)] for message in seen.messages] == [list(range(1_000))]
-
-
-async def failing_once(bench: Bench) -> list[Seen]:
-    await bench.push(metric("0", 1))  # to PHP's empty() no id, so inserted
-    await bench.work()
-    await bench.push(metric("0", 2), metric("spared", 3))  # and this time refused by the unique index
-    await bench.push(metric("behind", 4))
-    await bench.work(2)
-    seen = [await bench.look()]
-    await bench.execute("delete from metrics_raw where dedupe_id = '0'")
-    for later in (9, 10):
-        await bench.work(now=NOW + later)
-        seen.append(await bench.look())
-    return seen
-
-
-@every_way
-async def test_a_job_that_fails_once_holds_up_nobody_and_succeeds_after_its_backoff(tell: Tell) -> None:
-    failed, early, done = await tell(failing_once)
-    assert [(row.dedupe_id, row.value) for row in failed.rows] == [("0", 1), ("behind", 4)]
-    assert len(failed.messages) == 2
-    [job] = failed.queue[":delayed"]
-    assert (job.payload["attempts"], job.where) == (1, NOW + 10)
-    assert list(failed.queue) == list(early.queue) == [":delayed"]
-    assert (early.messages, len(done.messages)) == ([], 1)
-    assert [(row.dedupe_id, row.value) for row in done.rows] == [("0", 2), ("behind", 4), ("spared", 3)]
-    assert (done.queue, done.failed) == ({}, [])
-
-
-async def failing_for_good(bench: Bench) -> list[Seen]:
-    await bench.push(metric("0"))
-    await bench.work()
-    await bench.push(metric("0"), metric("never"))
-    seen, now = [], NOW
-    for wait_s in (0, 10, 30, 60, 60):
-        now += wait_s
-        await bench.work(now=now)
-        seen.append(await bench.look())
-    return seen
-
-
-@every_way
-async def test_a_job_that_fails_five_times_is_kept_in_failed_jobs(tell: Tell) -> None:
-    seen = await tell(failing_for_good)
-    delayed = [one.queue.get(":delayed", []) for one in seen]
-    assert [(job.payload["attempts"], job.where - NOW) for [job] in delayed[:-1]] == [
-        (1, 10),
-        (2, 40),
-        (3, 100),
-        (4, 160),
-    ]
-    [failed] = seen[-1].failed
-    assert failed.where == ("redis", "default")
-    assert failed.payload["attempts"] == 4
-    assert (seen[-2].failed, seen[-1].queue) == ([], {})
-    assert [row.dedupe_id for row in seen[-1].rows] == ["0"]
-
-
-async def a_lost_tenant(bench: Bench) -> list[Seen]:
-    await bench.push(metric("lost"))
-    await bench.execute("delete from tenants")
-    await bench.work()
-    return [await bench.look()]
-
-
-@every_way
-async def test_the_job_of_a_tenant_that_is_gone_is_given_up_at_the_first_try(tell: Tell) -> None:
-    (seen,) = await tell(a_lost_tenant)
-    assert (seen.rows, seen.messages, seen.queue) == ([], [], {})
-    assert [job.payload["attempts"] for job in seen.failed] == [0]
 
 
 async def an_empty_id(bench: Bench) -> list[Seen]:
