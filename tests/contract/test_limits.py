@@ -1,7 +1,9 @@
 """What validation accepts never fails a job, whichever database is behind it."""
 
+import json
 import math
 import random
+import struct
 from collections.abc import Iterable
 
 import msgspec
@@ -10,6 +12,8 @@ import pytest
 from agents.parse import parse
 from agents.validate import validate
 from streams.models import Candidate, Message, Origin, Rejection
+from streams.wire import publication
+from streams.wire.job import JobMetric
 from tests.contract.bench import TENANT, Metric, Row, Way, from_handoff
 from tests.contract.conftest import OpenBench
 from tests.fuzz import publications
@@ -22,9 +26,6 @@ VALUES = [
     *(sign * number for sign in (1, -1) for number in (999_999_999_999, 999_999_999_999.99)),
     *("999999999999.99", "-1e-400", "0.00005", "123456789.123456789123456789"),
     *(5e-324, 2.2e-308, 0.00005, 0.12345, 99_999_999_999.123_45, 123_456_789_012.345_6),
-]
-BEYOND = [
-    *(10**12, -(10**12), "1e12", 1e308, math.nextafter(1e12, 0), 999_999_999_999.995, "-999999999999.9999"),
 ]
 TIMES = [
     *("1970-01-01 00:00:01", 1, "1970-01-01T02:00:01.000001+02:00", "2000-02-29 23:59:59.999999"),
@@ -55,21 +56,21 @@ CHARACTERS = [
 CHARACTERS += ["\uffff", "\U0001f321", "\U0010ffff"]
 
 
-def publication(payload: object, agent_id: str = "edge-7", metric_name: str = "cpu") -> Message:
+def message(payload: object, agent_id: str = "edge-7", metric_name: str = "cpu") -> Message:
     topic = f"metrics/{TENANT}/{agent_id}/{metric_name}"
     return Message(topic, msgspec.json.encode(payload).decode(), received_at=RECEIVED_AT, qos=1)
 
 
-def judged(message: Message, index: int = 0) -> Candidate | Rejection:
-    parsed = parse(message)
+def judged(sent: Message, index: int = 0) -> Candidate | Rejection:
+    parsed = parse(sent)
     if isinstance(parsed, Rejection):
         return parsed
-    return validate(parsed, Origin(3, 1_000), index, message.received_at, 86_400)
+    return validate(parsed, Origin(3, 1_000), index, sent.received_at, 86_400)
 
 
 def accepted(messages: Iterable[Message]) -> list[Metric]:
     """Return the metrics of the messages that go on, as handoff gets them."""
-    found = [judged(message, index) for index, message in enumerate(messages)]
+    found = [judged(sent, index) for index, sent in enumerate(messages)]
     readings = [one.reading for one in found if isinstance(one, Candidate)]
     names = ("agent_id", "metric_name", "value", "timestamp", "dedupe_id")
     return [{name: getattr(reading, name) for name in names} for reading in readings]
@@ -77,11 +78,11 @@ def accepted(messages: Iterable[Message]) -> list[Metric]:
 
 def at_the_limits() -> list[Message]:
     return [
-        *(publication({"value": value, "dedupe_id": f"v-{i}"}) for i, value in enumerate(VALUES)),
-        *(publication({"value": 1, "timestamp": at, "dedupe_id": f"t-{i}"}) for i, at in enumerate(TIMES)),
-        *(publication({"value": 1}, (one * 64)[:64], (one * 64)[:64]) for one in CHARACTERS),
+        *(message({"value": value, "dedupe_id": f"v-{i}"}) for i, value in enumerate(VALUES)),
+        *(message({"value": 1, "timestamp": at, "dedupe_id": f"t-{i}"}) for i, at in enumerate(TIMES)),
+        *(message({"value": 1}, (one * 64)[:64], (one * 64)[:64]) for one in CHARACTERS),
         *(
-            publication({"value": 1, "dedupe_id": (f"{i:03}" + one * 128)[:128]})
+            message({"value": 1, "dedupe_id": (f"{i:03}" + one * 128)[:128]})
             for i, one in enumerate(CHARACTERS)
         ),
     ]
@@ -111,28 +112,76 @@ def told(row: Row) -> tuple[object, ...]:
     return row.dedupe_id, row.agent_id, row.metric_name, f"{row.timestamp:%Y-%m-%d %H:%M:%S.%f}"
 
 
-@pytest.mark.parametrize("value", BEYOND)
-def test_a_value_that_some_database_would_refuse_is_rejected(value: object) -> None:
-    found = judged(publication({"value": value}))
-    assert isinstance(found, Rejection)
-    assert found.reason == "value_out_of_range"
+def beyond_the_limits() -> list[tuple[str, Message]]:
+    values = [10**12, "-1e12", 1e308, math.nextafter(1e12, 0), 999_999_999_999.995, "-999999999999.9999"]
+    times = [
+        "1970-01-01 00:00:00.999999",
+        0,
+        "2038-01-19 03:14:08",
+        "2038-01-19T02:14:08-01:00",
+        2_147_483_648,
+    ]
+    return [
+        *(("value_out_of_range", message({"value": value})) for value in values),
+        *(("timestamp_out_of_range", message({"value": 1, "timestamp": at})) for at in times),
+        ("agent_id_invalid", message({"value": 1}, agent_id="\U0001f321" * 65)),
+        ("metric_name_invalid", message({"value": 1}, metric_name="a" * 65)),
+        ("dedupe_id_invalid", message({"value": 1, "dedupe_id": "é" * 129})),
+    ]
+
+
+def test_what_is_just_beyond_the_limits_is_rejected() -> None:
+    reasons, messages = zip(*beyond_the_limits(), strict=True)
+    found = [judged(sent) for sent in messages]
+    assert [getattr(rejection, "reason", None) for rejection in found] == list(reasons)
 
 
 @from_handoff
-async def test_whatever_is_accepted_of_what_fuzzing_sends_fails_no_job(
+async def test_whatever_is_accepted_of_what_fuzzing_sends_fails_no_job_and_is_published_byte_for_byte(
     open_bench: OpenBench, way: Way
 ) -> None:
-    drawn = random.Random(6)  # noqa: S311 - the same each time
-    built = [publications.built(Source(drawn.randbytes(64))) for _ in range(8_000)]
-    metrics = accepted(
+    metrics = fuzzed()
+    assert len(metrics) > 1_000
+    jobs = [metrics[first : first + 500] for first in range(0, len(metrics), 500)]
+    async with open_bench(way) as bench:
+        for job in jobs:
+            await bench.push(*job)
+        await bench.work(len(jobs))
+        seen = await bench.look()
+    assert (seen.failed, seen.queue) == ([], {})
+    assert seen.messages == [publication.encode([JobMetric(**metric) for metric in job]) for job in jobs]
+
+
+def fuzzed() -> list[Metric]:
+    """Return what is accepted of 10,000 publications near what is valid, each dedupe id once."""
+    chance = random.Random(6)  # noqa: S311 - the same each time
+    built = [publications.built(Source(chance.randbytes(64))) for _ in range(8_000)]
+    near = [
         Message(topic, payload.decode(errors="replace"), received_at=RECEIVED_AT, qos=1)
         for topic, payload in built
+    ]
+    metrics = accepted([*near, *(drawn(chance) for _ in range(2_000))])
+    return list({metric["dedupe_id"] or place: metric for place, metric in enumerate(metrics)}.values())
+
+
+def drawn(chance: random.Random) -> Message:
+    """Return a publication with any names, any number and any time."""
+    value = chance.choice(
+        [
+            chance.randint(-(10**12), 10**12),
+            chance.uniform(-1e12, 1e12),
+            round(chance.uniform(-1e6, 1e6), chance.randrange(7)),
+            struct.unpack(">d", chance.randbytes(8))[0],
+        ]
     )
-    assert len(metrics) > 100
-    async with open_bench(way) as bench:
-        for first in range(0, len(metrics), 500):
-            await bench.push(*metrics[first : first + 500])
-        jobs = -(-len(metrics) // 500)
-        await bench.work(jobs)
-        seen = await bench.look()
-    assert (seen.failed, seen.queue, len(seen.messages)) == ([], {}, jobs)
+    time = chance.choice([None, chance.randint(1, 2**31), chance.randint(10**12, 2**31 * 1_000)])
+    payload = {"value": value, "timestamp": time, "dedupe_id": text(chance, 128)}
+    topic = f"metrics/{TENANT}/{text(chance, 64)}/{text(chance, 64)}"
+    return Message(topic, json.dumps(payload), received_at=RECEIVED_AT, qos=1)
+
+
+def text(chance: random.Random, longest: int) -> str:
+    """Return a text of letters and of one further script or plane, whatever there is in it."""
+    last = chance.choice([0x7F, 0x250, 0x3000, 0x110000])
+    letters = [chance.choice([chance.randrange(0x20, last), ord("a")]) for _ in range(longest)]
+    return "".join(map(chr, letters[: chance.randint(1, longest)]))

@@ -58,3 +58,18 @@ async def test_a_time_that_the_servers_zone_lacks_fails_its_job_unless_the_conne
             seen = await bench.look()
         assert [f"{row.timestamp:%Y-%m-%d %H:%M:%S.%f}" for row in seen.rows] == kept
         assert len(seen.queue.get(":delayed", [])) == len(lacking) - len(kept)
+
+
+async def test_a_column_in_the_utf8_of_three_bytes_fails_the_job_of_a_text_with_four(
+    open_bench: OpenBench,
+) -> None:
+    async with open_bench(ON_MARIADB) as bench:
+        await bench.execute(
+            "alter table metrics_raw modify agent_id varchar(64) character set utf8mb3 not null"
+        )
+        await bench.push(metric("three", agent_id="\u65e5"))
+        await bench.push(metric("four", agent_id="\U0001f321"))
+        await bench.work(2)
+        seen = await bench.look()
+    assert [row.dedupe_id for row in seen.rows] == ["three"]
+    assert [job.payload["attempts"] for job in seen.queue[":delayed"]] == [1]
