@@ -1,12 +1,12 @@
 """One way through the queue, led by a test: who pushes, who works, which database is behind it."""
 
 import asyncio
+import itertools
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-import pytest
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 
@@ -21,6 +21,7 @@ from streams.queue.reserve import ReservingQueue
 from streams.statistics import Statistics
 from streams.wire import unique
 from tests.contract.laravel import Laravel
+from tests.contract.ways import Way
 
 TENANT = "11111111-1111-4111-8111-111111111111"
 RETRY_AFTER_S = 90
@@ -30,36 +31,6 @@ NOW = 1_800_000_000
 Metric = dict[str, Any]
 """A metric as an application dispatches it."""
 _LAST = b"the last message"
-
-
-class Way(NamedTuple):
-    """A way from a metric to its row."""
-
-    pusher: str
-    worker: str
-    database: str
-
-    def __str__(self) -> str:
-        return "-".join(self)
-
-
-REFERENCE = Way("laravel", "laravel", "postgres")
-"""Where nothing of ours takes part: what happens there is right."""
-WAYS = [
-    Way(pusher, worker, database)
-    for worker, database in [
-        ("laravel", "postgres"),
-        ("laravel", "sqlite"),
-        ("laravel", "mariadb"),
-        ("ingest", "postgres"),
-    ]
-    for pusher in ("laravel", "handoff")
-]
-
-every_way = pytest.mark.parametrize("way", WAYS, ids=str)
-from_laravel = pytest.mark.parametrize("way", [way for way in WAYS if way.pusher == "laravel"], ids=str)
-"""For what an application may dispatch and handoff never pushes."""
-from_handoff = pytest.mark.parametrize("way", [way for way in WAYS if way.pusher == "handoff"], ids=str)
 
 
 class Row(NamedTuple):
@@ -79,7 +50,7 @@ class Job(NamedTuple):
     payload: dict[str, Any]
     """Without what names it."""
     where: Any
-    """In a sorted set its score; in failed_jobs the connection and the queue."""
+    """In a sorted set its score; in failed_jobs connection, queue and what the queue itself says of it."""
 
 
 class Seen(NamedTuple):
@@ -129,6 +100,7 @@ class Bench:
         self._pubsub = pubsub
         self._prefix = prefix
         self._pushed = 0
+        self._workers = itertools.cycle(["ingest", "laravel"] if way.worker == "both" else [way.worker])
         queue = RedisJobQueue(redis, prefix=prefix, queue="default", topics="metrics", max_jobs=100)
         self._handoff = Handoff(queue, derive_ids=False, statistics=Statistics())
 
@@ -142,14 +114,14 @@ class Bench:
 
     async def work(self, jobs: int = 1, *, now: int = NOW) -> None:
         """Let the way's worker run the next jobs, at this time."""
-        if self.way.worker == "laravel":
+        if next(self._workers) == "laravel":
             await asyncio.to_thread(self.laravel.work, jobs, now=now)
         else:
             await self._ingest(now).turn()
 
     async def abandon(self, *, now: int) -> None:
         """Let the way's worker take the next job, and die in the middle of it."""
-        if self.way.worker == "laravel":
+        if next(self._workers) == "laravel":
             await asyncio.to_thread(self.laravel.reserve, now=now)
         else:
             await self._reserving(now).reserve(max_jobs=1, max_bytes=1)
@@ -241,8 +213,10 @@ def _row(row: Mapping[str, Any]) -> Row:
 
 def _failed(job: Mapping[str, str]) -> Job:
     assert json.loads(job["payload"])["uuid"] == job["uuid"]
-    assert job["exception"]
-    return Job(_nameless(job["payload"]), (job["connection"], job["queue"]))
+    words = job["exception"].partition(" in /")[0]
+    assert words
+    of_the_queue = words if words.startswith("Illuminate\\Queue") else None  # a database has words of its own
+    return Job(_nameless(job["payload"]), (job["connection"], job["queue"], of_the_queue))
 
 
 def _nameless(payload: str | bytes) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from streams.postgres.session import Session
 from streams.queue.handoff import connect
 from streams.queue.reserve import ReservingQueue
 from streams.statistics import Statistics
-from tests.contract.bench import REFERENCE, RETRY_AFTER_S, TENANT, Bench, Seen, Way, channel, stored
+from tests.contract.bench import RETRY_AFTER_S, TENANT, Bench, Seen, channel, stored
 from tests.contract.laravel import Laravel, mariadb_connection, postgres_connection, sqlite_connection
+from tests.contract.ways import REFERENCE, Way
 from tests.parts.mariadb import MariaDb
 from tests.parts.php import Php
 from tests.parts.redis import Redis as RedisServer
@@ -75,7 +76,7 @@ def open_bench(
             if way.database == "postgres":
                 url = stack.enter_context(request.getfixturevalue("postgres").new_database(name))
                 database = postgres_connection(url)
-                if way.worker == "ingest":
+                if way.worker != "laravel":
                     session = await stack.enter_async_context(Session(url, Statistics()))
             elif way.database == "mariadb":
                 server = mariadb or request.getfixturevalue("mariadb")

@@ -1,7 +1,8 @@
 """Whoever works a job that fails, it is tried again and given up alike: see `test_ways`."""
 
-from tests.contract.bench import NOW, RETRY_AFTER_S, Bench, Seen, every_way, metric
+from tests.contract.bench import NOW, RETRY_AFTER_S, Bench, Seen, metric
 from tests.contract.conftest import Tell
+from tests.contract.ways import every_way
 
 
 async def failing_once(bench: Bench) -> list[Seen]:
@@ -54,7 +55,7 @@ async def test_a_job_that_fails_five_times_is_kept_in_failed_jobs(tell: Tell) ->
         (4, 160),
     ]
     [failed] = seen[-1].failed
-    assert failed.where == ("redis", "default")
+    assert failed.where == ("redis", "default", None)
     assert failed.payload["attempts"] == 4
     assert (seen[-2].failed, seen[-1].queue) == ([], {})
     assert [row.dedupe_id for row in seen[-1].rows] == ["0"]
@@ -96,7 +97,12 @@ async def test_a_job_whose_workers_die_comes_back_after_retry_after_until_its_tr
         (tries, tries * RETRY_AFTER_S) for tries in (1, 2, 3, 4, 5)
     ]
     assert (given_up.rows, given_up.messages, given_up.queue) == ([], [], {})
-    assert [job.payload["attempts"] for job in given_up.failed] == [5]
+    [failed] = given_up.failed
+    assert failed.payload["attempts"] == 5
+    assert failed.where[2] == (
+        "Illuminate\\Queue\\MaxAttemptsExceededException: App\\Jobs\\ProcessMetricSubmission has been "
+        "attempted too many times or run too long. The job may have previously timed out."
+    )
 
 
 async def a_dead_worker(bench: Bench) -> list[Seen]:

@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.contract.bench import Bench, Row, Way, metric
+from tests.contract.bench import Bench, Row, metric
 from tests.contract.conftest import OpenBench
+from tests.contract.ways import Way
 from tests.parts.mariadb import MariaDb
 
 ON_MARIADB = Way("handoff", "laravel", "mariadb")

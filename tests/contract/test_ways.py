@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.contract.bench import NOW, Bench, Seen, every_way, from_laravel, metric
+from tests.contract.bench import NOW, Bench, Seen, metric
 from tests.contract.conftest import Tell
+from tests.contract.ways import every_way, from_laravel
 
 ODD_TEXTS = [
     "cpu.usage.percent",
