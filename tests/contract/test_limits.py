@@ -39,22 +39,9 @@ TIMES = [
     *("2038-01-19 03:14:07", "2038-01-19T03:14:07.999999Z", 2_147_483_647_999_999_999),
 ]
 CHARACTERS = [
-    "a",
-    "é",
-    "ß",
-    "Ω",
-    "\u0301",
-    "\u200b",
-    "\ufeff",
-    "\u2028",
-    "\x01",
-    "\x7f",
-    "\\",
-    "'",
-    " ",
-    "\u0130",
+    *"aéßΩ\u0130\\' \x01\x7f",
+    *"\u0301\u200b\u2028\ufeff\uffff\U0001f321\U0010ffff",
 ]
-CHARACTERS += ["\uffff", "\U0001f321", "\U0010ffff"]
 
 
 def message(payload: object, agent_id: str = "edge-7", metric_name: str = "cpu") -> Message:
