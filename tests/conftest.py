@@ -13,6 +13,7 @@ from typing import TypeVar
 import pytest
 
 from tests.parts.kafka import Kafka
+from tests.parts.mariadb import MariaDb
 from tests.parts.mosquitto import Mosquitto
 from tests.parts.php import Php
 from tests.parts.postgres import Postgres
@@ -76,6 +77,12 @@ def redis_server(_shared_parts: list[Part]) -> Iterator[Redis]:
 def postgres(_shared_parts: list[Part]) -> Iterator[Postgres]:
     """The PostgreSQL that tests share."""
     yield from _share(real(Postgres), _shared_parts)
+
+
+@pytest.fixture(scope="session")
+def mariadb(_shared_parts: list[Part]) -> Iterator[MariaDb]:
+    """The MariaDB that tests share."""
+    yield from _share(real(MariaDb), _shared_parts)
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,9 @@ from streams.models import Reason
 from streams.rules.numeric import is_integral, read_numeric
 from streams.rules.problem import Problem, shown
 
-BOUND = 999_999_999_999.9999
-"""The largest double below 10¹²; what is beyond it MySQL refuses, and the whole job with it."""
+BOUND = 999_999_999_999.99
+"""Beyond it MySQL refuses a value, and the whole job with it. The column itself ends at 999,999,999,999.9999,
+but PHP hands a double to the database in 14 digits (its ``precision``), which would make 10¹² of that."""
 
 _EXPECTED = "a number or a numeric string"
 
@@ -30,7 +31,7 @@ def _bounded(number: float) -> int | float | Problem:
     if -BOUND <= number <= BOUND:
         return number or abs(number)  # -0.0 and 0.0 are one value to the database, and so to dedupe
     return Problem(
-        Reason.VALUE_OUT_OF_RANGE, f"value is {shown(number)}; it must be within ±999,999,999,999.9999"
+        Reason.VALUE_OUT_OF_RANGE, f"value is {shown(number)}; it must be within ±999,999,999,999.99"
     )
 
 

@@ -1,32 +1,37 @@
 <?php
 
 /**
- * The application's side of the tests: php application.php ACTION [ARGUMENT]
+ * The application's side of the tests. Standard input holds an action a line, as JSON: [name, argument, now]. Each
+ * is answered with a line of JSON. `now`, where it is no null, is the Unix time that Laravel believes in.
  *
- * migrate          create the tables
- * tenant ID        add a tenant
- * dispatch         dispatch ProcessMetricSubmission: {"tenant": ID, "metrics": […]} on standard input
- * dispatch-other   dispatch a job of another class
- * work N           run the next job, N times
- * reserve          take a job and die
- * rows             print metrics_raw as JSON
+ * migrate TENANT    create the tables, and a tenant if there is an argument
+ * execute SQL       run a statement
+ * dispatch JOB      dispatch ProcessMetricSubmission: {"tenant": ID, "metrics": […]}
+ * dispatch-other    dispatch a job of another class
+ * work N            run the next job, N times
+ * reserve           take a job and die
+ * tables            return metrics_raw and failed_jobs
  */
 
 use App\Jobs\ProcessMetricSubmission;
 use App\Jobs\SendInvoice;
 use App\Models\Tenant;
+use Illuminate\Container\Container;
 use Illuminate\Contracts\Bus\Dispatcher;
 use Illuminate\Database\Capsule\Manager as DB;
 use Illuminate\Queue\Worker;
 use Illuminate\Queue\WorkerOptions;
+use Illuminate\Support\Carbon;
 
 require __DIR__.'/bootstrap.php';
 require __DIR__.'/migrate.php';
 
-function dispatch_metrics(Dispatcher $bus): void
+function migrate_with(?string $tenant): void
 {
-    $submission = json_decode(file_get_contents('php://stdin'), true, 512, JSON_THROW_ON_ERROR);
-    $bus->dispatch(new ProcessMetricSubmission(Tenant::findOrFail($submission['tenant']), $submission['metrics']));
+    migrate();
+    if ($tenant !== null) {
+        Tenant::create(['id' => $tenant, 'name' => 'of the tests', 'settings' => []]);
+    }
 }
 
 function work(Worker $worker, int $jobs): void
@@ -37,36 +42,44 @@ function work(Worker $worker, int $jobs): void
     }
 }
 
-function rows(): array
+function tables(): array
 {
-    return DB::table('metrics_raw')->orderBy('id')
-        ->get(['tenant_id', 'agent_id', 'metric_name', 'value', 'timestamp', 'dedupe_id'])->all();
+    return [
+        'rows' => DB::table('metrics_raw')->orderBy('id')
+            ->get(['tenant_id', 'agent_id', 'metric_name', 'value', 'timestamp', 'dedupe_id'])->all(),
+        'failed' => DB::table('failed_jobs')->orderBy('id')
+            ->get(['uuid', 'connection', 'queue', 'payload', 'exception'])->all(),
+    ];
+}
+
+function act(Container $app, string $action, $argument)
+{
+    switch ($action) {
+        case 'migrate':
+            return migrate_with($argument);
+        case 'execute':
+            return DB::statement($argument);
+        case 'dispatch':
+            $job = new ProcessMetricSubmission(Tenant::findOrFail($argument['tenant']), $argument['metrics']);
+
+            return $app->make(Dispatcher::class)->dispatch($job);
+        case 'dispatch-other':
+            return $app->make(Dispatcher::class)->dispatch(new SendInvoice);
+        case 'work':
+            return work($app->make(Worker::class), $argument);
+        case 'reserve':
+            $app->make('queue')->connection()->pop();
+            exit(0);
+        case 'tables':
+            return tables();
+        default:
+            throw new InvalidArgumentException("unknown action $action");
+    }
 }
 
 $app = boot();
-switch ($argv[1]) {
-    case 'migrate':
-        migrate();
-        break;
-    case 'tenant':
-        Tenant::create(['id' => $argv[2], 'name' => 'of the tests', 'settings' => []]);
-        break;
-    case 'dispatch':
-        dispatch_metrics($app->make(Dispatcher::class));
-        break;
-    case 'dispatch-other':
-        $app->make(Dispatcher::class)->dispatch(new SendInvoice);
-        break;
-    case 'work':
-        work($app->make(Worker::class), (int) $argv[2]);
-        break;
-    case 'reserve':
-        $app->make('queue')->connection()->pop();
-        break;
-    case 'rows':
-        echo json_encode(rows());
-        break;
-    default:
-        fwrite(STDERR, "unknown action {$argv[1]}\n");
-        exit(2);
+while (($line = fgets(STDIN)) !== false) {
+    [$action, $argument, $now] = json_decode($line, true, 512, JSON_THROW_ON_ERROR);
+    Carbon::setTestNow($now === null ? null : Carbon::createFromTimestampUTC($now));
+    echo json_encode(act($app, $action, $argument), JSON_THROW_ON_ERROR)."\n";
 }

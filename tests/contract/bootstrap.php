@@ -18,7 +18,6 @@ use Illuminate\Queue\Failed\DatabaseUuidFailedJobProvider;
 use Illuminate\Queue\QueueManager;
 use Illuminate\Queue\Worker;
 use Illuminate\Redis\RedisManager;
-use Illuminate\Support\Carbon;
 use Illuminate\Support\Facades\Facade;
 
 error_reporting(E_ALL & ~E_DEPRECATED); // 8.83 was written before PHP 8.2
@@ -120,10 +119,6 @@ function boot(): Container
     $app['events']->listen(JobFailed::class, fn ($event) => $failed->log(
         $event->connectionName, $event->job->getQueue(), $event->job->getRawBody(), $event->exception
     ));
-
-    if (getenv('NOW') !== false) {
-        Carbon::setTestNow(Carbon::createFromTimestampUTC((int) getenv('NOW')));
-    }
 
     return $app;
 }

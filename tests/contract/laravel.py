@@ -3,12 +3,22 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from tests.parts.php import Php
+from tests.parts.mariadb import MariaDb
+from tests.parts.php import Php, PhpScript
 
 _APPLICATION = Path(__file__).with_name("application.php")
+
+
+class Tables(NamedTuple):
+    """What the job leaves in the database."""
+
+    rows: list[dict[str, Any]]
+    """Of metrics_raw, without their ids, oldest first."""
+    failed: list[dict[str, str]]
+    """Of failed_jobs, without id and time, oldest first."""
 
 
 class Laravel:
@@ -44,22 +54,23 @@ class Laravel:
             "QUEUE_RETRY_AFTER_S": str(retry_after_s),
             "DATABASE": json.dumps(database),
         }
+        self._script: PhpScript | None = None
 
-    def migrate(self) -> None:
-        """Create the application's tables."""
-        self._run("migrate")
+    def migrate(self, tenant_id: str | None = None) -> None:
+        """Create the application's tables, and a tenant where one is named."""
+        self._act("migrate", tenant_id)
 
-    def add_tenant(self, tenant_id: str) -> None:
-        """Add a tenant."""
-        self._run("tenant", tenant_id)
+    def execute(self, statement: str) -> None:
+        """Run an SQL statement."""
+        self._act("execute", statement)
 
     def dispatch(self, tenant_id: str, metrics: Sequence[Mapping[str, Any]]) -> None:
         """Dispatch the ingestion job."""
-        self._run("dispatch", standard_input=json.dumps({"tenant": tenant_id, "metrics": metrics}))
+        self._act("dispatch", {"tenant": tenant_id, "metrics": metrics})
 
     def dispatch_other(self) -> None:
         """Dispatch a job of another class."""
-        self._run("dispatch-other")
+        self._act("dispatch-other")
 
     def work(self, jobs: int = 1, *, now: float | None = None) -> None:
         """Let Laravel's worker run the next jobs.
@@ -68,20 +79,32 @@ class Laravel:
             jobs: how many.
             now: the Unix time that the worker believes in; default: the true one.
         """
-        self._run("work", str(jobs), now=now)
+        self._act("work", jobs, now)
 
     def reserve(self, *, now: float | None = None) -> None:
         """Take the next job and die in the middle of it."""
-        self._run("reserve", now=now)
+        self._running().send("reserve", None, now)
+        self.close()
 
-    def rows(self) -> list[dict[str, Any]]:
-        """Return the rows of metrics_raw, as Laravel reads them."""
-        rows: list[dict[str, Any]] = json.loads(self._run("rows"))
-        return rows
+    def tables(self) -> Tables:
+        """Return what is in the tables, as Laravel reads them."""
+        return Tables(**self._act("tables"))
 
-    def _run(self, *arguments: str, standard_input: str = "", now: float | None = None) -> str:
-        env = self._env if now is None else {**self._env, "NOW": str(int(now))}
-        return self._php.run(_APPLICATION, *arguments, standard_input=standard_input, env=env)
+    def close(self) -> None:
+        """Let its process end; the next call starts another one."""
+        if self._script is not None:
+            self._script.close()
+            self._script = None
+
+    def _act(self, action: str, argument: object = None, now: float | None = None) -> Any:
+        script = self._running()
+        script.send(action, argument, now)
+        return script.answer()
+
+    def _running(self) -> PhpScript:
+        if self._script is None:
+            self._script = PhpScript(self._php, _APPLICATION, self._env)
+        return self._script
 
 
 def postgres_connection(url: str) -> dict[str, Any]:
@@ -104,3 +127,19 @@ def sqlite_connection(path: Path) -> dict[str, Any]:
     """Return Laravel's configuration of an SQLite database; the file is made if it is missing."""
     path.touch()
     return {"driver": "sqlite", "database": str(path), "prefix": "", "foreign_key_constraints": True}
+
+
+def mariadb_connection(server: MariaDb, database: str) -> dict[str, Any]:
+    """Return Laravel's configuration of a MariaDB database: as its skeleton has it, strict."""
+    return {
+        "driver": "mysql",
+        "host": server.host,
+        "port": server.port,
+        "database": database,
+        "username": "root",
+        "password": "",
+        "charset": "utf8mb4",
+        "collation": "utf8mb4_unicode_ci",
+        "prefix": "",
+        "strict": True,
+    }

@@ -4,19 +4,9 @@ import json
 
 from redis.asyncio import Redis
 
-from tests.contract.conftest import RETRY_AFTER_S, MakeQueue
+from tests.contract.bench import NOW, RETRY_AFTER_S, TENANT, metric
+from tests.contract.conftest import MakeQueue
 from tests.contract.laravel import Laravel
-
-TENANT = "11111111-1111-4111-8111-111111111111"
-METRIC = {
-    "agent_id": "a1",
-    "metric_name": "cpu",
-    "value": 1.5,
-    "timestamp": "2026-11-23 14:00:00",
-    "dedupe_id": "d-1",
-}
-BAD_METRIC = {**METRIC, "agent_id": "a" * 65}
-NOW = 1_800_000_000
 
 
 async def state(redis: Redis, prefix: str) -> dict[str, object]:
@@ -32,10 +22,9 @@ async def state(redis: Redis, prefix: str) -> dict[str, object]:
 async def test_reserving_two_jobs_leaves_redis_as_two_pops_of_laravel_do(
     laravel: Laravel, redis: Redis, prefix: str, make_queue: MakeQueue
 ) -> None:
-    laravel.migrate()
-    laravel.add_tenant(TENANT)
+    laravel.migrate(TENANT)
     for value in (1, 2.5, 3):
-        laravel.dispatch(TENANT, [{**METRIC, "value": value}])
+        laravel.dispatch(TENANT, [metric("d-1", value)])
     name = f"{prefix}queues:default"
     pushed, notices = await redis.lrange(name, 0, -1), await redis.lrange(f"{name}:notify", 0, -1)
     laravel.reserve(now=NOW)
@@ -52,9 +41,8 @@ async def test_reserving_two_jobs_leaves_redis_as_two_pops_of_laravel_do(
 async def test_a_job_that_a_dying_laravel_worker_held_comes_to_us(
     laravel: Laravel, make_queue: MakeQueue
 ) -> None:
-    laravel.migrate()
-    laravel.add_tenant(TENANT)
-    laravel.dispatch(TENANT, [METRIC])
+    laravel.migrate(TENANT)
+    laravel.dispatch(TENANT, [metric("d-1")])
     laravel.reserve(now=NOW)
     assert await make_queue(clock=lambda: NOW + RETRY_AFTER_S - 1).reserve(max_jobs=1, max_bytes=1) == []
     [job] = await make_queue(clock=lambda: NOW + RETRY_AFTER_S).reserve(max_jobs=1, max_bytes=1)
@@ -65,43 +53,29 @@ async def test_a_job_that_a_dying_laravel_worker_held_comes_to_us(
 async def test_a_job_that_we_held_and_one_that_we_released_come_to_laravel(
     laravel: Laravel, redis: Redis, prefix: str, make_queue: MakeQueue
 ) -> None:
-    laravel.migrate()
-    laravel.add_tenant(TENANT)
-    laravel.dispatch(TENANT, [{**METRIC, "dedupe_id": "held"}])
-    laravel.dispatch(TENANT, [{**METRIC, "dedupe_id": "released"}])
+    laravel.migrate(TENANT)
+    laravel.dispatch(TENANT, [metric("held")])
+    laravel.dispatch(TENANT, [metric("released")])
     queue = make_queue(clock=lambda: NOW)
     _, released = await queue.reserve(max_jobs=2, max_bytes=1_000_000)
     assert await queue.release(released, 10)
     laravel.work(2, now=NOW + 9)
-    assert laravel.rows() == []
+    assert laravel.tables().rows == []
     laravel.work(2, now=NOW + 10)
-    assert [row["dedupe_id"] for row in laravel.rows()] == ["released"]
+    assert [row["dedupe_id"] for row in laravel.tables().rows] == ["released"]
     laravel.work(2, now=NOW + RETRY_AFTER_S)
-    assert [row["dedupe_id"] for row in laravel.rows()] == ["released", "held"]
+    assert [row["dedupe_id"] for row in laravel.tables().rows] == ["released", "held"]
     assert await redis.keys(f"{prefix}*") == []
-
-
-async def test_a_job_that_failed_in_laravel_comes_to_us_after_its_backoff(
-    laravel: Laravel, make_queue: MakeQueue
-) -> None:
-    laravel.migrate()
-    laravel.add_tenant(TENANT)
-    laravel.dispatch(TENANT, [BAD_METRIC])
-    laravel.work(now=NOW)
-    assert await make_queue(clock=lambda: NOW + 9).reserve(max_jobs=1, max_bytes=1) == []
-    [job] = await make_queue(clock=lambda: NOW + 10).reserve(max_jobs=1, max_bytes=1)
-    assert json.loads(job.payload)["attempts"] == 1
 
 
 async def test_what_we_put_back_laravel_runs_as_if_nobody_had_touched_it(
     laravel: Laravel, redis: Redis, prefix: str, make_queue: MakeQueue
 ) -> None:
-    laravel.migrate()
-    laravel.add_tenant(TENANT)
-    laravel.dispatch(TENANT, [METRIC])
+    laravel.migrate(TENANT)
+    laravel.dispatch(TENANT, [metric("d-1")])
     before = await state(redis, prefix)
     queue = make_queue()
     await queue.put_back(await queue.reserve(max_jobs=5, max_bytes=1_000_000))
     assert await state(redis, prefix) == before
     laravel.work()
-    assert len(laravel.rows()) == 1
+    assert len(laravel.tables().rows) == 1

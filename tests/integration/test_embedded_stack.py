@@ -35,7 +35,9 @@ from streams.embedded.stack import Stack, inherited_environment
 from streams.kafka.admin import ensure_topics
 from streams.mqtt.address import Address
 from streams.settings import Settings
+from tests.conftest import real
 from tests.parts.eventually import eventually_sync
+from tests.parts.process import find_program
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -163,9 +165,9 @@ async def test_amqtt_refuses_the_version_that_it_does_not_speak_at_once(stack: S
             pass
 
 
-async def test_mosquitto_on_path_is_the_broker(stack: Stack) -> None:
-    if shutil.which("mosquitto") is None:
-        pytest.skip("mosquitto is not on PATH")
+async def test_mosquitto_on_path_is_the_broker(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = real(lambda: find_program("mosquitto", package="mosquitto"))
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     part = mqtt_broker(stack.directory / "mqtt", port())
     assert isinstance(part, Mosquitto)
     await stack.start(part)

@@ -17,7 +17,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from tests.parts.eventually import eventually, eventually_sync
 from tests.parts.kafka import Kafka
-from tests.parts.php import Php
+from tests.parts.mariadb import MariaDb
+from tests.parts.php import Php, PhpScript
 from tests.parts.ports import accepts
 from tests.parts.postgres import Postgres
 from tests.parts.process import PartFailedError
@@ -110,6 +111,16 @@ async def test_a_paused_postgres_answers_nobody(postgres: Postgres, database_url
     assert postgres.execute("select 1") == "1"
 
 
+def test_a_mariadb_is_strict_and_its_databases_survive_a_restart(mariadb: MariaDb, unique: str) -> None:
+    assert "STRICT_TRANS_TABLES" in mariadb.execute("select @@sql_mode")
+    with mariadb.new_database(unique) as name:
+        assert mariadb.execute("show tables", name) == ""
+        mariadb.execute("create table kept (text varchar(10)) as select '\U0001f321' as text", name)
+        mariadb.restart()
+        assert mariadb.execute("select text from kept", name) == "\U0001f321"
+    assert unique not in mariadb.execute("show databases").split()
+
+
 def test_php_has_the_queue_of_laravel(php: Php) -> None:
     code = r"require 'Illuminate/Queue/autoload.php'; var_dump(class_exists('Illuminate\Queue\Worker'));"
     assert php.evaluate(code) == "bool(true)\n"
@@ -118,6 +129,20 @@ def test_php_has_the_queue_of_laravel(php: Php) -> None:
 def test_php_says_what_went_wrong(php: Php) -> None:
     with pytest.raises(AssertionError, match="exited 3"):
         php.evaluate("exit(3);")
+
+
+def test_a_php_script_answers_line_by_line_and_says_what_went_wrong(php: Php, tmp_path: Path) -> None:
+    path = tmp_path / "twice.php"
+    path.write_text(
+        "<?php while ($l = fgets(STDIN)) { [$n] = json_decode($l); echo intdiv(8, $n), PHP_EOL; }"
+    )
+    script = PhpScript(php, path, {})
+    script.send(2)
+    assert script.answer() == 4
+    script.send(0)
+    with pytest.raises(AssertionError, match="Division by zero"):
+        script.answer()
+    script.close()
 
 
 def test_a_part_that_cannot_start_shows_the_end_of_its_log(own: Callable[..., Redis]) -> None:

@@ -34,8 +34,8 @@ def reason(value: object) -> Reason:
         ("0" * 60_000 + "1", 1),
         ("0." + "0" * 60_000 + "1", 0.0),
         (999_999_999_999, 999_999_999_999),
-        (-999_999_999_999.9999, -999_999_999_999.9999),
-        ("999999999999.9999", 999_999_999_999.9999),
+        (-999_999_999_999.99, -999_999_999_999.99),
+        ("999999999999.99", 999_999_999_999.99),
     ],
     ids=shown,
 )
@@ -106,16 +106,13 @@ def test_anything_else_is_not_a_number(value: object) -> None:
         "1e999",
         "-1e999999999999999999999",
         "9" * 60_000,
-        "999999999999.99999",
+        "999999999999.9999",
+        999_999_999_999.991,
     ],
     ids=shown,
 )
 def test_numbers_beyond_the_column_are_out_of_range(value: object) -> None:
     assert reason(value) is Reason.VALUE_OUT_OF_RANGE
-
-
-def test_the_bound_is_the_largest_double_that_the_column_takes() -> None:
-    assert math.nextafter(BOUND, math.inf) == 1e12
 
 
 @given(st.integers(-(10**12) + 1, 10**12 - 1))
