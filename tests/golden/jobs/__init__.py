@@ -1,4 +1,4 @@
-"""The job of ``laravel-job.json`` as each version of Laravel, and Horizon, wrote it; uuid, id and times replaced.
+"""The job of ``laravel-job.json`` as each version of Laravel, and Horizon, wrote it; uuid, id and times set.
 
 ``laravel-13-morph.json``: with ``ModelIdentifier::useMorphMap()``. ``horizon-5.json``: by Horizon 5.29 on
 Laravel 11.
