@@ -5,6 +5,7 @@ was pushed before, also to a worker that only thinks it owns the partition.
 """
 
 import logging
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -18,6 +19,7 @@ from streams.errors import Displaced, MalformedRecord, QueueFull
 from streams.kafka.app import raw_bytes
 from streams.models import Origin, Reading
 from streams.queue.handoff import ChunkOfJobs, Fence, FencePositions, JobQueue, Push, RedisJobQueue, connect
+from streams.settings import Settings
 from streams.statistics import Statistics
 from streams.wire import unique
 from streams.wire.headers import read_epoch
@@ -33,6 +35,18 @@ Encode = Callable[[str, Sequence[Row], str, str], bytes]
 """`encode_job`, with what differs between applications."""
 
 NOT_OURS = "metrics.unique[%d] offset %d is no chunk of ours and is passed over: %s"
+
+
+def encoder(settings: Settings, clock: Callable[[], float] = time.time) -> Encode:
+    """Return `encode_job` for the application that the settings describe."""
+    encode = partial(
+        encode_job,
+        job_class=settings.job_class,
+        model_class=settings.tenant_model_class,
+        model_connection=settings.model_connection,
+        extras=settings.job_extras,
+    )
+    return lambda *job: encode(*job, now_s=clock())
 
 
 class Handoff:
@@ -81,7 +95,7 @@ class Handoff:
 def jobs_of(
     chunk: unique.UniqueChunk, epoch: int, *, derive_ids: bool, encode: Encode = encode_job
 ) -> list[bytes]:
-    """Return a chunk's jobs, one for each tenant, the same ones whenever it is asked."""
+    """Return a chunk's jobs, one for each tenant, the same ones whenever it is asked, but for `Extras`."""
     by_tenant: dict[str, list[Reading]] = {}
     for reading in chunk.readings:
         by_tenant.setdefault(reading.tenant_id, []).append(reading)
@@ -155,12 +169,7 @@ work = Handoff(
     queue,
     derive_ids=settings.dedupe_id_when_missing == "derive",
     statistics=statistics,
-    encode=partial(
-        encode_job,
-        job_class=settings.job_class,
-        model_class=settings.tenant_model_class,
-        model_connection=settings.model_connection,
-    ),
+    encode=encoder(settings),
 )
 
 app.position_sources[settings.unique_topic] = FencePositions(queue, app.raw_end)

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from streams.errors import SettingsError
-from streams.wire.job import JOB_CLASS, MODEL_CLASS, MODEL_CONNECTION
+from streams.wire.job import CONNECTION, JOB_CLASS, MODEL_CLASS, MODEL_CONNECTION, Extras
 
 URL_SCHEMES = {
     "mqtt_url": ("mqtt", "mqtts", "ws", "wss"),
@@ -27,6 +27,7 @@ Seconds = Annotated[float, Field(gt=0, le=LONGEST_S)]
 Count = Annotated[int, Field(gt=0, le=2**31 - 1)]  # what Kafka's protocol has room for
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9._-]+$")]
 PhpClass = Annotated[str, Field(max_length=200, pattern=r"^[^\W\d]\w*(\\[^\W\d]\w*)*$")]
+PhpClassOrAlias = Annotated[str, Field(max_length=200, pattern=r"^([^\W\d]\w*(\\[^\W\d]\w*)*|[\w.-]+)$")]
 
 PHP_NULL = "null"  # as an application's own .env says it (Illuminate\Support\Env)
 
@@ -115,17 +116,34 @@ class Settings(BaseModel):
     )
     queue_prefix: str = Field("laravel_database_", description="Laravel's key prefix (config/database.php)")
     queue_name: str = Field("default", min_length=1, description="Laravel's queue")
+    queue_connection: str = Field(
+        CONNECTION,
+        min_length=1,
+        max_length=200,
+        description="Laravel's queue connection (config/queue.php), to which queue:retry brings jobs back",
+    )
     queue_retry_after_s: Count = Field(90, description="seconds after which a reserved job is taken again")
     handoff_max_queued_jobs: Count = Field(
         100_000, description="above this the hand-off waits, and Kafka holds"
     )
     job_class: PhpClass = Field(JOB_CLASS, description="the application's job, without a backslash in front")
-    tenant_model_class: PhpClass = Field(MODEL_CLASS, description="the application's model of a tenant")
+    tenant_model_class: PhpClassOrAlias = Field(
+        MODEL_CLASS, description="the application's model of a tenant, or its alias in the morph map"
+    )
     tenant_model_connection: str = Field(
         MODEL_CONNECTION,
         min_length=1,
         max_length=200,
         description="that model's connection (config/database.php); null for the application's default one",
+    )
+    job_created_at: bool = Field(
+        default=False, description="jobs tell when they were made (createdAt), as Laravel's do since 12.11"
+    )
+    job_horizon: bool = Field(
+        default=False, description="jobs carry type, tags, silenced and pushedAt, by which Horizon finds them"
+    )
+    job_delete_when_missing_models: bool = Field(
+        default=False, description="the job's $deleteWhenMissingModels: without its tenant it is no failure"
     )
     ingest_concurrency: int = Field(
         1, ge=1, le=64, description="batches that ingest has under way at once; only 1 keeps their order"
@@ -214,6 +232,15 @@ class Settings(BaseModel):
     def model_connection(self) -> str | None:
         """The connection of the tenant's model, as a job names it."""
         return None if self.tenant_model_connection == PHP_NULL else self.tenant_model_connection
+
+    @property
+    def job_extras(self) -> Extras:
+        """What a job holds beyond what every version of Laravel needs."""
+        return Extras(
+            created_at=self.job_created_at,
+            horizon=self.job_horizon,
+            delete_when_missing_models=self.job_delete_when_missing_models,
+        )
 
     @property
     def bootstrap_servers(self) -> list[str]:

@@ -85,6 +85,8 @@ class Ingest:
             queue_name=self._settings.queue_name,
             statistics=self._statistics,
             job_class=self._settings.job_class,
+            queue_connection=self._settings.queue_connection,
+            delete_when_missing_models=self._settings.job_delete_when_missing_models,
             until=self._until,
         )
 

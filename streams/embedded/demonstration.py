@@ -110,7 +110,7 @@ class Demonstration:
         for service in (ingest, worker):
             await stack.unless_a_part_dies(stack.start(service))
         self._tell(f"  all ready  {time.monotonic() - began:5.1f} s")
-        self._tell(wording.addresses(servers, worker, stack, next(iter(TENANTS))))
+        self._tell(wording.addresses(servers, (worker, ingest), stack, next(iter(TENANTS))))
         return servers, Settings.from_mapping(environment)
 
     async def _start_servers(self, stack: Stack, ports: list[int]) -> Servers:

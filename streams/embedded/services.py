@@ -35,6 +35,10 @@ class Service(Part):
         """Its web pages."""
         return f"http://{HOST}:{self.port}/"
 
+    async def is_ready(self) -> bool:
+        """Tell whether all parts answer it; of the worker also whether its positions are known."""
+        return await asyncio.to_thread(_is_ok, f"{self.url}health/ready")
+
     def argv(self) -> list[str]:
         """Return the command line."""
         return [sys.executable, "-m", "faust", "-A", "streams", "--loglevel", "info", *self.command]
@@ -50,20 +54,12 @@ class Worker(Service):
     name = "worker"
     command: ClassVar[list[str]] = ["worker"]
 
-    async def is_ready(self) -> bool:
-        """Tell whether all parts answer it and its positions are known."""
-        return await asyncio.to_thread(_is_ok, f"{self.url}health/ready")
-
 
 class Ingest(Service):
-    """``faust -A streams ingest``. It shows no sign of readiness; jobs wait in the queue until it is."""
+    """``faust -A streams ingest``."""
 
     name = "ingest"
     command: ClassVar[list[str]] = ["ingest"]
-
-    async def is_ready(self) -> bool:
-        """Return True: it is a part like the others, so its death is noticed."""
-        return True
 
 
 def _is_ok(url: str) -> bool:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from streams.embedded.ledger import Ledger
 from streams.embedded.ports import HOST
-from streams.embedded.services import Worker
+from streams.embedded.services import Ingest, Worker
 from streams.embedded.stack import Stack
 from streams.embedded.tally import Tally
 from streams.models import Reason
@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from streams.embedded.demonstration import Servers
 
 
-def addresses(servers: "Servers", worker: Worker, stack: Stack, tenant: UUID) -> str:
+def addresses(servers: "Servers", services: tuple[Worker, Ingest], stack: Stack, tenant: UUID) -> str:
     """Return where to look and how to send."""
+    worker, ingest = services
     return f"""
 Look at
-  statistics   {worker.url}
-  readiness    {worker.url}health/ready
+  statistics   {worker.url}   (health/ready)
+  ingest       {ingest.url}   (health/ready, metrics)
   MQTT         {servers.mqtt.url}   (metrics/#, bridge/status)
   Kafka        {HOST}:{servers.kafka.port}   (metrics.raw, metrics.unique, metrics.rejected)
   Redis        {servers.redis.url}   (laravel_database_queues:default)

@@ -10,13 +10,10 @@ from uuid import NAMESPACE_OID, uuid5
 
 import msgspec
 
-from streams.wire.job import Job
+from streams.wire.job import CONNECTION, Job
 
 WORKER_TRIES = 1
 """For a job that names no tries: what ``queue:work`` takes without ``--tries``."""
-
-CONNECTION = "redis"
-"""The name of the queue connection in the application's ``config/queue.php``."""
 
 UUID_LENGTH = 255  # failed_jobs.uuid is a varchar(255)
 
@@ -31,7 +28,7 @@ class FailedJob(msgspec.Struct, frozen=True):
     exception: str
 
     @classmethod
-    def of(cls, payload: bytes, queue: str, exception: str) -> Self:
+    def of(cls, payload: bytes, queue: str, exception: str, connection: str = CONNECTION) -> Self:
         """Make the row of a job that was given up.
 
         A payload without a readable uuid gets one of its own bytes, so that giving it up twice (after a
@@ -39,7 +36,7 @@ class FailedJob(msgspec.Struct, frozen=True):
         """
         uuid = _uuid(payload) or str(uuid5(NAMESPACE_OID, payload.hex()))
         return cls(
-            uuid, CONNECTION, queue, _text(payload), _text(exception.encode(errors="backslashreplace"))
+            uuid, connection, queue, _text(payload), _text(exception.encode(errors="backslashreplace"))
         )
 
 

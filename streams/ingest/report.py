@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from streams.errors import Outage
-from streams.ingest.progress import Progress
+from streams.ingest.progress import Front, Progress
 from streams.queue.reserve import Backlog
 from streams.statistics import Statistics
 
@@ -29,6 +29,13 @@ class Counted(Protocol):
             Outage: if Redis does not answer.
         """
 
+    async def front(self) -> bytes | None:
+        """Return the job that is taken next.
+
+        Raises:
+            Outage: if Redis does not answer.
+        """
+
 
 class Rates(NamedTuple):
     """What was done a second, in the time between the last two lines of the log."""
@@ -44,17 +51,28 @@ class Report:
         statistics: what the workers count in.
         queue: asked for its length with each line.
         clock: seconds that never go back.
+        unix_clock: the Unix time in seconds, by which a payload may tell when it was pushed.
 
     Attributes:
         rates: as of the last look.
+        oldest_job_s: seconds that the job at the front of the list has waited at least, as of the last count
+            of jobs; None if none waits there.
     """
 
     def __init__(
-        self, statistics: Statistics, queue: Counted, *, clock: Callable[[], float] = time.monotonic
+        self,
+        statistics: Statistics,
+        queue: Counted,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        unix_clock: Callable[[], float] = time.time,
     ) -> None:
         self._counters = statistics.messages
         self._queue = queue
         self._clock = clock
+        self._unix_clock = unix_clock
+        self._front = Front()
+        self.oldest_job_s: float | None = None
         self._since = clock()
         self._before = self._now()
         self._progress = Progress(self._since)
@@ -83,15 +101,18 @@ class Report:
                 self.rates.rows,
                 new["jobs_released"],
                 new["jobs_failed"],
-                _told(backlog),
+                _told(backlog, self.oldest_job_s),
             )
 
     async def backlog(self) -> Backlog | None:
         """Count the jobs in the queue, and note whether they move; None while Redis does not answer."""
         try:
-            backlog = await self._queue.backlog()
+            backlog, front = await self._queue.backlog(), await self._queue.front()
         except Outage:
+            self.oldest_job_s = None
             return None
+        self._front.look(self._clock(), front)
+        self.oldest_job_s = self._front.waits_s(self._clock(), self._unix_clock())
         settled = sum(self._counters[how] for how in SETTLED)
         self._progress.look(self._clock(), due=backlog.due, settled=settled)
         return backlog
@@ -111,7 +132,8 @@ class Report:
         return Counter({name: self._counters[name] for name in COUNTED})
 
 
-def _told(backlog: Backlog | None) -> str:
+def _told(backlog: Backlog | None, oldest_job_s: float | None) -> str:
     if backlog is None:
         return "how many wait is not known"
-    return f"{backlog.due} are due, {backlog.delayed} delayed, {backlog.reserved} reserved"
+    oldest = "" if oldest_job_s is None else f"; the oldest has waited for at least {oldest_job_s:.0f} s"
+    return f"{backlog.due} are due, {backlog.delayed} delayed, {backlog.reserved} reserved{oldest}"

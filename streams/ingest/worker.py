@@ -20,7 +20,7 @@ from streams.ingest.store import MetricStore
 from streams.queue.reserve import Publication, ReservedJob, ReservingQueue
 from streams.statistics import Statistics
 from streams.wire import publication
-from streams.wire.job import JOB_CLASS, Job, decode_job
+from streams.wire.job import CONNECTION, JOB_CLASS, Job, decode_job
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +59,8 @@ class IngestWorker:
         queue_name: the queue's name as ``failed_jobs`` records it.
         statistics: counts ``ingested`` rows and ``jobs_done``, ``jobs_released`` and ``jobs_failed``.
         job_class: of the jobs that it runs.
+        queue_connection: the connection's name as ``failed_jobs`` records it.
+        delete_when_missing_models: whether the job's class says so, as Laravel before 13 asks it.
         until: when it ends by itself.
         clock: the time in UTC, for metrics without a timestamp.
     """
@@ -71,6 +73,8 @@ class IngestWorker:
         queue_name: str,
         statistics: Statistics,
         job_class: str = JOB_CLASS,
+        queue_connection: str = CONNECTION,
+        delete_when_missing_models: bool = False,
         until: Until = Until.STOPPED,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -79,6 +83,8 @@ class IngestWorker:
         self._queue_name = queue_name
         self._statistics = statistics
         self._job_class = job_class
+        self._queue_connection = queue_connection
+        self._delete_when_missing_models = delete_when_missing_models
         self._until = until
         self._clock = clock
         self._held: dict[ReservedJob, None] = {}
@@ -194,7 +200,11 @@ class IngestWorker:
             )
 
     async def _refused(self, taken: Taken, refusal: RowsRefused) -> None:
-        delay_s = None if refusal.for_good else next_try_s(taken.job)
+        job = taken.job
+        if refusal.for_good and (self._delete_when_missing_models or job.delete_when_missing_models):
+            await self._drop(taken, refusal)
+            return
+        delay_s = None if refusal.for_good else next_try_s(job)
         if delay_s is None:
             await self._give_up(taken.reserved, str(refusal))
             return
@@ -202,14 +212,19 @@ class IngestWorker:
         self._settled([taken.reserved], "jobs_released")
         log.warning(
             "job %s failed at attempt %d and is tried again in %d s: %s",
-            taken.job.uuid,
-            taken.job.attempts + 1,
+            job.uuid,
+            job.attempts + 1,
             delay_s,
             refusal,
         )
 
+    async def _drop(self, taken: Taken, refusal: RowsRefused) -> None:
+        await self._patiently(lambda: self._queue.delete(taken.reserved))
+        self._settled([taken.reserved], "jobs_done")
+        log.info("job %s is deleted (deleteWhenMissingModels): %s", taken.job.uuid, refusal)
+
     async def _give_up(self, reserved: ReservedJob, why: str) -> None:
-        failed = FailedJob.of(reserved.payload, self._queue_name, why)
+        failed = FailedJob.of(reserved.payload, self._queue_name, why, self._queue_connection)
         await self._store.fail(failed)
         await self._patiently(lambda: self._queue.delete(reserved))
         self._settled([reserved], "jobs_failed")

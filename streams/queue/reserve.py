@@ -218,6 +218,11 @@ class ReservingQueue:
             waiting, delayed, due, reserved, expired = await _answer(counts.execute())
         return Backlog(waiting, delayed, reserved, waiting + due + expired)
 
+    async def front(self) -> bytes | None:
+        """Return the job that is taken next, which stays where it is; None where none waits in the list."""
+        front: bytes | None = await _answer(self._redis.lindex(self._list, 0))
+        return front
+
     async def ping(self) -> None:
         """Ask Redis whether it answers."""
         await _answer(self._redis.ping())

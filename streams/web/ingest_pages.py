@@ -71,7 +71,7 @@ class IngestPages:
         )
 
     async def _show_metrics(self, _request: web.Request) -> web.Response:
-        families = metrics(self._statistics, await self._report.backlog())
+        families = metrics(self._statistics, self._report, await self._report.backlog())
         # Set as a header, since aiohttp takes no parameters within content_type.
         headers = {"Content-Type": prometheus.CONTENT_TYPE}
         return web.Response(body=prometheus.render(families).encode(), headers=headers)
@@ -92,12 +92,13 @@ def statistics_page(statistics: Statistics, report: Report, backlog: Backlog | N
         "jobs": {outcome: statistics.messages[counter] for outcome, counter in JOBS.items()},
         "rates": {"rows_per_s": round(report.rates.rows, 1), "jobs_per_s": round(report.rates.jobs, 1)},
         "lag_jobs": None if backlog is None else backlog.due,
+        "oldest_job_s": None if report.oldest_job_s is None else round(report.oldest_job_s, 1),
         "queue": None if backlog is None else backlog._asdict(),
         "parts": parts_shown(statistics),
     }
 
 
-def metrics(statistics: Statistics, backlog: Backlog | None) -> list[Family]:
+def metrics(statistics: Statistics, report: Report, backlog: Backlog | None) -> list[Family]:
     """Return what ``/metrics`` shows; the queue is left out while Redis does not answer."""
     counters = statistics.messages
     return [
@@ -108,6 +109,19 @@ def metrics(statistics: Statistics, backlog: Backlog | None) -> list[Family]:
             "jobs settled: done, released to be tried again, or failed for good",
             "outcome",
             {outcome: counters[counter] for outcome, counter in JOBS.items()},
+        ),
+        Family(
+            f"{PREFIX}_rate",
+            "gauge",
+            "done a second, in the time between the last two lines of the log",
+            "of",
+            report.rates._asdict(),
+        ),
+        Family(
+            f"{PREFIX}_oldest_job_seconds",
+            "gauge",
+            "how long the job at the front of the queue has waited at least; 0 if none waits",
+            samples={} if backlog is None else {"": report.oldest_job_s or 0.0},
         ),
         Family(
             f"{PREFIX}_queue_jobs",

@@ -10,13 +10,16 @@ Written by handoff, read by Laravel's workers and by ``ingest``; all on one line
     "id":"1ElK4XaPq6OzF11BHbfU1j8MKqwDce8h","attempts":0}
 
 The whole stands in ``tests/golden/laravel-job.json``; the command is `streams.wire.command`. Written is what
-Laravel 8.83 writes, which all later versions run; read is what any of them writes, with further fields, and
-the copy that Redis's cjson makes of a reserved job (``Illuminate\Queue\Queue::createObjectPayload``).
+Laravel 8.83 writes, which all later versions run, and what `Extras` asks for; read is what any of them writes
+(``tests/golden/jobs``), and the copy that Redis's cjson makes of a reserved job
+(``Illuminate\Queue\Queue::createObjectPayload``; ``docs/laravel.md`` has the differences).
 """
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from operator import add
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -24,15 +27,32 @@ from streams.errors import ForeignJob, MalformedRecord
 from streams.wire import php_json
 from streams.wire.command import BACKOFF_S, TRIES, Command, JobMetric, Row, read_command, write_command
 
-__all__ = ["JOB_CLASS", "MODEL_CLASS", "Job", "JobMetric", "Row", "decode_job", "encode_job"]
+__all__ = ["JOB_CLASS", "MODEL_CLASS", "Extras", "Job", "JobMetric", "Row", "decode_job", "encode_job"]
 
 JOB_CLASS = r"App\Jobs\ProcessMetricSubmission"
 MODEL_CLASS = r"App\Models\Tenant"
 MODEL_CONNECTION = "default"
+CONNECTION = "redis"
+"""The queue connection in the application's ``config/queue.php``."""
 
 _PLACE = "\ufffc"
 """Holds a place in the envelope; no name of a class has it."""
 _HANDLER = r"Illuminate\Queue\CallQueuedHandler@call"
+
+
+class Extras(NamedTuple):
+    """What a payload holds beyond what every version writes and needs."""
+
+    created_at: bool = False
+    """``createdAt``, as Laravel writes it since 12.11: the age of a queue is told by it."""
+    horizon: bool = False
+    """``type``, ``tags``, ``silenced`` and ``pushedAt``, as Horizon's ``JobPayload`` adds them; the id is the
+    uuid, by which Horizon times a job."""
+    delete_when_missing_models: bool = False
+    """``deleteWhenMissingModels``, which Laravel 13 reads here, and earlier ones in the class."""
+
+
+NO_EXTRAS = Extras()
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -50,6 +70,8 @@ class Job(msgspec.Struct, frozen=True):
     metrics: list[JobMetric]
     raw: bytes
     """The payload as it was read."""
+    delete_when_missing_models: bool = False
+    """Whether a job whose tenant is gone is deleted instead of given up."""
 
 
 def encode_job(
@@ -61,6 +83,8 @@ def encode_job(
     job_class: str = JOB_CLASS,
     model_class: str = MODEL_CLASS,
     model_connection: str | None = MODEL_CONNECTION,
+    extras: Extras = NO_EXTRAS,
+    now_s: float = 0.0,
 ) -> bytes:
     """Return the payload to push.
 
@@ -70,20 +94,28 @@ def encode_job(
         uuid: by which Laravel names the job in ``failed_jobs``.
         job_id: 32 letters and digits.
         job_class: the class of the job.
-        model_class: the class of the tenant's model.
+        model_class: the class of the tenant's model, or its morph alias (``ModelIdentifier::useMorphMap``).
         model_connection: the application's database connection that has the tenant, by its name in
             ``config/database.php``; None for the application's default.
+        extras: what else it shall hold.
+        now_s: the Unix time, for extras that tell it.
     """
     command = write_command(
         tenant_id, metrics, job_class=job_class, model_class=model_class, model_connection=model_connection
     )
-    begin, to_command, to_id, end = _envelope(job_class)
-    return f"{begin}{_json(uuid)}{to_command}{_json(command)}{to_id}{_json(job_id)}{end}".encode()
+    values = [_json(uuid), _json(command), _json(uuid if extras.horizon else job_id)]
+    if extras.created_at:
+        values.insert(2, str(int(now_s)))
+    if extras.horizon:
+        values += [_json(f"{model_class}:{tenant_id}"), _json(f"{now_s:.4f}")]
+    return "".join(map(add, _envelope(job_class, extras), [*values, ""])).encode()
 
 
 @lru_cache(maxsize=4)  # the same for each job: 0.1 µs instead of 28
-def _envelope(job_class: str) -> list[str]:
-    """Return what stands before, between and after a job's uuid, command and id."""
+def _envelope(job_class: str, extras: Extras) -> list[str]:
+    """Return what stands before, between and after what each job has of its own."""
+    missing = {"deleteWhenMissingModels": True} if extras.delete_when_missing_models else {}
+    created = {"createdAt": _PLACE} if extras.created_at else {}
     payload: dict[str, php_json.Json] = {
         "uuid": _PLACE,
         "displayName": job_class,
@@ -94,13 +126,17 @@ def _envelope(job_class: str) -> list[str]:
         "backoff": ",".join(map(str, BACKOFF_S)),
         "timeout": None,
         "retryUntil": None,
+        **missing,
         "data": {
             "commandName": job_class,
             "command": _PLACE,
         },
+        **created,
         "id": _PLACE,
         "attempts": 0,
     }
+    if extras.horizon:
+        payload |= {"type": "job", "tags": [_PLACE], "silenced": False, "pushedAt": _PLACE}
     return _json(payload).split(_json(_PLACE))
 
 
@@ -135,7 +171,19 @@ def decode_job(payload: bytes, *, job_class: str = JOB_CLASS) -> Job:
         tenant_id=command.tenant_id,
         metrics=command.metrics,
         raw=payload,
+        delete_when_missing_models=envelope.delete_when_missing_models is True,
     )
+
+
+def pushed_at_s(payload: bytes) -> float | None:
+    """Return the Unix time at which a job was pushed, or made, if its payload tells."""
+    try:
+        times = _times.decode(payload)
+        pushed = times.created_at if times.pushed_at is None else times.pushed_at
+        pushed_s = math.nan if pushed is None else float(pushed)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError, OverflowError):
+        return None
+    return pushed_s if math.isfinite(pushed_s) else None
 
 
 LONGEST_WAIT_S = 2**31
@@ -158,8 +206,15 @@ class _Envelope(msgspec.Struct, rename="camel"):
     attempts: int = 0
     max_tries: int | None = None
     backoff: object = None
+    delete_when_missing_models: object = False
 
 
+class _Times(msgspec.Struct, rename="camel"):
+    created_at: int | None = None
+    pushed_at: float | str | None = None
+
+
+_times = msgspec.json.Decoder(_Times)
 _envelopes = msgspec.json.Decoder(_Envelope)
 _datas = msgspec.json.Decoder(_Data)
 

@@ -87,6 +87,9 @@ def test_the_addresses_work_and_an_interrupt_ends_it_with_the_ledger(tmp_path: P
         address = eventually_sync(lambda: found(output, r"statistics +(\S+)"), 90)
         with urllib.request.urlopen(str(address)) as page:  # noqa: S310 - an http address of our own
             assert json.load(page)["messages"] is not None
+        ingest = str(eventually_sync(lambda: found(output, r"ingest +(http\S+)")))
+        with urllib.request.urlopen(ingest) as page:  # noqa: S310 - the same
+            assert json.load(page)["lag_jobs"] is not None
         example = eventually_sync(lambda: found(output, r"Send a metric\n +(.+)"))
         subprocess.run(str(example), shell=True, check=True)  # noqa: S602 - what a person would paste
         eventually_sync(lambda: found(output, r"5 s   sent"), 30)

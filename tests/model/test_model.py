@@ -20,7 +20,7 @@ STEPS_A_RUN = 50
 STEPS_IN_CI, STEPS_AT_HOME = 12_500, 2_000
 IN_CI = bool(os.environ.get("CI"))
 STEPS = int(os.environ.get("MODEL_STEPS", STEPS_IN_CI if IN_CI else STEPS_AT_HOME))
-RUNS = ceil(1.5 * STEPS / STEPS_A_RUN)
+RUNS = ceil(2 * STEPS / STEPS_A_RUN)
 """More than enough: hypothesis ends some runs early."""
 
 

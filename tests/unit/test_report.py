@@ -8,6 +8,7 @@ from streams.ingest.report import EVERY_S, Rates, Report
 from streams.queue.reserve import Backlog
 from streams.statistics import Statistics
 
+NOW_S = 1_795_442_400.0
 EMPTY = Backlog(waiting=0, delayed=0, reserved=0, due=0)
 
 
@@ -22,12 +23,16 @@ class Clock:
 class FakeQueue:
     def __init__(self) -> None:
         self.holds = EMPTY
+        self.in_front: bytes | None = None
         self.away = False
 
     async def backlog(self) -> Backlog:
         if self.away:
             raise Outage("redis", "away, as the test asked")
         return self.holds
+
+    async def front(self) -> bytes | None:
+        return self.in_front
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +57,7 @@ def statistics() -> Statistics:
 
 @pytest.fixture
 def report(statistics: Statistics, queue: FakeQueue, clock: Clock) -> Report:
-    return Report(statistics, queue, clock=clock)
+    return Report(statistics, queue, clock=clock, unix_clock=lambda: NOW_S + clock.now_s)
 
 
 async def test_each_line_tells_the_rates_since_the_last_and_the_lag(
@@ -129,3 +134,56 @@ async def test_an_empty_queue_is_no_stand_still_however_long_it_lasts(
     await report.check_progress()
     queue.holds = Backlog(waiting=1, delayed=0, reserved=0, due=1)
     await report.check_progress()
+
+
+async def test_the_job_in_front_has_waited_at_least_since_it_was_first_seen_there(
+    report: Report, queue: FakeQueue, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    queue.holds, queue.in_front = Backlog(waiting=2, delayed=0, reserved=0, due=2), b"a job"
+    clock.now_s += 100
+    await report.look()
+    assert report.oldest_job_s == 0
+    clock.now_s += 7
+    await report.look()
+    assert report.oldest_job_s == 7
+    assert caplog.messages[-1].endswith("0 reserved; the oldest has waited for at least 7 s")
+    queue.in_front = b"the next job"
+    await report.look()
+    assert report.oldest_job_s == 0
+
+
+@pytest.mark.parametrize("field", ['"createdAt":1795442370', '"pushedAt":"1795442370.0"'])
+async def test_a_job_that_tells_when_it_was_pushed_is_believed(
+    report: Report, queue: FakeQueue, clock: Clock, field: str
+) -> None:
+    queue.in_front = f"{{{field}}}".encode()
+    clock.now_s += 5
+    await report.look()
+    assert report.oldest_job_s == 35
+
+
+async def test_a_job_from_the_future_waits_since_it_was_first_seen(
+    report: Report, queue: FakeQueue, clock: Clock
+) -> None:
+    queue.in_front = b'{"createdAt":1795449999}'
+    await report.look()
+    clock.now_s += 3
+    await report.look()
+    assert report.oldest_job_s == 3
+
+
+async def test_no_job_has_waited_where_none_is_in_front_or_nobody_can_tell(
+    report: Report, queue: FakeQueue, clock: Clock
+) -> None:
+    queue.in_front = b"a job"
+    await report.look()
+    queue.in_front = None
+    clock.now_s += 3
+    await report.look()
+    assert report.oldest_job_s is None
+    queue.in_front = b"a job"
+    await report.look()
+    assert report.oldest_job_s == 0
+    queue.away = True
+    await report.look()
+    assert report.oldest_job_s is None

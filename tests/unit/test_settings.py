@@ -130,6 +130,11 @@ def test_what_php_takes_for_no_class_is_refused(name: str, value: str) -> None:
     assert problem.startswith(f"{name}=")
 
 
+@pytest.mark.parametrize("alias", ["tenant", "team-tenant", "acme.client", "7"])
+def test_a_model_may_go_by_its_alias_in_the_morph_map(alias: str) -> None:
+    assert Settings.from_mapping({"TENANT_MODEL_CLASS": alias}).tenant_model_class == alias
+
+
 def test_a_class_of_any_namespace_and_a_connection_of_any_name_are_taken() -> None:
     environment = {"JOB_CLASS": r"Acme\Übung\Job_2", "TENANT_MODEL_CONNECTION": "tenants"}
     settings = Settings.from_mapping(environment)

@@ -80,6 +80,7 @@ def make_worker(
     until: Until = Until.STOPPED,
     job_class: str = JOB_CLASS,
     statistics: Statistics | None = None,
+    **names: Any,
 ) -> IngestWorker:
     return IngestWorker(
         queue,
@@ -89,6 +90,7 @@ def make_worker(
         job_class=job_class,
         until=until,
         clock=lambda: datetime(2026, 11, 24, 1, 2, 3, tzinfo=UTC),
+        **names,
     )
 
 

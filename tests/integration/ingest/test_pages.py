@@ -72,6 +72,7 @@ async def test_the_statistics_tell_what_was_done_and_what_waits(
     assert shown["jobs"] == {"done": 1, "released": 1, "failed": 0}
     assert shown["queue"] == {"waiting": 1, "delayed": 1, "reserved": 0, "due": 1}
     assert shown["lag_jobs"] == 1
+    assert shown["oldest_job_s"] == 0
     assert shown["parts"]["redis"]["up"]
 
 
@@ -87,8 +88,26 @@ async def test_prometheus_reads_the_same_figures(bench: Bench, worker: IngestWor
         "metric_streams_ingest_rows_total 2",
         'metric_streams_ingest_jobs_total{outcome="done"} 1',
         'metric_streams_ingest_queue_jobs{state="due"} 1',
+        'metric_streams_ingest_rate{of="rows"} 0',
+        'metric_streams_ingest_rate{of="jobs"} 0',
+        "metric_streams_ingest_oldest_job_seconds 0",
         'metric_streams_ingest_part_up{part="redis"} 1',
     } <= set(lines)
+
+
+@pytest.mark.usefixtures("tenant")
+async def test_both_tell_how_long_the_oldest_job_has_waited(bench: Bench, serve: Serve) -> None:
+    seconds = Clock()
+    await bench.push(metric("d-1"))
+    await bench.push(metric("d-2"))
+    async with serve(seconds=seconds) as client:
+        async with client.get("/"):
+            pass
+        seconds.now_s += 12
+        async with client.get("/") as answer:
+            assert (await answer.json())["oldest_job_s"] == 12
+        async with client.get("/metrics") as answer:
+            assert "metric_streams_ingest_oldest_job_seconds 12\n" in await answer.text()
 
 
 @pytest.mark.usefixtures("tenant")

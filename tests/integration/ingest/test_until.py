@@ -149,3 +149,14 @@ async def test_a_crew_that_is_told_to_stop_settles_what_it_has_taken(
         await eventually(lambda: rows(database), 20, interval_s=0)
     assert await bench.reserved() == 0
     assert len(await rows(database)) == 2 * (len(names) - len(await bench.waiting()))
+
+
+async def test_the_job_in_front_is_the_next_one_and_stays_where_it_is(
+    bench: Bench, queue: ReservingQueue
+) -> None:
+    assert await queue.front() is None
+    first = await bench.push(metric("d-1"))
+    await bench.push(metric("d-2"))
+    assert await queue.front() == first
+    [taken] = await queue.reserve(max_jobs=1, max_bytes=1)
+    assert taken.payload == first
