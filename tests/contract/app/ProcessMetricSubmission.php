@@ -8,6 +8,7 @@ use Illuminate\Contracts\Queue\ShouldQueue;
 use Illuminate\Database\Capsule\Manager as DB;
 use Illuminate\Queue\InteractsWithQueue;
 use Illuminate\Queue\SerializesModels;
+use Illuminate\Support\Carbon;
 
 /** The application's ingestion job: the same public properties, the same effects. */
 class ProcessMetricSubmission implements ShouldQueue
@@ -45,7 +46,7 @@ class ProcessMetricSubmission implements ShouldQueue
             'agent_id' => $metric['agent_id'],
             'metric_name' => $metric['metric_name'],
             'value' => $metric['value'],
-            'timestamp' => $metric['timestamp'] ?? gmdate('Y-m-d H:i:s'),
+            'timestamp' => $metric['timestamp'] ?? Carbon::now()->format('Y-m-d H:i:s.u'),
             'dedupe_id' => $metric['dedupe_id'] ?? null,
         ];
     }
