@@ -83,6 +83,7 @@ class IngestWorker:
         self._clock = clock
         self._held: dict[ReservedJob, None] = {}
         self._store_checked = False
+        self._max_jobs = 1 if until is Until.ONE_JOB else MAX_JOBS
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -114,13 +115,20 @@ class IngestWorker:
         if not self._store_checked:
             await self._store.check()
             self._store_checked = True
-        max_jobs = 1 if self._until is Until.ONE_JOB else MAX_JOBS
-        jobs = await self._queue.reserve(max_jobs=max_jobs, max_bytes=MAX_BYTES)
+        jobs = await self._queue.reserve(max_jobs=self._max_jobs, max_bytes=MAX_BYTES)
         self._redis_answers()
         if jobs:
             async with self._holding(jobs):
                 await self._run_jobs(jobs)
+                self._learn(len(jobs))
         return len(jobs)
+
+    def _learn(self, taken: int) -> None:
+        """Take fewer jobs at once where there was no time for all, until there is."""
+        if self._held:
+            self._max_jobs = max(1, taken // 2)
+        elif self._until is not Until.ONE_JOB:
+            self._max_jobs = min(MAX_JOBS, self._max_jobs * 2)
 
     def _has_done(self, taken: int) -> bool:
         """Tell whether a turn that took so many jobs was the last one."""
@@ -166,8 +174,11 @@ class IngestWorker:
         return []
 
     async def _settle(self, jobs: Sequence[Taken]) -> None:
-        """Write jobs together; where that is refused, halves of them, until the bad ones stand alone."""
-        if not jobs:
+        """Write jobs together; where that is refused, halves of them, until the bad ones stand alone.
+
+        What there is no time for goes back: done late, it would be done twice, and an attempt lost.
+        """
+        if not jobs or self._queue.is_late:
             return
         try:
             rows = await self._store.write([taken.job for taken in jobs])
@@ -198,8 +209,11 @@ class IngestWorker:
         if delay_s is None:
             await self._give_up(taken.reserved, str(refusal))
             return
-        await self._patiently(lambda: self._queue.release(taken.reserved, delay_s))
+        ours = await self._patiently(lambda: self._queue.release(taken.reserved, delay_s))
         self._settled([taken.reserved], "jobs_released")
+        if not ours:
+            log.warning("job %s failed, but is another worker's by now: %s", taken.job.uuid, refusal)
+            return
         log.warning(
             "job %s failed at attempt %d and is tried again in %d s: %s",
             taken.job.uuid,

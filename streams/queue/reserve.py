@@ -144,6 +144,7 @@ class ReservingQueue:
             f"{self._list}:{kind}" for kind in ("delayed", "reserved", "notify")
         )
         self._woken = 0
+        self._reserved_at = 0.0
         self._reserve, self._complete, self._release, self._put_back = (
             redis.register_script(script) for script in (RESERVE, COMPLETE, RELEASE, PUT_BACK)
         )
@@ -160,7 +161,8 @@ class ReservingQueue:
 
     async def reserve(self, *, max_jobs: int, max_bytes: int) -> list[ReservedJob]:
         """Take jobs from the front, in order: at most `max_jobs` and `max_bytes`, but one in any case."""
-        now = int(self._clock())
+        self._reserved_at = self._clock()
+        now = int(self._reserved_at)
         taken = await _answer(
             self._reserve(
                 keys=[self._list, self._delayed, self._reserved, self._notify],
@@ -169,6 +171,11 @@ class ReservingQueue:
         )
         self._woken = 0
         return [ReservedJob(payload, reserved) for payload, reserved in taken]
+
+    @property
+    def is_late(self) -> bool:
+        """Whether nothing new should be begun with the jobs reserved last: they will soon be another's."""
+        return self._clock() - self._reserved_at >= self._retry_after_s / 2
 
     async def wait(self, timeout_s: float) -> None:
         """Return when there may be a job, at the latest after `timeout_s`.
