@@ -63,8 +63,8 @@ def _rows(tenant_id: UUID, metrics: Sequence[JobMetric]) -> Iterator[Row]:
     for metric in metrics:
         yield Row(
             tenant_id,
-            metric.agent_id,
-            metric.metric_name,
+            str(metric.agent_id),
+            str(metric.metric_name),
             float(metric.value),
             str(metric.timestamp),
             metric.dedupe_id,

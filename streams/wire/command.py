@@ -20,7 +20,7 @@ from uuid import UUID
 import msgspec
 
 from streams.errors import MalformedRecord
-from streams.rules.numeric import is_integral, read_numeric
+from streams.rules.numeric import read_numeric
 from streams.wire.php import PhpObject, PhpValue, serialize, serialize_members, unserialize
 
 TRIES = 5
@@ -33,7 +33,6 @@ NAMES_REMEMBERED = 32_768
 
 _IDENTIFIER_CLASS = r"Illuminate\Contracts\Database\ModelIdentifier"
 _PROPERTIES = 14
-_SURE_DIGITS = 18  # so many fit into 64 bits, whatever they are
 
 _USUAL_ARRAY = re.compile(rb"a:([0-9]{1,6}):\{")
 _USUAL_METRIC = re.compile(
@@ -70,9 +69,10 @@ _AFTER = serialize_members(
 class JobMetric(msgspec.Struct, frozen=True, gc=False):
     """One metric of a job: one row."""
 
-    agent_id: str
-    metric_name: str
-    value: int | float
+    agent_id: str | int
+    metric_name: str | int
+    value: int | float | str
+    """A numeric string only where an application dispatched one: it publishes what it was given."""
     timestamp: str | None
     """``2026-11-23 14:00:00.123456``, UTC; None for the time at which the job runs."""
     dedupe_id: str | None
@@ -221,8 +221,8 @@ def _read_metric(metric: PhpValue) -> JobMetric:
     if not isinstance(metric, Mapping):
         raise MalformedRecord("a metric of the command is no array")
     return JobMetric(
-        agent_id=_read_text(metric, "agent_id"),
-        metric_name=_read_text(metric, "metric_name"),
+        agent_id=_read_name(metric, "agent_id"),
+        metric_name=_read_name(metric, "metric_name"),
         value=_read_value(metric.get("value")),
         timestamp=_read_optional_text(metric, "timestamp"),
         dedupe_id=_read_optional_text(metric, "dedupe_id"),
@@ -230,21 +230,23 @@ def _read_metric(metric: PhpValue) -> JobMetric:
 
 
 def _read_optional_text(metric: Mapping[int | str, PhpValue], name: str) -> str | None:
-    return None if metric.get(name) is None else _read_text(metric, name)
-
-
-def _read_text(metric: Mapping[int | str, PhpValue], name: str) -> str:
     """Return a string; an integer becomes one, as it does on its way into a column of text."""
+    return None if metric.get(name) is None else str(_read_name(metric, name))
+
+
+def _read_name(metric: Mapping[int | str, PhpValue], name: str) -> str | int:
     text = metric.get(name)
     if isinstance(text, bool) or not isinstance(text, str | int):
         raise MalformedRecord(f"a metric's {name} is {text!r}; it must be a string")
-    return str(text)
+    return text
 
 
-def _read_value(value: PhpValue) -> int | float:
-    """Return a number; a numeric string, which the application's HTTP interface lets through, becomes one."""
-    if isinstance(value, str) and (numeric := read_numeric(value)) is not None:
-        value = int(numeric) if is_integral(numeric) and len(numeric) <= _SURE_DIGITS else float(numeric)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise MalformedRecord(f"a metric's value is {value!r}; it must be a finite number")
-    return value
+def _read_value(value: PhpValue) -> int | float | str:
+    """Return a number, or a numeric string, which the application's HTTP interface lets through."""
+    if isinstance(value, str):
+        numeric = read_numeric(value)
+        if numeric is not None and math.isfinite(float(numeric)):
+            return value
+    elif isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return value
+    raise MalformedRecord(f"a metric's value is {value!r}; it must be a finite number")

@@ -17,9 +17,9 @@ from streams.wire.job import JobMetric
 class PublishedMetric(msgspec.Struct, frozen=True, gc=False):
     """One metric as subscribers see it."""
 
-    agent_id: str
-    metric_name: str
-    value: int | float
+    agent_id: str | int
+    metric_name: str | int
+    value: int | float | str
     timestamp: str | None
 
 

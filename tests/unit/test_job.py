@@ -6,6 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.errors import ForeignJob, MalformedRecord
+from streams.ingest.rows import rows_of
+from streams.wire import publication
 from streams.wire.job import JobMetric, decode_job, encode_job
 from streams.wire.php import PhpObject, PhpValue, serialize
 from tests.golden import golden
@@ -131,14 +133,18 @@ def test_every_form_of_backoff_is_read(backoff: object, seconds: list[int]) -> N
 
 
 @pytest.mark.parametrize(("value", "expected"), [("1", 1), ("1.50", 1.5), (" 1e3", 1000.0), ("9" * 19, 1e19)])
-def test_numeric_strings_that_http_lets_through_are_numbers(value: PhpValue, expected: float) -> None:
-    [found] = decode_job(job_with(metrics=[metric(value=value)])).metrics
-    assert (type(found.value), found.value) == (type(expected), expected)
+def test_a_numeric_string_that_http_lets_through_is_published_as_it_is_and_a_number_in_its_row(
+    value: PhpValue, expected: float
+) -> None:
+    job = decode_job(job_with(metrics=[metric(value=value)]))
+    assert json.loads(publication.encode(job.metrics))[0]["value"] == value
+    assert [row.value for row in rows_of([job]).inserts] == [expected]
 
 
-def test_integers_are_read_as_the_text_they_become_in_the_database() -> None:
-    [found] = decode_job(job_with(metrics=[metric(agent_id=7, dedupe_id=8)])).metrics
-    assert (found.agent_id, found.dedupe_id) == ("7", "8")
+def test_an_integer_for_a_name_is_published_as_it_is_and_text_in_its_row() -> None:
+    job = decode_job(job_with(metrics=[metric(agent_id=7, dedupe_id=8)]))
+    assert json.loads(publication.encode(job.metrics))[0]["agent_id"] == 7
+    assert [(row.agent_id, row.dedupe_id) for row in rows_of([job]).upserts] == [("7", "8")]
 
 
 @pytest.mark.parametrize(
