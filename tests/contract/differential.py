@@ -137,8 +137,9 @@ def rows_of_php(answers: Sequence[Answer]) -> tuple[list[Told], list[Told]]:
 
 
 def as_stored(row: Told) -> Told:
-    """Tell a row as its columns hold it: numbers as doubles."""
-    return row | {"value": told(float(untold(row["value"] or "")))}
+    """Tell a row as its columns hold it: names as text, the value as a double."""
+    texts = {name: f"s:{untold(row[name] or '')}" for name in ("agent_id", "metric_name")}
+    return row | texts | {"value": told(float(untold(row["value"] or "")))}
 
 
 def message_of_ingest(payload: str) -> bytes:

@@ -40,12 +40,18 @@ values = (
     | st.sampled_from(EDGES)
     | st.sampled_from(FLOAT_EDGES)
 )
+numeric_strings = values.map(repr) | st.sampled_from(
+    ["42.17", " 1e3", "1.50", "-0", ".5", "1.", "+7", "007", "1E-7\n"]
+)
 texts = st.text(max_size=20) | st.sampled_from(
     ["", "0", "00", "\0", "🌡\U0010ffff", "é/\\\"'", "\u2028\x7f", '";}', "a" * 64]
 )
 timestamps = st.none() | st.sampled_from(["2026-11-23 14:00:00", "2026-11-23 14:00:00.123456", ""]) | texts
 dedupe_ids = st.none() | st.sampled_from(["d-1", "d-2", "d-3", "", "0", "0.0"]) | texts
 metrics = st.builds(JobMetric, texts, texts, values, timestamps, dedupe_ids)
+names = texts | st.integers(-(2**63), 2**63 - 1)
+# An application dispatches what its HTTP interface has let through.
+loose_metrics = st.builds(JobMetric, names, names, values | numeric_strings, timestamps, dedupe_ids)
 lists_of_metrics = st.lists(metrics, max_size=6)
 uuids = st.uuids().map(str)
 job_ids = st.text("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", min_size=32, max_size=32)
@@ -79,7 +85,7 @@ def test_a_job_of_ours_is_to_php_what_it_is_to_us(
 @st.composite
 def submissions(draw: st.DrawFn) -> Told:
     """Draw a metric as an application may dispatch it: what is null may be missing as well."""
-    metric = draw(metrics)
+    metric = draw(loose_metrics)
     told_metric = {name: told(getattr(metric, name)) for name in JobMetric.__struct_fields__}
     left_out = draw(st.sets(st.sampled_from(["timestamp", "dedupe_id"])))
     return {name: value for name, value in told_metric.items() if value is not None or name not in left_out}
