@@ -83,7 +83,9 @@ async def cut_off(seen: FakeSeen, log_range: LogRange, committed: int | None, *,
 
 
 @pytest.mark.parametrize("after", [1, 2, 3])
-async def test_a_drop_of_decisions_about_a_log_that_is_gone_is_finished_by_the_next_worker(after: int) -> None:
+async def test_a_drop_of_decisions_about_a_log_that_is_gone_is_finished_by_the_next_worker(
+    after: int,
+) -> None:
     seen = await cut_off(await holding(2, 5, 7, 98), LogRange(0, 4), None, after=after)
     # By now the new log is longer than any offset that is left.
     assert await positions(seen).position(3, LOG, None) == 0
