@@ -13,7 +13,7 @@ from enum import Enum
 from typing import NamedTuple, TypeVar
 
 from streams.backoff import delays
-from streams.errors import ForeignJob, MalformedRecord, Outage, RowsRefused
+from streams.errors import ForeignJob, MalformedRecord, Outage, RowsLocked, RowsRefused
 from streams.ingest.failing import FailedJob, exhausted_message, is_exhausted, next_try_s
 from streams.ingest.rows import stamped
 from streams.ingest.store import MetricStore
@@ -30,6 +30,9 @@ MAX_BYTES = 2 * 1024 * 1024
 
 WAIT_S = 1
 """How long delayed and expired jobs may wait beyond their time while nothing else happens."""
+
+ASIDE_S = 10
+"""How long a job waits whose row is locked."""
 
 T = TypeVar("T")
 
@@ -184,7 +187,8 @@ class IngestWorker:
             rows = await self._store.write([taken.job for taken in jobs])
         except RowsRefused as refusal:
             if len(jobs) == 1:
-                await self._refused(jobs[0], refusal)
+                settle = self._set_aside if isinstance(refusal, RowsLocked) else self._refused
+                await settle(jobs[0], refusal)
                 return
             middle = len(jobs) // 2
             await self._settle(jobs[:middle])
@@ -203,6 +207,12 @@ class IngestWorker:
                 "and publishes them again. Rows with a dedupe id are not doubled",
                 ours.count(False),
             )
+
+    async def _set_aside(self, taken: Taken, refusal: RowsRefused) -> None:
+        """Let a job wait that cannot be run now: at the front it would hold up all others."""
+        await self._patiently(lambda: self._queue.release(taken.reserved, ASIDE_S, counted=False))
+        self._settled([taken.reserved], "jobs_released")
+        log.warning("job %s waits for %d s, no try used: %s", taken.job.uuid, ASIDE_S, refusal)
 
     async def _refused(self, taken: Taken, refusal: RowsRefused) -> None:
         delay_s = None if refusal.for_good else next_try_s(taken.job)

@@ -68,7 +68,7 @@ return ours
 
 RELEASE = """
 if redis.call('zrem', KEYS[1], ARGV[1]) == 0 then return 0 end
-redis.call('zadd', KEYS[2], ARGV[2], ARGV[1])
+redis.call('zadd', KEYS[2], ARGV[2], ARGV[3])
 return 1
 """
 
@@ -198,10 +198,18 @@ class ReservingQueue:
         """Delete a job; return whether it was still ours."""
         return bool(await _answer(self._redis.zrem(self._reserved, job.reserved)))
 
-    async def release(self, job: ReservedJob, delay_s: int) -> bool:
-        """Let a job be tried again after a delay, its attempt counted; return whether it was still ours."""
+    async def release(self, job: ReservedJob, delay_s: int, *, counted: bool = True) -> bool:
+        """Let a job be tried again after a delay; return whether it was still ours.
+
+        Args:
+            job: what was reserved.
+            delay_s: until it is due.
+            counted: whether this was an attempt.
+        """
         available_at = int(self._clock()) + delay_s
-        released = self._release(keys=[self._reserved, self._delayed], args=[job.reserved, available_at])
+        left = job.reserved if counted else job.payload
+        keys = [self._reserved, self._delayed]
+        released = self._release(keys=keys, args=[job.reserved, available_at, left])
         return bool(await _answer(released))
 
     async def put_back(self, jobs: Sequence[ReservedJob]) -> int:
