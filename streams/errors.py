@@ -12,7 +12,8 @@ MetricStreamsError
 ├── Stalled              the worker stands still, and only a restart mends it
 ├── StartupRefused       what was found at start is unsafe to run on
 ├── ForeignJob           the queue holds a job of a class that is not ours
-├── RowsRefused          the database will never take the rows of a job
+├── RowsRefused          the database does not take the rows of a job
+│   └── RowsLocked       somebody else holds a lock on one of them: later it may
 └── MalformedRecord      bytes on one of our own topics or queues cannot be read
 
 Bad input from a device is none of these: it is a value (``streams.models.Rejection``).
@@ -101,7 +102,7 @@ class ForeignJob(MetricStreamsError):  # noqa: N818 - names the thing found
 
 
 class RowsRefused(MetricStreamsError):  # noqa: N818 - states what happened
-    """The database will never take the rows of a job.
+    """The database does not take the rows of a job, and would not the next moment.
 
     Attributes:
         for_good: the job will fail however often it is tried.
@@ -110,6 +111,10 @@ class RowsRefused(MetricStreamsError):  # noqa: N818 - states what happened
     def __init__(self, detail: str, *, for_good: bool = False) -> None:
         super().__init__(detail)
         self.for_good = for_good
+
+
+class RowsLocked(RowsRefused):
+    """Somebody else has held a lock on a row of a job for too long: nothing is wrong with the job."""
 
 
 class MalformedRecord(MetricStreamsError):  # noqa: N818 - names the thing found

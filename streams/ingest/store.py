@@ -6,7 +6,7 @@ from typing import Protocol
 import asyncpg
 import msgspec
 
-from streams.errors import Outage, RowsRefused
+from streams.errors import Outage, RowsLocked, RowsRefused
 from streams.ingest.failing import FailedJob
 from streams.ingest.rows import Row, Rows, rows_of
 from streams.postgres.outages import blames_data, describe
@@ -35,6 +35,9 @@ values ($1, $2, $3, $4, $5, now() at time zone 'utc')
 on conflict do nothing
 """
 
+LOCK_TIMEOUT_S = 5.0
+"""Much longer than any transaction of a worker that is well, and shorter than a command may take."""
+
 READY = "select from metrics_raw, failed_jobs limit 0"  # reads nothing, but needs the tables and the rights
 
 
@@ -59,6 +62,7 @@ class MetricStore(Protocol):
 
         Raises:
             RowsRefused: a row is bad.
+            RowsLocked: a row is locked by somebody else, and stayed so for a while.
             Outage: the store is away.
         """
 
@@ -75,10 +79,12 @@ class PostgresStore:
 
     Args:
         session: started and stopped by the caller.
+        lock_timeout_s: seconds to wait for a lock.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, *, lock_timeout_s: float = LOCK_TIMEOUT_S) -> None:
         self._session = session
+        self._limit = f"set local lock_timeout = '{lock_timeout_s * 1000:.0f}ms'"
 
     async def check(self) -> None:
         """Return if the tables answer; see `MetricStore.check`."""
@@ -86,11 +92,13 @@ class PostgresStore:
             await connection.execute(READY)
 
     async def write(self, jobs: Sequence[Job]) -> int:
-        """Write the rows in one transaction of at most two statements; see `MetricStore.write`."""
+        """Write the rows in one transaction, with at most two statements; see `MetricStore.write`."""
         rows = rows_of(jobs)
         async with self._session.use() as connection:
             try:
-                await _write(connection, rows)
+                await _write(connection, rows, limit=self._limit)
+            except asyncpg.LockNotAvailableError as error:
+                raise RowsLocked(describe(error)) from error
             except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                 if not blames_data(error):
                     raise
@@ -143,16 +151,17 @@ class FakeMetricStore:
         self.failed.setdefault(job.uuid, job)
 
 
-async def _write(connection: asyncpg.Connection, rows: Rows, *, tries: int = 3) -> None:
+async def _write(connection: asyncpg.Connection, rows: Rows, *, limit: str, tries: int = 3) -> None:
     """Write in one transaction; again if it lost against another, as in a deadlock with a Laravel worker."""
     try:
         async with connection.transaction():
+            await connection.execute(limit)
             await _execute(connection, UPSERT, rows.upserts)
             await _execute(connection, INSERT, rows.inserts)
     except asyncpg.TransactionRollbackError:
         if tries == 1:
             raise
-        await _write(connection, rows, tries=tries - 1)
+        await _write(connection, rows, limit=limit, tries=tries - 1)
 
 
 async def _execute(connection: asyncpg.Connection, statement: str, rows: Iterable[Row]) -> None:

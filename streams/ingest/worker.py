@@ -13,7 +13,7 @@ from enum import Enum
 from typing import NamedTuple, TypeVar
 
 from streams.backoff import delays
-from streams.errors import ForeignJob, MalformedRecord, Outage, RowsRefused
+from streams.errors import ForeignJob, MalformedRecord, Outage, RowsLocked, RowsRefused
 from streams.ingest.failing import FailedJob, exhausted_message, is_exhausted, next_try_s
 from streams.ingest.rows import stamped
 from streams.ingest.store import MetricStore
@@ -30,6 +30,9 @@ MAX_BYTES = 2 * 1024 * 1024
 
 WAIT_S = 1
 """How long delayed and expired jobs may wait beyond their time while nothing else happens."""
+
+ASIDE_S = 10
+"""How long a job waits whose row is locked."""
 
 T = TypeVar("T")
 
@@ -89,6 +92,7 @@ class IngestWorker:
         self._clock = clock
         self._held: dict[ReservedJob, None] = {}
         self._store_checked = False
+        self._max_jobs = 1 if until is Until.ONE_JOB else MAX_JOBS
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -120,13 +124,20 @@ class IngestWorker:
         if not self._store_checked:
             await self._store.check()
             self._store_checked = True
-        max_jobs = 1 if self._until is Until.ONE_JOB else MAX_JOBS
-        jobs = await self._queue.reserve(max_jobs=max_jobs, max_bytes=MAX_BYTES)
+        jobs = await self._queue.reserve(max_jobs=self._max_jobs, max_bytes=MAX_BYTES)
         self._redis_answers()
         if jobs:
             async with self._holding(jobs):
                 await self._run_jobs(jobs)
+                self._learn(len(jobs))
         return len(jobs)
+
+    def _learn(self, taken: int) -> None:
+        """Take fewer jobs at once where there was no time for all, until there is."""
+        if self._held:
+            self._max_jobs = max(1, taken // 2)
+        elif self._until is not Until.ONE_JOB:
+            self._max_jobs = min(MAX_JOBS, self._max_jobs * 2)
 
     def _has_done(self, taken: int) -> bool:
         """Tell whether a turn that took so many jobs was the last one."""
@@ -172,14 +183,18 @@ class IngestWorker:
         return []
 
     async def _settle(self, jobs: Sequence[Taken]) -> None:
-        """Write jobs together; where that is refused, halves of them, until the bad ones stand alone."""
-        if not jobs:
+        """Write jobs together; where that is refused, halves of them, until the bad ones stand alone.
+
+        What there is no time for goes back: done late, it would be done twice, and an attempt lost.
+        """
+        if not jobs or self._queue.is_late:
             return
         try:
             rows = await self._store.write([taken.job for taken in jobs])
         except RowsRefused as refusal:
             if len(jobs) == 1:
-                await self._refused(jobs[0], refusal)
+                settle = self._set_aside if isinstance(refusal, RowsLocked) else self._refused
+                await settle(jobs[0], refusal)
                 return
             middle = len(jobs) // 2
             await self._settle(jobs[:middle])
@@ -199,6 +214,12 @@ class IngestWorker:
                 ours.count(False),
             )
 
+    async def _set_aside(self, taken: Taken, refusal: RowsRefused) -> None:
+        """Let a job wait that cannot be run now: at the front it would hold up all others."""
+        await self._patiently(lambda: self._queue.release(taken.reserved, ASIDE_S, counted=False))
+        self._settled([taken.reserved], "jobs_released")
+        log.warning("job %s waits for %d s, no try used: %s", taken.job.uuid, ASIDE_S, refusal)
+
     async def _refused(self, taken: Taken, refusal: RowsRefused) -> None:
         job = taken.job
         if refusal.for_good and (self._delete_when_missing_models or job.delete_when_missing_models):
@@ -208,8 +229,11 @@ class IngestWorker:
         if delay_s is None:
             await self._give_up(taken.reserved, str(refusal))
             return
-        await self._patiently(lambda: self._queue.release(taken.reserved, delay_s))
+        ours = await self._patiently(lambda: self._queue.release(taken.reserved, delay_s))
         self._settled([taken.reserved], "jobs_released")
+        if not ours:
+            log.warning("job %s failed, but is another worker's by now: %s", taken.job.uuid, refusal)
+            return
         log.warning(
             "job %s failed at attempt %d and is tried again in %d s: %s",
             job.uuid,

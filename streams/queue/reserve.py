@@ -68,7 +68,7 @@ return ours
 
 RELEASE = """
 if redis.call('zrem', KEYS[1], ARGV[1]) == 0 then return 0 end
-redis.call('zadd', KEYS[2], ARGV[2], ARGV[1])
+redis.call('zadd', KEYS[2], ARGV[2], ARGV[3])
 return 1
 """
 
@@ -144,6 +144,7 @@ class ReservingQueue:
             f"{self._list}:{kind}" for kind in ("delayed", "reserved", "notify")
         )
         self._woken = 0
+        self._reserved_at = 0.0
         self._reserve, self._complete, self._release, self._put_back = (
             redis.register_script(script) for script in (RESERVE, COMPLETE, RELEASE, PUT_BACK)
         )
@@ -160,7 +161,8 @@ class ReservingQueue:
 
     async def reserve(self, *, max_jobs: int, max_bytes: int) -> list[ReservedJob]:
         """Take jobs from the front, in order: at most `max_jobs` and `max_bytes`, but one in any case."""
-        now = int(self._clock())
+        self._reserved_at = self._clock()
+        now = int(self._reserved_at)
         taken = await _answer(
             self._reserve(
                 keys=[self._list, self._delayed, self._reserved, self._notify],
@@ -169,6 +171,11 @@ class ReservingQueue:
         )
         self._woken = 0
         return [ReservedJob(payload, reserved) for payload, reserved in taken]
+
+    @property
+    def is_late(self) -> bool:
+        """Whether nothing new should be begun with the jobs reserved last: they will soon be another's."""
+        return self._clock() - self._reserved_at >= self._retry_after_s / 2
 
     async def wait(self, timeout_s: float) -> None:
         """Return when there may be a job, at the latest after `timeout_s`.
@@ -191,10 +198,18 @@ class ReservingQueue:
         """Delete a job; return whether it was still ours."""
         return bool(await _answer(self._redis.zrem(self._reserved, job.reserved)))
 
-    async def release(self, job: ReservedJob, delay_s: int) -> bool:
-        """Let a job be tried again after a delay, its attempt counted; return whether it was still ours."""
+    async def release(self, job: ReservedJob, delay_s: int, *, counted: bool = True) -> bool:
+        """Let a job be tried again after a delay; return whether it was still ours.
+
+        Args:
+            job: what was reserved.
+            delay_s: until it is due.
+            counted: whether this was an attempt.
+        """
         available_at = int(self._clock()) + delay_s
-        released = self._release(keys=[self._reserved, self._delayed], args=[job.reserved, available_at])
+        left = job.reserved if counted else job.payload
+        keys = [self._reserved, self._delayed]
+        released = self._release(keys=keys, args=[job.reserved, available_at, left])
         return bool(await _answer(released))
 
     async def put_back(self, jobs: Sequence[ReservedJob]) -> int:

@@ -72,6 +72,11 @@ class Laravel:
         """Dispatch a job of another class."""
         self._act("dispatch-other")
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a PHP process of the application must find in its environment."""
+        return dict(self._env)
+
     def work(self, jobs: int = 1, *, now: float | None = None) -> None:
         """Let Laravel's worker run the next jobs.
 

@@ -135,6 +135,17 @@ async def test_what_a_pop_would_destroy_is_reserved_as_it_is(
     assert await redis.zrange(RESERVED, 0, -1) == [good.reserved]
 
 
+async def test_a_release_that_does_not_count_leaves_the_job_as_it_was(
+    redis: Redis, queue: ReservingQueue, clock: Clock
+) -> None:
+    await push(redis, payload("a"))
+    [job] = await reserve(queue)
+    assert await queue.release(job, 10, counted=False)
+    assert await reserve(queue) == []
+    clock.now_s += 10
+    assert [again.payload for again in await reserve(queue)] == [payload("a")]
+
+
 async def test_putting_back_undoes_a_reservation(redis: Redis, queue: ReservingQueue) -> None:
     await push(redis, *(payload(name) for name in "abcd"))
     before = await state(redis)

@@ -1,0 +1,75 @@
+"""A worker may die between recording that a job has failed and deleting it."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+from redis.asyncio import Redis
+
+from streams.ingest.failing import FailedJob
+from streams.ingest.store import PostgresStore
+from streams.ingest.worker import IngestWorker
+from streams.postgres.session import Session, connected
+from streams.statistics import Statistics
+from streams.wire.job import JobMetric, encode_job
+from tests.contract.conftest import RETRY_AFTER_S, MakeQueue
+from tests.contract.laravel import Laravel
+from tests.contract.mixed_jobs import TENANT
+from tests.contract.mixed_scene import MIXED_PHP
+from tests.parts.php import Php
+
+NOW = 1_800_000_000
+WHEN = "2026-11-23 14:00:00"
+
+
+@pytest.fixture
+async def connection(php: Php, laravel: Laravel, database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    php.run(MIXED_PHP, "prepare", TENANT, env=laravel.environment)
+    async with connected(database_url) as connection:
+        yield connection
+
+
+@pytest.fixture
+async def store(connection: asyncpg.Connection, database_url: str) -> AsyncIterator[PostgresStore]:
+    del connection  # the tables are there
+    async with Session(database_url, Statistics()) as session:
+        yield PostgresStore(session)
+
+
+@pytest.fixture
+async def _recorded(redis: Redis, prefix: str, make_queue: MakeQueue, store: PostgresStore) -> None:
+    """Take a job for the last time that it may fail, record that it did, and do no more; push a good one."""
+    bad = encode_job(TENANT, [JobMetric("a" * 65, "m", 1, WHEN, "bad")], str(uuid.uuid4()), "a" * 32)
+    good = encode_job(TENANT, [JobMetric("a", "m", 1, WHEN, "good")], str(uuid.uuid4()), "b" * 32)
+    await redis.rpush(f"{prefix}queues:default", bad.replace(b'"attempts":0', b'"attempts":4'))
+    [held] = await make_queue(clock=lambda: NOW).reserve(max_jobs=1, max_bytes=1)
+    await store.fail(FailedJob.of(held.payload, "default", "refused"))
+    await redis.rpush(f"{prefix}queues:default", good)
+
+
+@pytest.mark.usefixtures("_recorded")
+async def test_laravel_records_no_second_time_what_ingest_did(
+    redis: Redis, laravel: Laravel, connection: asyncpg.Connection
+) -> None:
+    await asyncio.to_thread(laravel.work, 2, now=NOW + RETRY_AFTER_S)
+    await it_failed_once_and_the_good_one_is_done(connection, redis)
+
+
+@pytest.mark.usefixtures("_recorded")
+async def test_ingest_records_no_second_time_what_ingest_did(
+    redis: Redis, make_queue: MakeQueue, store: PostgresStore, connection: asyncpg.Connection
+) -> None:
+    queue = make_queue(clock=lambda: NOW + RETRY_AFTER_S)
+    worker = IngestWorker(queue, store, queue_name="default", statistics=Statistics())
+    await worker.turn()
+    await it_failed_once_and_the_good_one_is_done(connection, redis)
+
+
+async def it_failed_once_and_the_good_one_is_done(connection: asyncpg.Connection, redis: Redis) -> None:
+    failed = await connection.fetch("select exception from failed_jobs")
+    assert [row["exception"] for row in failed] == ["refused"]
+    done = await connection.fetch("select dedupe_id from metrics_raw")
+    assert [row["dedupe_id"] for row in done] == ["good"]
+    assert await redis.keys() == []
