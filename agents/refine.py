@@ -40,8 +40,8 @@ class Seen(Standing, Protocol):
 class Emit(Protocol):
     """Sends records in order and waits until Kafka has all, or raises Outage."""
 
-    async def __call__(self, records: Sequence[Outgoing]) -> None:
-        """Send them."""
+    async def __call__(self, records: Sequence[Outgoing]) -> object:
+        """Send them; what it returns says nothing more."""
         ...
 
 

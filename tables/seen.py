@@ -8,16 +8,18 @@ their own, are passed over, since a row that raised would stall Faust's recovery
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, cast
+from typing import Any
 
 import faust
 import msgspec
+from aiokafka.errors import KafkaError
+from faust.exceptions import ProducerSendError
 from faust.stores.memory import Store
 from faust.types import TP, EventT
 
 from streams.errors import MalformedRecord
 from streams.kafka.positions import LogRange
-from streams.kafka.producer import Producer, landed
+from streams.kafka.producer import Outgoing, deliver, send
 from streams.models import Origin
 from streams.wire.decision import Decision, decode, decode_key, encode, encode_key
 from tables.passed_over import PassedOver
@@ -38,6 +40,7 @@ CUT_OFF = (
     "metrics.raw[%d]: a worker has ended while it dropped decisions, which its log tells more of. "
     "The %d that are left are dropped now."
 )
+TOMBSTONE_LOST = "a tombstone was not written, the row is evicted again after a recovery: %r"
 CUT = "metrics.raw[%d] begins at %d but offset %d was next: retention removed what stood between."
 
 
@@ -109,24 +112,18 @@ class SeenTable(faust.Table[bytes, bytes]):
     def _new_store_by_url(self, url: Any) -> SeenStore:
         return SeenStore(url, self.app, self, table_name=self.name, memory=self.memory, loop=self.loop)
 
-    def _on_changelog_sent(self, fut: Any) -> None:
-        """Do nothing: `record` moves the persisted offset once the state holds the row."""
-
     async def record(self, decisions: Sequence[tuple[Origin, Decision]]) -> None:
         """Make decisions of one partition last, in order: in the changelog first, then here.
 
         Raises:
             DeliveryFailed: if Kafka did not take all; nothing has changed here then.
         """
-        sent = [
-            self.send_changelog(origin.partition, encode_key(origin), encode(decision))
-            for origin, decision in decisions
-        ]
-        rows = await self._landed(sent)
+        outgoing = [self._row(origin, encode(decision)) for origin, decision in decisions]
+        rows = await deliver(self.app, outgoing)
         for (origin, decision), row in zip(decisions, rows, strict=True):
             self.memory.add(origin, decision)
             self.data.set_persisted_offset(row.topic_partition, row.offset)
-            self._evict(origin.partition)
+            await self._evict(origin.partition)
 
     async def drop_partition(self, partition: int) -> None:
         """Forget all decisions of a partition for good, because its raw log was recreated."""
@@ -145,19 +142,24 @@ class SeenTable(faust.Table[bytes, bytes]):
             await self._remove(origin)
             self.memory.remove(origin)
 
-    def _evict(self, partition: int) -> None:
+    async def _evict(self, partition: int) -> None:
         for origin in self.memory.evictable(partition, time.time(), EVICTIONS_A_DECISION):
             self.memory.remove(origin)
             # Not awaited: a tombstone that is lost leaves a row that is evicted again after a recovery.
-            sent = self.send_changelog(origin.partition, encode_key(origin), None)
-            sent.add_done_callback(_note_failure)
+            try:
+                sent = await send(self.app, self._row(origin, None))
+            except (KafkaError, ProducerSendError) as error:
+                log.info(TOMBSTONE_LOST, error)
+            else:
+                sent.add_done_callback(_note_failure)
 
     async def _remove(self, origin: Origin) -> None:
-        await self._landed([self.send_changelog(origin.partition, encode_key(origin), None)])
+        await deliver(self.app, [self._row(origin, None)])
 
-    async def _landed(self, sent: Sequence[Any]) -> list[Any]:
-        producer = cast("Producer", self.app.producer)
-        return await landed(producer, self.changelog_topic.get_topic_name(), sent)
+    def _row(self, origin: Origin, value: bytes | None) -> Outgoing:
+        # Not by Faust's own way to the changelog, which leads through a queue and a task for each row.
+        topic = self.changelog_topic.get_topic_name()
+        return Outgoing(topic, value, origin.partition, [], encode_key(origin))
 
 
 class SeenPositions:
@@ -244,4 +246,4 @@ def _of_the_past(decision: Decision) -> Decision:
 
 def _note_failure(sent: Any) -> None:
     if not sent.cancelled() and (error := sent.exception()) is not None:
-        log.info("a tombstone was not written, the row is evicted again after a recovery: %r", error)
+        log.info(TOMBSTONE_LOST, error)

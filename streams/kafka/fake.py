@@ -24,10 +24,10 @@ class FakeTopics:
 
     async def emit(self, records: Sequence[Outgoing]) -> None:
         """Append records."""
-        for topic, value, partition, headers in records:
+        for topic, value, partition, headers, _key in records:
             if self.away:
                 raise DeliveryFailed(topic, "is away")
-            self.logs[topic, partition].append(FakeRecord(value, dict(headers)))
+            self.logs[topic, partition].append(FakeRecord(value or b"", dict(headers)))
 
     def all(self, topic: str) -> list[FakeRecord]:
         """Return a topic's records, partition by partition."""

@@ -140,30 +140,42 @@ class Outgoing(NamedTuple):
     """A record to be sent."""
 
     topic: str
-    value: bytes
+    value: bytes | None
+    """None in a changelog: the key is gone."""
     partition: int
     headers: list[tuple[str, bytes]]
+    key: bytes | None = None
 
 
-async def deliver(app: Any, records: Sequence[Outgoing]) -> None:
-    """Send records in order, and wait until Kafka has acknowledged all.
+async def deliver(app: Any, records: Sequence[Outgoing]) -> list[Any]:
+    """Send records in order, and wait until Kafka has acknowledged all; return what it says of each.
 
     Raises:
         DeliveryFailed: if Kafka did not take one; the caller sends all of them again.
     """
     sent: list[asyncio.Future[Any]] = []
     try:
-        for topic, value, partition, headers in records:
-            # Faust's own send only queues: what it returns must be awaited, or a failure is but a log line.
-            sent.append(await app.producer.send(topic, None, value, partition, None, headers))
+        for record in records:
+            sent.append(await send(app, record))  # noqa: PERF401 - of those sent before one fails, too
     except (KafkaError, ProducerSendError) as error:
         await app.producer.renew_if_broken()
         await _settle(sent)
         raise DeliveryFailed(records[len(sent)].topic, repr(error)) from error
-    await landed(app.producer, records[0].topic, sent)
+    return await _landed(app.producer, records[0].topic, sent)
 
 
-async def landed(producer: Producer, topic: str, sent: Sequence["asyncio.Future[Any]"]) -> list[Any]:
+async def send(app: Any, record: Outgoing) -> "asyncio.Future[Any]":
+    """Queue a record; what this returns must be awaited, or a failure is but a log line.
+
+    Raises:
+        KafkaError, ProducerSendError: if it cannot even be queued.
+    """
+    topic, value, partition, headers, key = record
+    queued: asyncio.Future[Any] = await app.producer.send(topic, key, value, partition, None, headers)
+    return queued
+
+
+async def _landed(producer: Producer, topic: str, sent: Sequence["asyncio.Future[Any]"]) -> list[Any]:
     """Wait until Kafka has acknowledged all; return what it says of each.
 
     Raises:

@@ -5,6 +5,7 @@ and put into the `Inbox` as a whole, so that a message costs no task, no future 
 """
 
 import asyncio
+import os
 import socket
 import time
 from collections.abc import Sequence
@@ -148,12 +149,17 @@ class Mqtt5Protocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
         self._transport = cast("asyncio.Transport", transport)
-        self._socket = transport.get_extra_info("socket") if QUICKACK is not None else None
+        if QUICKACK is not None and transport.get_extra_info("socket") is not None:
+            # A duplicate: the loop's own stand-in makes a socket anew for each option that is set.
+            self._socket = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
         if self.ended.done():
             self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Note the end."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
         if exc is None or isinstance(exc, ConnectionError):
             self._end(ConnectionLost("the connection was closed from afar, without a reason", wordless=True))
         else:

@@ -4,15 +4,14 @@
 the script on a real Redis to one contract.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from streams.queue.handoff import Fence, Push, RedisJobQueue
-
-Script = Callable[..., Awaitable[list[Any]]]
+from streams.queue.handoff import FENCED_PUSH, Fence, Push, RedisJobQueue
+from streams.queue.pipelined import Script
 
 
 class Snapshot(NamedTuple):
@@ -92,7 +91,12 @@ class FakeJobQueue(RedisJobQueue):
     def __init__(self, max_jobs: int = 100_000, redis: FakeRedis | None = None) -> None:
         self.redis = redis or FakeRedis()
         super().__init__(
-            cast("Redis", self.redis), prefix="", queue="default", topics="metrics", max_jobs=max_jobs
+            cast("Redis", self.redis),
+            prefix="",
+            queue="default",
+            topics="metrics",
+            max_jobs=max_jobs,
+            script=self.redis.register_script(FENCED_PUSH),
         )
 
     @property

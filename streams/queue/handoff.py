@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 
 from streams.errors import Outage
 from streams.kafka.positions import LogRange
+from streams.queue.pipelined import PipelinedScript, Script
 
 log = logging.getLogger(__name__)
 
@@ -135,12 +136,21 @@ def connect(url: str) -> Redis:
 class RedisJobQueue:
     """The real queue."""
 
-    def __init__(self, redis: Redis, *, prefix: str, queue: str, topics: str, max_jobs: int) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        *,
+        prefix: str,
+        queue: str,
+        topics: str,
+        max_jobs: int,
+        script: Script | None = None,
+    ) -> None:
         self._redis = redis
         self._fence_key = f"{prefix}metric-streams:{topics}:fence"
         self._keys = [self._fence_key, f"{prefix}queues:{queue}", f"{prefix}queues:{queue}:notify"]
         self._max_jobs = max_jobs
-        self._script = redis.register_script(FENCED_PUSH)
+        self._script = script or PipelinedScript(redis, FENCED_PUSH)
         self._believed: dict[int, str] = {}
 
     async def fence(self, partition: int) -> Fence | None:

@@ -13,7 +13,8 @@ from streams.kafka.producer import Outgoing
 from streams.models import Origin
 from streams.postgres.tenant_cache import TenantCache
 from streams.postgres.tenants import FakeTenants
-from streams.queue.fake import FakeRedis, Script
+from streams.queue.fake import FakeRedis
+from streams.queue.pipelined import Script
 from streams.wire.decision import Decision
 from tables.fake import FakeSeen, Row
 from tests.model.gate import Gate
