@@ -72,7 +72,7 @@ class Settings(BaseModel):
     mqtt_topic_filter: str = Field("metrics/#", min_length=1, description="what to subscribe to")
     mqtt_share_group: str = Field("", description="set to share the subscription among workers (clusters)")
     mqtt_receive_maximum: int = Field(
-        2_000, gt=0, le=65_535, description="messages in flight from the broker"
+        5_000, gt=0, le=65_535, description="messages in flight from the broker"
     )
     mqtt_session_expiry_s: int = Field(
         NEVER_EXPIRES_S,
