@@ -23,6 +23,10 @@ MESSAGES_TO_DOUBLE = 100
 """With so many messages on their way to Kafka the linger is twice as long, with twice as many three times."""
 
 
+EASY_LOAD, HIGHEST_LOAD = 0.5, 0.95
+"""Up to the first a worker answers at once; beyond the second nothing tells how far it is behind."""
+
+
 @dataclass(frozen=True)
 class Linger:
     """How long messages wait for others.
@@ -30,7 +34,8 @@ class Linger:
     A chunk costs the stages behind much more than a message in it does, so the wait is for each chunk that
     would be cut: one message alone is soon on its way, and the chunks of a second are bounded. The more
     messages are on their way to Kafka, the more come in a moment, or the slower Kafka is: then larger chunks
-    save work everywhere.
+    save work everywhere. So they do where the worker is busy: what waits there for the event loop waits the
+    longer, as in any queue, by load / (1 - load).
     """
 
     each_s: float
@@ -38,14 +43,17 @@ class Linger:
     most_s: float
     """At most."""
 
-    def __call__(self, chunks: int, unwritten: int) -> float:
+    def __call__(self, chunks: int, unwritten: int, load: float = 0.0) -> float:
         """Return the seconds that the messages of open chunks may wait.
 
         Args:
             chunks: how many are open.
             unwritten: messages that are on their way to Kafka.
+            load: the share of a core that the worker uses.
         """
-        return min(self.each_s * chunks * (1 + unwritten / MESSAGES_TO_DOUBLE), max(self.each_s, self.most_s))
+        load = min(max(load, EASY_LOAD), HIGHEST_LOAD)
+        wait_s = self.each_s * chunks * (1 + unwritten / MESSAGES_TO_DOUBLE) * load / (1 - load)
+        return min(wait_s, max(self.each_s, self.most_s))
 
 
 @dataclass(slots=True, eq=False)
@@ -123,16 +131,17 @@ class Chunker(Generic[T]):
             self._cut(chunk)
         return chunk
 
-    def due(self, now: float, unwritten: int) -> list[Chunk[T]]:
+    def due(self, now: float, unwritten: int, load: float = 0.0) -> list[Chunk[T]]:
         """Take the chunks that are full, and all others if the oldest message has waited long enough.
 
         Args:
             now: a time in seconds that never goes back.
             unwritten: messages that are on their way to Kafka.
+            load: the share of a core that the worker uses.
         """
         if self._open:
             self._opened_at = now if self._opened_at is None else self._opened_at
-            self._due_at = self._opened_at + self._linger(len(self._open), unwritten)
+            self._due_at = self._opened_at + self._linger(len(self._open), unwritten, load)
             if now >= self._due_at or self._waiting() >= self._max_waiting:
                 return self.rest()
         due, self._full = self._full, []

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from streams.chunks import Chunk, Chunker, InOrderAcks, Linger, Ticket
 from streams.errors import MetricStreamsError
 from streams.kafka.chunk_writer import ChunkWriter, Written
+from streams.load import Load
 from streams.mqtt.transport import Connection, Publication, Token
 from streams.settings import Settings
 from streams.statistics import Statistics
@@ -34,11 +35,14 @@ class Carrier:
         writer: ChunkWriter,
         *,
         monotonic: Callable[[], float] = time.monotonic,
+        cpu: Callable[[], float] = time.process_time,
     ) -> None:
         self._statistics = statistics
         self._connection = connection
         self._writer = writer
         self._monotonic = monotonic
+        self._cpu = cpu
+        self._load = Load(monotonic(), cpu())
         self._acks: InOrderAcks[Token] = InOrderAcks()
         self._chunker: Chunker[Ticket] = Chunker(
             partitions=settings.topic_partitions,
@@ -99,7 +103,11 @@ class Carrier:
         while True:
             publications = await self._connection.receive(self._patience_s())
             self._take(publications)
-            self._cut.extend(self._chunker.due(self._monotonic(), self._unwritten))
+            now = self._monotonic()
+            due = self._chunker.due(now, self._unwritten, self._load.share)
+            if due:
+                self._cut.extend(due)
+                self._load.note(now, self._cpu())
             await self._write_cut()
 
     def _patience_s(self) -> float | None:

@@ -14,6 +14,7 @@ from streams.chunks import (
     partition_of,
     tenant_level,
 )
+from streams.load import Load
 from streams.models import Message
 from streams.wire.raw import decode, encode_message
 
@@ -184,6 +185,26 @@ def test_the_linger_grows_with_what_is_on_its_way_to_kafka_up_to_its_most() -> N
 
 def test_a_most_that_is_less_than_one_chunk_waits_is_none() -> None:
     assert Linger(0.1, 0.05)(9, 100 * MESSAGES_TO_DOUBLE) == 0.1
+
+
+def test_messages_wait_longer_where_the_worker_is_busy_but_within_bounds() -> None:
+    linger = Linger(0.005, 0.05)
+    assert linger(1, 0, 0.0) == linger(1, 0, 0.5) == 0.005
+    assert linger(1, 0, 0.75) == pytest.approx(0.015)
+    assert linger(1, 0, 0.95) == linger(1, 0, 3.0) == 0.05
+    assert linger(0, 0, 3.0) == 0.0
+
+
+def test_the_load_follows_what_was_used_of_late() -> None:
+    load = Load(100.0, 7.0)
+    load.note(100.0, 7.0)
+    assert load.share == 0.0
+    load.note(101.0, 7.8)
+    assert load.share == pytest.approx(0.8)
+    load.note(101.05, 7.8)
+    assert load.share == pytest.approx(0.72)
+    load.note(500.0, 7.8)
+    assert load.share == pytest.approx(0.0)
 
 
 @pytest.mark.parametrize(
