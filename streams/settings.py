@@ -90,7 +90,7 @@ class Settings(BaseModel):
 
     # --- chunks
     chunk_linger_ms: Annotated[float, Field(ge=0, le=1_000)] = Field(
-        2.5, description="milliseconds that messages wait for others, for each chunk that is open"
+        2.0, description="milliseconds that messages wait for others, for each chunk that is open"
     )
     chunk_linger_max_ms: Annotated[float, Field(ge=0, le=1_000)] = Field(
         50.0, description="milliseconds that they wait at most: longer, the more are on their way to Kafka"
