@@ -93,7 +93,8 @@ class Settings(BaseModel):
         2.0, description="milliseconds that messages wait for others, for each chunk that is open"
     )
     chunk_linger_max_ms: Annotated[float, Field(ge=0, le=1_000)] = Field(
-        50.0, description="milliseconds that they wait at most: longer, the more are on their way to Kafka"
+        50.0,
+        description="milliseconds that they wait at most: longer, the busier the worker, or Kafka, is",
     )
     chunk_max_messages: int = Field(500, gt=0, le=500, description="messages in a chunk at most")
     chunk_max_bytes: int = Field(512 * 1024, ge=1_024, le=512 * 1024, description="bytes of a chunk at most")
