@@ -15,10 +15,9 @@ from typing import Any, NamedTuple, Protocol, Self
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 
-from streams.errors import Outage
 from streams.kafka.positions import LogRange
+from streams.queue.outages import answered
 from streams.queue.pipelined import PipelinedScript, Script
 
 log = logging.getLogger(__name__)
@@ -155,10 +154,7 @@ class RedisJobQueue:
 
     async def fence(self, partition: int) -> Fence | None:
         """Read a partition's fence."""
-        try:
-            found = await self._redis.hget(self._fence_key, str(partition))
-        except (RedisError, OSError) as error:
-            raise Outage("redis", str(error) or repr(error)) from error
+        found = await answered(self._redis.hget(self._fence_key, str(partition)))
         text = _text(found or b"")
         before, self._believed[partition] = self._believed.get(partition), text
         if before and text != before:
@@ -172,10 +168,7 @@ class RedisJobQueue:
         arguments: list[int | str | bytes] = [partition, self._believed.get(partition, ""), self._max_jobs]
         for fence, jobs, _ in chunks:
             arguments += (*fence, len(jobs), *jobs)
-        try:
-            outcome, found = await self._script(keys=self._keys, args=arguments)
-        except (RedisError, OSError) as error:
-            raise Outage("redis", str(error) or repr(error)) from error
+        outcome, found = await answered(self._script(keys=self._keys, args=arguments))
         return self._settle(partition, chunks, outcome, _text(found))
 
     async def start(self) -> None:
@@ -191,10 +184,7 @@ class RedisJobQueue:
         Raises:
             Outage: if it does not.
         """
-        try:
-            await self._redis.ping()
-        except (RedisError, OSError) as error:
-            raise Outage("redis", str(error) or repr(error)) from error
+        await answered(self._redis.ping())
 
     def _settle(self, partition: int, chunks: Sequence[ChunkOfJobs], outcome: Any, fence: str) -> list[Push]:
         if isinstance(outcome, list):

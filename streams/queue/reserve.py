@@ -7,13 +7,12 @@ Workers of both kinds can share a queue, and either can die: the other gets its 
 """
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, Self
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple, Self
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
-from streams.errors import Outage
+from streams.queue.outages import answered
 from streams.settings import Settings
 
 # The effect of so many pops in a row, but in an order in which a Redis that is out of memory in the middle
@@ -163,7 +162,7 @@ class ReservingQueue:
         """Take jobs from the front, in order: at most `max_jobs` and `max_bytes`, but one in any case."""
         self._reserved_at = self._clock()
         now = int(self._reserved_at)
-        taken = await _answer(
+        taken = await answered(
             self._reserve(
                 keys=[self._list, self._delayed, self._reserved, self._notify],
                 args=[now, now + self._retry_after_s, max_jobs, max_bytes, self._woken],
@@ -182,7 +181,7 @@ class ReservingQueue:
 
         Delayed and expired jobs announce themselves only to those who reserve, so the wait should be short.
         """
-        if await _answer(self._redis.blpop([self._notify], timeout=timeout_s)):
+        if await answered(self._redis.blpop([self._notify], timeout=timeout_s)):
             self._woken = 1
 
     async def complete(self, done: Iterable[tuple[ReservedJob, Publication]]) -> list[bool]:
@@ -192,11 +191,11 @@ class ReservingQueue:
             Which of them were still ours. Of the others nothing was published: another worker has taken them.
         """
         arguments = [part for job, publication in done for part in self._announced(job, publication)]
-        return [bool(ours) for ours in await _answer(self._complete(keys=[self._reserved], args=arguments))]
+        return [bool(ours) for ours in await answered(self._complete(keys=[self._reserved], args=arguments))]
 
     async def delete(self, job: ReservedJob) -> bool:
         """Delete a job; return whether it was still ours."""
-        return bool(await _answer(self._redis.zrem(self._reserved, job.reserved)))
+        return bool(await answered(self._redis.zrem(self._reserved, job.reserved)))
 
     async def release(self, job: ReservedJob, delay_s: int, *, counted: bool = True) -> bool:
         """Let a job be tried again after a delay; return whether it was still ours.
@@ -210,7 +209,7 @@ class ReservingQueue:
         left = job.reserved if counted else job.payload
         keys = [self._reserved, self._delayed]
         released = self._release(keys=keys, args=[job.reserved, available_at, left])
-        return bool(await _answer(released))
+        return bool(await answered(released))
 
     async def put_back(self, jobs: Sequence[ReservedJob]) -> int:
         """Undo the reservation: back to the front in their old order, bytes and attempts as before.
@@ -220,7 +219,7 @@ class ReservingQueue:
         """
         arguments = [part for job in jobs for part in (job.reserved, job.payload)]
         keys = [self._reserved, self._list, self._notify]
-        return int(await _answer(self._put_back(keys=keys, args=arguments)))
+        return int(await answered(self._put_back(keys=keys, args=arguments)))
 
     async def backlog(self) -> Backlog:
         """Count the jobs, all at the same moment."""
@@ -230,27 +229,19 @@ class ReservingQueue:
             for later in (self._delayed, self._reserved):
                 counts.zcard(later)
                 counts.zcount(later, "-inf", now)
-            waiting, delayed, due, reserved, expired = await _answer(counts.execute())
+            waiting, delayed, due, reserved, expired = await answered(counts.execute())
         return Backlog(waiting, delayed, reserved, waiting + due + expired)
 
     async def front(self) -> bytes | None:
         """Return the job that is taken next, which stays where it is; None where none waits in the list."""
-        front: bytes | None = await _answer(self._redis.lindex(self._list, 0))
+        front: bytes | None = await answered(self._redis.lindex(self._list, 0))
         return front
 
     async def ping(self) -> None:
         """Ask Redis whether it answers."""
-        await _answer(self._redis.ping())
+        await answered(self._redis.ping())
 
     def _announced(self, job: ReservedJob, publication: Publication) -> Iterator[bytes | str]:
         yield job.reserved
         yield self._prefix + publication.channel
         yield publication.message
-
-
-async def _answer(call: Awaitable[Any]) -> Any:
-    """Await Redis; whatever redis-py raises is an outage, a refusal (read-only, out of memory) as well."""
-    try:
-        return await call
-    except (RedisError, OSError) as error:
-        raise Outage("redis", str(error) or type(error).__name__) from error

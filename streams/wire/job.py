@@ -25,7 +25,8 @@ import msgspec
 
 from streams.errors import ForeignJob, MalformedRecord
 from streams.wire import php_json
-from streams.wire.command import BACKOFF_S, TRIES, Command, JobMetric, Row, read_command, write_command
+from streams.wire.command import BACKOFF_S, TRIES, Command, JobMetric, Row, write_command
+from streams.wire.command_reader import read_command
 
 __all__ = ["JOB_CLASS", "MODEL_CLASS", "Extras", "Job", "JobMetric", "Row", "decode_job", "encode_job"]
 

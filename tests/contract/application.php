@@ -26,14 +26,6 @@ use Illuminate\Support\Carbon;
 require __DIR__.'/bootstrap.php';
 require __DIR__.'/migrate.php';
 
-function migrate_with(?string $tenant): void
-{
-    migrate();
-    if ($tenant !== null) {
-        Tenant::create(['id' => $tenant, 'name' => 'of the tests', 'settings' => []]);
-    }
-}
-
 function work(Worker $worker, int $jobs): void
 {
     $options = new WorkerOptions('default', 0, 128, 60, 0, 1);
@@ -56,7 +48,7 @@ function act(Container $app, string $action, $argument)
 {
     switch ($action) {
         case 'migrate':
-            return migrate_with($argument);
+            return migrate($argument);
         case 'execute':
             return DB::statement($argument);
         case 'dispatch':

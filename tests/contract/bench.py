@@ -20,10 +20,9 @@ from streams.queue.handoff import RedisJobQueue
 from streams.queue.reserve import ReservingQueue
 from streams.statistics import Statistics
 from streams.wire import unique
-from tests.contract.laravel import Laravel
+from tests.contract.laravel import TENANT, Laravel
 from tests.contract.ways import Way
 
-TENANT = "11111111-1111-4111-8111-111111111111"
 RETRY_AFTER_S = 90
 NOW = 1_800_000_000
 """What both workers take for the time, unless a test says otherwise."""

@@ -11,8 +11,8 @@ from streams.postgres.session import Session
 from streams.queue.handoff import connect
 from streams.queue.reserve import ReservingQueue
 from streams.statistics import Statistics
-from tests.contract.bench import RETRY_AFTER_S, TENANT, Bench, Seen, channel, stored
-from tests.contract.laravel import Laravel, mariadb_connection, postgres_connection, sqlite_connection
+from tests.contract.bench import RETRY_AFTER_S, Bench, Seen, channel, stored
+from tests.contract.laravel import TENANT, Laravel, mariadb_connection, postgres_connection, sqlite_connection
 from tests.contract.ways import REFERENCE, Way
 from tests.parts.mariadb import MariaDb
 from tests.parts.php import Php

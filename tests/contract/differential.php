@@ -1,10 +1,10 @@
 <?php
 
 /**
- * Runs jobs for those who compare: a JSON object a line on standard input, one a line in answer.
+ * Runs jobs for those who compare: a JSON array a line on standard input, a JSON object a line in answer.
  *
- * {"push": PAYLOAD}        what somebody else wrote goes to the queue as it is
- * {"dispatch": [METRIC…]}  Laravel writes the job; what a metric lacks stays out of its array
+ * ["push", PAYLOAD]        what somebody else wrote goes to the queue as it is
+ * ["dispatch", [METRIC…]]  Laravel writes the job; what a metric lacks stays out of its array
  *
  * Either way Laravel's queue takes the job, PHP makes it again, and it runs: the statements on a connection that
  * only pretends, the publication for real. A value is told with its type: "s:text", "i:1", the bits of a double
@@ -20,8 +20,6 @@ use Illuminate\Support\Carbon;
 
 require __DIR__.'/bootstrap.php';
 require __DIR__.'/migrate.php';
-
-const TENANT = '11111111-1111-4111-8111-111111111111';
 
 function told($value): ?string
 {
@@ -98,16 +96,16 @@ function run(Job $job): array
 }
 
 $app = boot();
-migrate();
-$tenant = Tenant::create(['id' => TENANT, 'name' => 'of the tests', 'settings' => []]);
+migrate(getenv('TENANT'));
+$tenant = Tenant::findOrFail(getenv('TENANT'));
 Carbon::setTestNow(Carbon::parse(getenv('TIME_OF_ALL_JOBS')));
 $queue = $app->make('queue')->connection();
 while (($line = fgets(STDIN)) !== false) {
-    $request = json_decode($line, true, 512, JSON_THROW_ON_ERROR);
-    if (isset($request['push'])) {
-        $queue->pushRaw($request['push']);
+    [$action, $argument] = json_decode($line, true, 512, JSON_THROW_ON_ERROR);
+    if ($action === 'push') {
+        $queue->pushRaw($argument);
     } else {
-        $metrics = each_of('untold', $request['dispatch']);
+        $metrics = each_of('untold', $argument);
         $app->make(Dispatcher::class)->dispatch(new ProcessMetricSubmission($tenant, $metrics));
     }
     echo json_encode(run($queue->pop()), JSON_THROW_ON_ERROR), PHP_EOL;

@@ -1,10 +1,8 @@
 """The same jobs in PHP and in our code, told in words that keep types and bits."""
 
-import json
 import struct
-import subprocess
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +12,9 @@ from redis import Redis
 from streams.ingest.rows import Row, rows_of, stamped
 from streams.wire import publication
 from streams.wire.job import Job, decode_job
-from tests.contract.laravel import Laravel
-from tests.parts.php import Php
+from tests.contract.laravel import TENANT, Laravel
+from tests.parts.php import Php, PhpScript
 
-TENANT = "11111111-1111-4111-8111-111111111111"
 NOW = "2026-11-24 01:02:03.000004"
 
 Told = dict[str, str | None]
@@ -48,29 +45,23 @@ class Answer(msgspec.Struct, forbid_unknown_fields=True):
 class Differential:
     """A PHP process with Laravel's queue in it, and an ear for what its jobs publish."""
 
-    def __init__(self, process: subprocess.Popen[str], redis: Redis, channels: str) -> None:
-        self._process = process
+    def __init__(self, script: PhpScript, redis: Redis, channels: str) -> None:
+        self._script = script
         self._pubsub = redis.pubsub(ignore_subscribe_messages=True)
         self._pubsub.psubscribe(channels)
         self._pubsub.get_message(timeout=5)  # the confirmation
 
     def push(self, payload: bytes) -> Answer:
         """Let PHP run a job as we wrote it."""
-        return self._ask({"push": payload.decode()})
+        return self._ask("push", payload.decode())
 
     def dispatch(self, metrics: Sequence[Told]) -> Answer:
         """Let PHP write a job and run it."""
-        return self._ask({"dispatch": metrics})
+        return self._ask("dispatch", metrics)
 
-    def _ask(self, request: Mapping[str, object]) -> Answer:
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None
-        assert stdout is not None
-        stdin.write(json.dumps(request) + "\n")
-        stdin.flush()
-        line = stdout.readline()
-        assert line, f"PHP ended with {self._process.wait(10)}"
-        answer = msgspec.json.decode(line, type=Answer)
+    def _ask(self, action: str, argument: object) -> Answer:
+        self._script.send(action, argument)
+        answer = msgspec.convert(self._script.answer(), Answer)
         heard = self._pubsub.get_message(timeout=5)
         assert heard is not None, "nothing was published"
         answer.channel, answer.message = heard["channel"].decode(), heard["data"]
@@ -84,20 +75,14 @@ class Differential:
 @contextmanager
 def conversing(php: Php, laravel: Laravel, redis_url: str, prefix: str) -> Iterator[Differential]:
     """Start the PHP process on the queue of `laravel`, and end it with the block."""
-    script = Path(__file__).with_suffix(".php")
-    process = subprocess.Popen(
-        [str(php.program), str(script)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=laravel.environment | {"TIME_OF_ALL_JOBS": NOW},
-    )
-    with process, Redis.from_url(redis_url) as redis:
-        differential = Differential(process, redis, f"{prefix}tenant.*")
-        try:
-            yield differential
-        finally:
-            differential.close()
+    environment = laravel.environment | {"TENANT": TENANT, "TIME_OF_ALL_JOBS": NOW}
+    script = PhpScript(php, Path(__file__).with_suffix(".php"), environment)
+    with (
+        closing(script),
+        Redis.from_url(redis_url) as redis,
+        closing(Differential(script, redis, f"{prefix}tenant.*")) as differential,
+    ):
+        yield differential
 
 
 def told(value: str | float | None) -> str | None:

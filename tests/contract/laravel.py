@@ -9,6 +9,9 @@ from urllib.parse import urlsplit
 from tests.parts.mariadb import MariaDb
 from tests.parts.php import Php, PhpScript
 
+TENANT = "11111111-1111-4111-8111-111111111111"
+"""The application's tenant, where a test says nothing else."""
+
 _APPLICATION = Path(__file__).with_name("application.php")
 
 

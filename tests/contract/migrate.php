@@ -1,11 +1,11 @@
 <?php
 
-/** Creates the application's tables as its migrations do. */
-
+use App\Models\Tenant;
 use Illuminate\Database\Capsule\Manager as DB;
 use Illuminate\Database\Schema\Blueprint;
 
-function migrate(): void
+/** Creates the application's tables as its migrations do, and a tenant where one is named. */
+function migrate(?string $tenant): void
 {
     $schema = DB::schema();
     $schema->create('tenants', function (Blueprint $table) {
@@ -34,4 +34,7 @@ function migrate(): void
         $table->longText('exception');
         $table->timestamp('failed_at')->useCurrent();
     });
+    if ($tenant !== null) {
+        Tenant::create(['id' => $tenant, 'name' => 'of the tests', 'settings' => []]);
+    }
 }

@@ -3,7 +3,6 @@
 /**
  * Laravel beside ingest on one queue: php mixed.php ACTION
  *
- * prepare ID         create the tables and a tenant
  * dispatch ID WAIT   dispatch a job for each line of standard input, a JSON array of metrics; a job that failed is
  *                    tried again after WAIT seconds
  * work BLOCK         run jobs until SIGTERM, as queue:work does; with BLOCK above 0 wait so many seconds at a time
@@ -17,7 +16,6 @@ use Illuminate\Queue\Worker;
 use Illuminate\Queue\WorkerOptions;
 
 require __DIR__.'/bootstrap.php';
-require __DIR__.'/migrate.php';
 
 function dispatch_each(Dispatcher $bus, Tenant $tenant, int $wait_s): void
 {
@@ -30,10 +28,6 @@ function dispatch_each(Dispatcher $bus, Tenant $tenant, int $wait_s): void
 
 $app = boot();
 switch ($argv[1]) {
-    case 'prepare':
-        migrate();
-        Tenant::create(['id' => $argv[2], 'name' => 'of the tests', 'settings' => []]);
-        break;
     case 'dispatch':
         dispatch_each($app->make(Dispatcher::class), Tenant::findOrFail($argv[2]), (int) $argv[3]);
         break;

@@ -12,8 +12,8 @@ import msgspec
 from streams.queue.handoff import ChunkOfJobs, Fence, Push, RedisJobQueue
 from streams.wire import publication
 from streams.wire.job import JobMetric, encode_job
+from tests.contract.laravel import TENANT
 
-TENANT = "11111111-1111-4111-8111-111111111111"
 WAIT_S = 2
 """Until a job that failed is tried again: the payload says so, instead of 10, 30 and 60."""
 

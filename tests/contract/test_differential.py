@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from streams.wire.job import JOB_CLASS, JobMetric, decode_job, encode_job
 from tests.contract.differential import (
-    TENANT,
     Answer,
     Differential,
     Told,
@@ -21,7 +20,7 @@ from tests.contract.differential import (
     rows_of_php,
     told,
 )
-from tests.contract.laravel import Laravel, sqlite_connection
+from tests.contract.laravel import TENANT, Laravel, sqlite_connection
 from tests.parts.php import Php
 
 BATCHES_IN_CI, BATCHES_AT_HOME = 2_000, 200

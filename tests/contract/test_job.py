@@ -11,9 +11,9 @@ from streams.ingest.store import FakeMetricStore
 from streams.ingest.worker import IngestWorker
 from streams.statistics import Statistics
 from streams.wire.job import JobMetric, encode_job
-from tests.contract.bench import TENANT, Bench, Metric, Seen, metric
+from tests.contract.bench import Bench, Metric, Seen, metric
 from tests.contract.conftest import MakeQueue, OpenBench
-from tests.contract.laravel import Laravel
+from tests.contract.laravel import TENANT, Laravel
 from tests.contract.ways import Way
 
 

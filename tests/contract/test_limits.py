@@ -14,8 +14,9 @@ from agents.validate import validate
 from streams.models import Candidate, Message, Origin, Rejection
 from streams.wire import publication
 from streams.wire.job import JobMetric
-from tests.contract.bench import TENANT, Metric, Row
+from tests.contract.bench import Metric, Row
 from tests.contract.conftest import OpenBench
+from tests.contract.laravel import TENANT
 from tests.contract.ways import Way, from_handoff
 from tests.fuzz import publications
 from tests.fuzz.source import Source

@@ -6,19 +6,18 @@ import os
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 import pytest
 from redis.asyncio import Redis
 
 from streams.postgres.session import connected
 from streams.queue.handoff import RedisJobQueue
-from tests.contract.laravel import Laravel, postgres_connection
+from tests.contract.laravel import TENANT, Laravel, postgres_connection
 from tests.contract.mixed_jobs import (
     DOOMED,
     FLAKY,
     PLAIN,
-    TENANT,
     WAIT_S,
     MixedJob,
     doubled,
@@ -61,7 +60,8 @@ def environment(php: Php, redis_url: str, database_url: str, prefix: str) -> dic
     """What Laravel's processes find in their environment; the tables are there, with a tenant."""
     database = postgres_connection(database_url)
     laravel = Laravel(php, redis_url, database, prefix=prefix, retry_after_s=RETRY_AFTER_S)
-    php.run(MIXED_PHP, "prepare", TENANT, env=laravel.environment)
+    with closing(laravel):
+        laravel.migrate(TENANT)
     return laravel.environment
 
 

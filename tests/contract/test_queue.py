@@ -4,9 +4,9 @@ import json
 
 from redis.asyncio import Redis
 
-from tests.contract.bench import NOW, RETRY_AFTER_S, TENANT, metric
+from tests.contract.bench import NOW, RETRY_AFTER_S, metric
 from tests.contract.conftest import MakeQueue
-from tests.contract.laravel import Laravel
+from tests.contract.laravel import TENANT, Laravel
 
 
 async def state(redis: Redis, prefix: str) -> dict[str, object]:

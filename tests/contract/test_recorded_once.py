@@ -14,19 +14,16 @@ from streams.ingest.worker import IngestWorker
 from streams.postgres.session import Session, connected
 from streams.statistics import Statistics
 from streams.wire.job import JobMetric, encode_job
-from tests.contract.conftest import RETRY_AFTER_S, MakeQueue
-from tests.contract.laravel import Laravel
-from tests.contract.mixed_jobs import TENANT
-from tests.contract.mixed_scene import MIXED_PHP
-from tests.parts.php import Php
+from tests.contract.bench import NOW, RETRY_AFTER_S
+from tests.contract.conftest import MakeQueue
+from tests.contract.laravel import TENANT, Laravel
 
-NOW = 1_800_000_000
 WHEN = "2026-11-23 14:00:00"
 
 
 @pytest.fixture
-async def connection(php: Php, laravel: Laravel, database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    php.run(MIXED_PHP, "prepare", TENANT, env=laravel.environment)
+async def connection(laravel: Laravel, database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    laravel.migrate(TENANT)
     async with connected(database_url) as connection:
         yield connection
 

@@ -6,16 +6,11 @@ import uuid
 import pytest
 from redis.asyncio import Redis
 
-from streams.wire.job import Extras, JobMetric, encode_job
+from streams.wire.job import Extras, encode_job
 from tests.contract.laravel import Laravel
 from tests.golden import golden
-from tests.golden.jobs import PAYLOADS
+from tests.golden.jobs import METRICS, PAYLOADS, TENANT
 
-TENANT = "11111111-1111-4111-8111-111111111111"
-METRICS = [
-    JobMetric("a1", "cpu.usage.percent", 42.17, "2026-11-23 14:00:00.123456", "d-1"),
-    JobMetric("a1", "cpu", 1, "2026-11-23 14:00:00", None),
-]
 ROWS = [
     {
         "tenant_id": TENANT,

@@ -11,13 +11,12 @@ from streams.ingest.rows import PHP_EMPTY, rows_of, stamped
 from streams.models import Reading
 from streams.wire import publication
 from streams.wire.job import JobMetric, decode_job, encode_job
+from tests.golden.jobs import JOB_ID, UUID
 
 NOW = "2026-11-23 14:00:00.000000"
 EARLIEST, LATEST = datetime(1970, 1, 1, 0, 0, 1), datetime(2038, 1, 19, 3, 14, 8)  # noqa: DTZ001 - a column without zone
 LARGEST = 999_999_999_999.99
 TIMESTAMP = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}")
-JOB_ID = "1ElK4XaPq6OzF11BHbfU1j8MKqwDce8h"
-UUID = "013e00c0-a519-4bbd-b8fd-4d6a52ae375e"
 
 
 def finish(work: Coroutine[Any, Any, Any]) -> Any:

@@ -12,12 +12,12 @@ from streams.wire import php_json, publication
 from streams.wire.job import JobMetric, encode_job
 from streams.wire.php import PhpObject, PhpValue, serialize, unserialize
 from tests.golden import golden
+from tests.golden.jobs import JOB_ID, TENANT, UUID
 from tests.parts.php import Php
 
 # Each example is a batch, because each starts a PHP process.
 batches = settings(max_examples=10, deadline=None)
 
-TENANT = "11111111-1111-4111-8111-111111111111"
 integers = st.integers(-(2**63), 2**63 - 1)
 doubles = st.floats(allow_nan=False, allow_infinity=False)
 keys = st.text(min_size=1).filter(lambda text: "\0" not in text)
@@ -82,9 +82,7 @@ def test_a_job_is_written_as_php_would_write_it_again(php: Php) -> None:
         JobMetric("edge/7", "temp.°C", 1e-7, "2026-11-23 14:00:00.123456", "\u2028\x7f\"'\\"),
         JobMetric("\U0001f600", "cpu", 999_999_999_999.9999, None, None),
     ]
-    ours = encode_job(
-        TENANT, metrics, "013e00c0-a519-4bbd-b8fd-4d6a52ae375e", "1ElK4XaPq6OzF11BHbfU1j8MKqwDce8h"
-    )
+    ours = encode_job(TENANT, metrics, UUID, JOB_ID)
     code = """
         $payload = json_decode($line, true);
         $command = serialize(unserialize($payload['data']['command']));

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.errors import MalformedRecord
-from streams.wire import command as module
-from streams.wire.command import Command, JobMetric, read_command, write_command
+from streams.wire import command_reader
+from streams.wire.command import Command, JobMetric, write_command
+from streams.wire.command_reader import read_command
 from streams.wire.job import JOB_CLASS, MODEL_CLASS
 
 TENANT = "11111111-1111-4111-8111-111111111111"
@@ -47,7 +48,7 @@ def test_the_quick_way_to_read_the_metrics_finds_what_the_slow_one_does(
         at = metrics_at + int(where * len(command) / 2)
         command = command[:at] + text + command[at + len(text) :]
     quick = read(command)
-    with patch.object(module, "_USUAL_ARRAY", NEVER):
+    with patch.object(command_reader, "_USUAL_ARRAY", NEVER):
         assert repr(quick) == repr(read(command))
 
 
@@ -57,5 +58,5 @@ def test_what_we_write_is_read_the_quick_way() -> None:
         JobMetric("é", "€", -5, None, None),
         JobMetric("edge-7", "cpu.usage", 1e300, "2026-11-23 14:00:00.123456", "d-2"),
     ]
-    with patch.object(module, "_read_metric", side_effect=AssertionError):
+    with patch.object(command_reader, "_read_metric", side_effect=AssertionError):
         assert read_command(written(usual), JOB_CLASS).metrics == usual

@@ -9,17 +9,10 @@ from hypothesis import strategies as st
 
 from agents.handoff import encoder
 from streams.settings import Settings
-from streams.wire.job import Extras, JobMetric, decode_job, encode_job, pushed_at_s
+from streams.wire.job import Extras, decode_job, encode_job, pushed_at_s
 from tests.golden import golden
-from tests.golden.jobs import PAYLOADS
+from tests.golden.jobs import JOB_ID, METRICS, PAYLOADS, TENANT, UUID
 
-TENANT = "11111111-1111-4111-8111-111111111111"
-UUID = "013e00c0-a519-4bbd-b8fd-4d6a52ae375e"
-JOB_ID = "1ElK4XaPq6OzF11BHbfU1j8MKqwDce8h"
-METRICS = [
-    JobMetric("a1", "cpu.usage.percent", 42.17, "2026-11-23 14:00:00.123456", "d-1"),
-    JobMetric("a1", "cpu", 1, "2026-11-23 14:00:00", None),
-]
 NOW_S = 1_795_442_400.123_41
 
 

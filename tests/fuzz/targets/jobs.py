@@ -10,8 +10,8 @@ from streams.wire.php import PhpObject, PhpValue, serialize
 from tests.fuzz.oracles import is_storable, runs_as_a_job
 from tests.fuzz.source import Source
 from tests.golden import golden
+from tests.golden.jobs import TENANT
 
-TENANT = "11111111-1111-4111-8111-111111111111"
 IDENTIFIER = "Illuminate\\Contracts\\Database\\ModelIdentifier"
 LONGEST_DELAY_S = 2**53  # what Redis holds exactly as a score
 _GOLDEN = golden("laravel-job.json")

@@ -4,6 +4,16 @@
 Laravel 11.
 """
 
+from streams.wire.job import JobMetric
+
+TENANT = "11111111-1111-4111-8111-111111111111"
+UUID = "013e00c0-a519-4bbd-b8fd-4d6a52ae375e"
+JOB_ID = "1ElK4XaPq6OzF11BHbfU1j8MKqwDce8h"
+METRICS = [
+    JobMetric("a1", "cpu.usage.percent", 42.17, "2026-11-23 14:00:00.123456", "d-1"),
+    JobMetric("a1", "cpu", 1, "2026-11-23 14:00:00", None),
+]
+
 PAYLOADS = (
     "laravel-job.json",  # 8.83
     "jobs/laravel-9.json",

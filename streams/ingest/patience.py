@@ -1,0 +1,82 @@
+"""Waits for parts that are away, until they answer or the worker is told to stop."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import TypeVar
+
+from streams.backoff import delays
+from streams.errors import Outage
+from streams.statistics import Statistics
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Patience:
+    """One worker's; it ends with `stop`.
+
+    Args:
+        statistics: told which parts are away.
+    """
+
+    def __init__(self, statistics: Statistics) -> None:
+        self._statistics = statistics
+        self._stopping = asyncio.Event()
+        self._is_sure = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the worker was told to stop."""
+        return self._stopping.is_set()
+
+    def stop(self) -> None:
+        """End every wait, and let no other begin."""
+        self._stopping.set()
+
+    async def be_sure(self, check: Callable[[], Awaitable[None]]) -> None:
+        """Check a part before work begins: the first time, and after an outage of whichever part.
+
+        Raises:
+            Outage: the part is away.
+        """
+        if not self._is_sure:
+            await check()
+            self._is_sure = True
+
+    async def wait_out(self, action: Callable[[], Awaitable[T]]) -> T:
+        """Do what must still be done in Redis, waiting out its outage; give in only when told to stop.
+
+        Raises:
+            Outage: told to stop. What is still reserved comes back to the queue by its retry after.
+        """
+        for delay_s in delays():
+            try:
+                answer = await action()
+            except Outage as outage:
+                self.is_away(outage)
+                if self.is_over:
+                    raise
+                await self.pause(delay_s)
+            else:
+                self.redis_answers()
+                return answer
+        raise AssertionError("delays never end")
+
+    async def pause(self, delay_s: float) -> None:
+        """Wait so long, or until `stop`."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), delay_s)
+
+    def is_away(self, outage: Outage) -> None:
+        """Take in that a part gave no answer."""
+        self._is_sure = False
+        if self._statistics.set_part(outage.part, up=False, detail=str(outage)):
+            log.warning("%s; no job is lost, waiting until it answers", outage)
+
+    def redis_answers(self) -> None:
+        """Take in that Redis answered; of PostgreSQL its session tells."""
+        if self._statistics.set_part("redis", up=True):
+            log.info("redis answers")
