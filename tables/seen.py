@@ -178,37 +178,35 @@ class SeenPositions:
         """
         state = self._seen.memory.partition(partition)
         last, at = state.last_offset, state.settled_below
+        resume_at = _of_this_log(committed, log_range)
         if last is None or at is None:
-            await self._finish_drop(partition, log_range, committed)
-            return _without_decision(partition, log_range, committed)
+            await self._finish_drop(partition, resume_at)
+            return _without_decision(partition, log_range, committed, resume_at)
         if last >= log_range.end:
-            return await self._beyond(last, partition, log_range, committed)
+            # A log that was recreated, whose committed offset went with it, or else a row that is not ours.
+            if resume_at is None:
+                log.error(RECREATED, partition, last, log_range.end)
+            else:
+                log.error(BEYOND, partition, log_range.end, last, resume_at)
+            await self._drop(partition, resume_at)
+            return log_range.start if resume_at is None else resume_at
         if at < log_range.start:
             log.error(CUT, partition, log_range.start, at)
         return max(at, log_range.start)
 
-    async def _beyond(self, at: int, partition: int, log_range: LogRange, committed: int | None) -> int:
-        """Tell a log that was recreated, whose committed offset went with it, from a row that is not ours."""
-        resume_at = _of_this_log(committed, log_range)
-        if resume_at is None:
-            log.error(RECREATED, partition, at, log_range.end)
-            await self._seen.drop_partition(partition)
-            return log_range.start
-        log.error(BEYOND, partition, log_range.end, at, resume_at)
-        await self._seen.drop_from(partition, resume_at)
-        return resume_at
-
-    async def _finish_drop(self, partition: int, log_range: LogRange, committed: int | None) -> None:
+    async def _finish_drop(self, partition: int, resume_at: int | None) -> None:
         """Drop what a drop has left that was cut off: it begins with the last decision, so now there is none.
 
         Decisions about a log that is gone must not tell duplicates in the new one: their offsets are higher
         than those to come, so of an id their content would count, and not a later one.
         """
-        resume_at = _of_this_log(committed, log_range)
         left = self._seen.memory.partition(partition).offsets_from(resume_at or 0)
-        if not left:
-            return
-        log.error(CUT_OFF, partition, len(left))
+        if left:
+            log.error(CUT_OFF, partition, len(left))
+            await self._drop(partition, resume_at)
+
+    async def _drop(self, partition: int, resume_at: int | None) -> None:
+        """Drop the decisions from where reading goes on; all where none says so: their log is gone."""
         if resume_at is None:
             await self._seen.drop_partition(partition)
         else:
@@ -220,17 +218,17 @@ def _of_this_log(committed: int | None, log_range: LogRange) -> int | None:
     return committed if committed is not None and log_range.start <= committed <= log_range.end else None
 
 
-def _without_decision(partition: int, log_range: LogRange, committed: int | None) -> int:
-    if committed is None:
-        return log_range.start
-    resume_at = _of_this_log(committed, log_range)
+def _without_decision(
+    partition: int, log_range: LogRange, committed: int | None, resume_at: int | None
+) -> int:
     at = log_range.start if resume_at is None else resume_at
-    log.warning(
-        "metrics.raw[%d] has no decision in the table (committed: %d): going on at %d",
-        partition,
-        committed,
-        at,
-    )
+    if committed is not None:
+        log.warning(
+            "metrics.raw[%d] has no decision in the table (committed: %d): going on at %d",
+            partition,
+            committed,
+            at,
+        )
     return at
 
 
