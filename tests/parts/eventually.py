@@ -7,6 +7,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar, overload
 
 _INTERVAL_S = 0.02
+_TIMEOUT_S = 30.0
+"""Long: it costs nothing where all is well, and tests run on machines that have other work, too."""
 
 T = TypeVar("T")
 
@@ -22,7 +24,7 @@ async def eventually(condition: Callable[[], T], timeout_s: float = ..., *, inte
 
 
 async def eventually(
-    condition: Callable[[], Any], timeout_s: float = 10.0, *, interval_s: float = _INTERVAL_S
+    condition: Callable[[], Any], timeout_s: float = _TIMEOUT_S, *, interval_s: float = _INTERVAL_S
 ) -> Any:
     """Return the first true value of `condition`, a plain or an async function.
 
@@ -40,7 +42,7 @@ async def eventually(
 
 
 def eventually_sync(
-    condition: Callable[[], T], timeout_s: float = 10.0, *, interval_s: float = _INTERVAL_S
+    condition: Callable[[], T], timeout_s: float = _TIMEOUT_S, *, interval_s: float = _INTERVAL_S
 ) -> T:
     """Do as `eventually` does, where there is no event loop."""
     deadline = time.monotonic() + timeout_s
