@@ -25,7 +25,8 @@ from streams.topics import SEEN_TABLE
 from streams.wire import rejected, unique
 from streams.wire.decision import Decision
 from streams.wire.headers import headers
-from tables.seen import SeenPositions, SeenTable
+from tables.seen import SeenTable
+from tables.seen_positions import SeenPositions
 from tables.state import SeenState
 
 

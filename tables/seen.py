@@ -7,7 +7,7 @@ their own, are passed over, since a row that raised would stall Faust's recovery
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import faust
@@ -18,7 +18,6 @@ from faust.stores.memory import Store
 from faust.types import TP, EventT
 
 from streams.errors import MalformedRecord
-from streams.kafka.positions import LogRange
 from streams.kafka.producer import Outgoing, deliver, send
 from streams.models import Origin
 from streams.wire.decision import Decision, decode, decode_key, encode, encode_key
@@ -28,20 +27,8 @@ from tables.state import SeenState
 log = logging.getLogger(__name__)
 
 EVICTIONS_A_DECISION = 32
-RECREATED = (
-    "metrics.raw[%d] was recreated: the last decision is about offset %d and the log ends at %d. "
-    "Its decisions are dropped; reading begins at the start of the new log."
-)
-BEYOND = (
-    "metrics.raw[%d] ends at %d, but a decision in the table is about offset %d. The group has committed %d, "
-    "so the log is the one that was read: the decisions from there on are dropped, and made anew."
-)
-CUT_OFF = (
-    "metrics.raw[%d]: a worker has ended while it dropped decisions, which its log tells more of. "
-    "The %d that are left are dropped now."
-)
+TOMBSTONES_AT_ONCE = 500
 TOMBSTONE_LOST = "a tombstone was not written, the row is evicted again after a recovery: %r"
-CUT = "metrics.raw[%d] begins at %d but offset %d was next: retention removed what stood between."
 
 
 def apply_row(memory: SeenState, partition: int, key: bytes | None, value: bytes | None) -> None:
@@ -126,9 +113,13 @@ class SeenTable(faust.Table[bytes, bytes]):
             await self._evict(origin.partition)
 
     async def drop_partition(self, partition: int) -> None:
-        """Forget all decisions of a partition for good, because its raw log was recreated."""
-        for offset in self.memory.partition(partition).offsets_from(0):
-            await self._remove(Origin(partition, offset))
+        """Forget all decisions of a partition for good, because its raw log was recreated.
+
+        Raises:
+            DeliveryFailed: if Kafka did not take it; all are held still.
+        """
+        for portion in _portions(self.memory.partition(partition).offsets_from(0)):
+            await self._bury(partition, portion)
         self.memory.begin_anew(partition)
 
     async def drop_from(self, partition: int, start: int) -> None:
@@ -137,10 +128,10 @@ class SeenTable(faust.Table[bytes, bytes]):
         Raises:
             DeliveryFailed: if Kafka did not take it; what is left is still to be dropped.
         """
-        for offset in self.memory.partition(partition).offsets_from(start):
-            origin = Origin(partition, offset)
-            await self._remove(origin)
-            self.memory.remove(origin)
+        for portion in _portions(self.memory.partition(partition).offsets_from(start)):
+            await self._bury(partition, portion)
+            for offset in portion:
+                self.memory.remove(Origin(partition, offset))
 
     async def _evict(self, partition: int) -> None:
         for origin in self.memory.evictable(partition, time.time(), EVICTIONS_A_DECISION):
@@ -153,8 +144,8 @@ class SeenTable(faust.Table[bytes, bytes]):
             else:
                 sent.add_done_callback(_note_failure)
 
-    async def _remove(self, origin: Origin) -> None:
-        await deliver(self.app, [self._row(origin, None)])
+    async def _bury(self, partition: int, offsets: Sequence[int]) -> None:
+        await deliver(self.app, [self._row(Origin(partition, offset), None) for offset in offsets])
 
     def _row(self, origin: Origin, value: bytes | None) -> Outgoing:
         # Not by Faust's own way to the changelog, which leads through a queue and a task for each row.
@@ -162,74 +153,16 @@ class SeenTable(faust.Table[bytes, bytes]):
         return Outgoing(topic, value, origin.partition, [], encode_key(origin))
 
 
-class SeenPositions:
-    """Where refine stands: at the first decision of the partition that may not have been emitted."""
+def _portions(offsets: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Yield the first, which is the last decision, alone: once it is gone, a drop that is cut off is known.
 
-    proven = False  # only the record's digest tells whether the decision is about this log
-
-    def __init__(self, seen: SeenTable) -> None:
-        self._seen = seen
-
-    async def position(self, partition: int, log_range: LogRange, committed: int | None) -> int:
-        """Return the offset at which refine resumes.
-
-        Raises:
-            Outage: if the decisions about a log that is gone could not be removed.
-        """
-        state = self._seen.memory.partition(partition)
-        last, at = state.last_offset, state.settled_below
-        resume_at = _of_this_log(committed, log_range)
-        if last is None or at is None:
-            await self._finish_drop(partition, resume_at)
-            return _without_decision(partition, log_range, committed, resume_at)
-        if last >= log_range.end:
-            # A log that was recreated, whose committed offset went with it, or else a row that is not ours.
-            if resume_at is None:
-                log.error(RECREATED, partition, last, log_range.end)
-            else:
-                log.error(BEYOND, partition, log_range.end, last, resume_at)
-            await self._drop(partition, resume_at)
-            return log_range.start if resume_at is None else resume_at
-        if at < log_range.start:
-            log.error(CUT, partition, log_range.start, at)
-        return max(at, log_range.start)
-
-    async def _finish_drop(self, partition: int, resume_at: int | None) -> None:
-        """Drop what a drop has left that was cut off: it begins with the last decision, so now there is none.
-
-        Decisions about a log that is gone must not tell duplicates in the new one: their offsets are higher
-        than those to come, so of an id their content would count, and not a later one.
-        """
-        left = self._seen.memory.partition(partition).offsets_from(resume_at or 0)
-        if left:
-            log.error(CUT_OFF, partition, len(left))
-            await self._drop(partition, resume_at)
-
-    async def _drop(self, partition: int, resume_at: int | None) -> None:
-        """Drop the decisions from where reading goes on; all where none says so: their log is gone."""
-        if resume_at is None:
-            await self._seen.drop_partition(partition)
-        else:
-            await self._seen.drop_from(partition, resume_at)
-
-
-def _of_this_log(committed: int | None, log_range: LogRange) -> int | None:
-    """Return the committed offset if it can be one of this log."""
-    return committed if committed is not None and log_range.start <= committed <= log_range.end else None
-
-
-def _without_decision(
-    partition: int, log_range: LogRange, committed: int | None, resume_at: int | None
-) -> int:
-    at = log_range.start if resume_at is None else resume_at
-    if committed is not None:
-        log.warning(
-            "metrics.raw[%d] has no decision in the table (committed: %d): going on at %d",
-            partition,
-            committed,
-            at,
-        )
-    return at
+    Of a portion Kafka takes the beginning or all, since the producer keeps the order; so the drop may be cut
+    off anywhere. One at a time, a million of them took many minutes.
+    """
+    if offsets:
+        yield offsets[:1]
+    for start in range(1, len(offsets), TOMBSTONES_AT_ONCE):
+        yield offsets[start : start + TOMBSTONES_AT_ONCE]
 
 
 def _of_the_past(decision: Decision) -> Decision:

@@ -14,7 +14,7 @@ from streams.queue.fake import FakeJobQueue
 from streams.queue.handoff import FencePositions
 from streams.statistics import Statistics
 from streams.wire.decision import decode
-from tables.seen import SeenPositions
+from tables.seen_positions import SeenPositions
 from tests.model.delivery import Delivery, Log
 from tests.model.gate import Gate
 from tests.model.history import Decided

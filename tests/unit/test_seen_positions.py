@@ -10,7 +10,7 @@ from streams.kafka.positions import LogRange
 from streams.models import Origin
 from streams.wire.decision import FORMAT, Decision
 from tables.fake import FakeSeen
-from tables.seen import SeenPositions
+from tables.seen_positions import SeenPositions
 
 LOG = LogRange(0, 100)
 
