@@ -10,7 +10,8 @@ from uuid import NAMESPACE_OID, uuid5
 
 import msgspec
 
-from streams.wire.job import CONNECTION, Job
+from streams.wire.job import CONNECTION
+from streams.wire.job_reader import Job
 
 WORKER_TRIES = 1
 """For a job that names no tries: what ``queue:work`` takes without ``--tries``."""
@@ -44,8 +45,14 @@ class _Head(msgspec.Struct):
     uuid: str
 
 
-def is_exhausted(job: Job) -> bool:
-    """Tell whether a job just taken has had all its tries: earlier workers died in the middle of it."""
+def is_exhausted(job: Job, now_s: float) -> bool:
+    """Tell whether a job just taken may not be tried any more.
+
+    It has had all its tries, where earlier workers died in the middle of it, or its time is over. Where it
+    has a time, tries do not count.
+    """
+    if job.retry_until is not None:
+        return job.retry_until < int(now_s)
     tries = _tries(job)
     return tries > 0 and _attempt(job) > tries
 
@@ -58,13 +65,18 @@ def exhausted_message(job: Job) -> str:
     )
 
 
-def next_try_s(job: Job) -> int | None:
+def next_try_s(job: Job, now_s: float) -> int | None:
     """Return the seconds until a job that failed just now is tried again; None if it is given up."""
-    tries = _tries(job)
-    if 0 < tries <= _attempt(job):
+    if _was_the_last_try(job, now_s):
         return None
     waits = job.backoff or [0]
     return waits[min(_attempt(job), len(waits)) - 1]
+
+
+def _was_the_last_try(job: Job, now_s: float) -> bool:
+    if job.retry_until is not None:
+        return job.retry_until <= int(now_s)
+    return 0 < _tries(job) <= _attempt(job)
 
 
 def _attempt(job: Job) -> int:

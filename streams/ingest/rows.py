@@ -6,7 +6,8 @@ from uuid import UUID
 
 import msgspec
 
-from streams.wire.job import Job, JobMetric
+from streams.wire.job import JobMetric
+from streams.wire.job_reader import Job
 
 PHP_EMPTY = (None, "", "0")
 """The dedupe ids that PHP's ``empty()``, which the job asks, takes for none at all."""

@@ -4,7 +4,7 @@ By the rules of ``streams.ingest.failing``; each way ends in the queue, whose ou
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from streams.errors import RowsLocked, RowsRefused
 from streams.ingest.at_hand import JobsAtHand
@@ -33,6 +33,7 @@ class Settlement:
         queue_name: the queue's name as ``failed_jobs`` records it.
         queue_connection: the connection's name as ``failed_jobs`` records it.
         delete_when_missing_models: whether the job's class says so, as Laravel before 13 asks it.
+        clock: returns Unix time in seconds.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Settlement:
         queue_name: str,
         queue_connection: str,
         delete_when_missing_models: bool,
+        clock: Callable[[], float],
     ) -> None:
         self._queue = queue
         self._store = store
@@ -53,6 +55,7 @@ class Settlement:
         self._queue_name = queue_name
         self._queue_connection = queue_connection
         self._delete_when_missing_models = delete_when_missing_models
+        self._clock = clock
 
     async def complete(self, jobs: Sequence[Taken]) -> None:
         """Delete jobs whose rows are written, and publish what they announce."""
@@ -75,7 +78,7 @@ class Settlement:
         if refusal.for_good and (self._delete_when_missing_models or job.delete_when_missing_models):
             await self._drop(taken, refusal)
             return
-        delay_s = None if refusal.for_good else next_try_s(job)
+        delay_s = None if refusal.for_good else next_try_s(job, self._clock())
         if delay_s is None:
             await self.give_up(taken.reserved, str(refusal))
             return

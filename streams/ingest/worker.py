@@ -48,7 +48,7 @@ class IngestWorker:
         queue_connection: the connection's name as ``failed_jobs`` records it.
         delete_when_missing_models: whether the job's class says so, as Laravel before 13 asks it.
         until: when it ends by itself.
-        clock: the time in UTC, for metrics without a timestamp.
+        clock: the time in UTC.
     """
 
     def __init__(
@@ -81,6 +81,7 @@ class IngestWorker:
             queue_name=queue_name,
             queue_connection=queue_connection,
             delete_when_missing_models=delete_when_missing_models,
+            clock=lambda: clock().timestamp(),
         )
 
     def stop(self) -> None:
@@ -148,7 +149,7 @@ class IngestWorker:
             raise foreign
 
     async def _unless_exhausted(self, taken: Taken) -> list[Taken]:
-        if not is_exhausted(taken.job):
+        if not is_exhausted(taken.job, self._clock().timestamp()):
             return [taken]
         await self._settlement.give_up(taken.reserved, exhausted_message(taken.job))
         return []

@@ -111,6 +111,12 @@ class Bench:
             await self._handoff.hand_off([self._record(metrics)])
         self._pushed += 1
 
+    async def amend(self, **fields: object) -> None:
+        """Give the payload that was pushed last other fields."""
+        name = f"{self._prefix}queues:default"
+        payload = json.loads(await self._redis.lindex(name, -1) or b"")
+        await self._redis.lset(name, -1, json.dumps({**payload, **fields}))
+
     async def work(self, jobs: int = 1, *, now: int = NOW) -> None:
         """Let the way's worker run the next jobs, at this time."""
         if next(self._workers) == "laravel":

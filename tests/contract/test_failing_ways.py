@@ -117,3 +117,46 @@ async def test_a_job_whose_worker_died_is_done_by_the_next(tell: Tell) -> None:
     (seen,) = await tell(a_dead_worker)
     assert ([row.dedupe_id for row in seen.rows], len(seen.messages)) == (["survivor"], 1)
     assert (seen.queue, seen.failed) == ({}, [])
+
+
+async def failing_until(bench: Bench) -> list[Seen]:
+    await bench.push(metric("0"))
+    await bench.work()
+    await bench.push(metric("0"), metric("never"))
+    await bench.amend(maxTries=1, retryUntil=NOW + 95)
+    seen, now = [], NOW
+    for wait_s in (0, 10, 30, 60):
+        now += wait_s
+        await bench.work(now=now)
+        seen.append(await bench.look())
+    return seen
+
+
+@every_way
+async def test_a_job_with_a_time_is_tried_until_then_and_given_up_when_it_is_taken_later(tell: Tell) -> None:
+    *tried, given_up = await tell(failing_until)
+    held = [job for one in tried for job in one.queue[":delayed"]]
+    assert [(job.payload["attempts"], job.where - NOW) for job in held] == [(1, 10), (2, 40), (3, 100)]
+    assert (given_up.queue, [row.dedupe_id for row in given_up.rows]) == ({}, ["0"])
+    [failed] = given_up.failed
+    assert failed.payload["attempts"] == 3
+    assert failed.where[2] is not None
+    assert "MaxAttemptsExceededException" in failed.where[2]
+
+
+async def failing_at_the_last_moment(bench: Bench) -> list[Seen]:
+    await bench.push(metric("0"))
+    await bench.work()
+    await bench.push(metric("0"))
+    await bench.amend(retryUntil=NOW)
+    await bench.push(metric("0"), metric("never"))
+    await bench.amend(retryUntil=NOW)
+    await bench.work(2)
+    return [await bench.look()]
+
+
+@every_way
+async def test_a_job_that_fails_when_its_time_is_over_is_not_tried_again(tell: Tell) -> None:
+    (seen,) = await tell(failing_at_the_last_moment)
+    assert (seen.queue, [job.payload["attempts"] for job in seen.failed]) == ({}, [0, 0])
+    assert [job.where[2] for job in seen.failed] == [None, None]

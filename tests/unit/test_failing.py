@@ -6,8 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.ingest.failing import FailedJob, exhausted_message, is_exhausted, next_try_s
-from streams.wire.job import Job, decode_job, encode_job
+from streams.wire.job import encode_job
+from streams.wire.job_reader import Job, decode_job
 
+NOW_S = 1_795_442_400.9
 TENANT = "11111111-1111-4111-8111-111111111111"
 
 
@@ -18,23 +20,39 @@ def job(**fields: object) -> Job:
 
 @pytest.mark.parametrize(("attempts", "wait_s"), [(0, 10), (1, 30), (2, 60), (3, 60), (4, None), (9, None)])
 def test_five_tries_wait_10_30_and_then_60_seconds(attempts: int, wait_s: int | None) -> None:
-    assert next_try_s(job(attempts=attempts)) == wait_s
+    assert next_try_s(job(attempts=attempts), NOW_S) == wait_s
 
 
 def test_a_job_is_exhausted_when_it_is_taken_once_more_than_it_may() -> None:
-    assert not is_exhausted(job(attempts=4))
-    assert is_exhausted(job(attempts=5))
+    assert not is_exhausted(job(attempts=4), NOW_S)
+    assert is_exhausted(job(attempts=5), NOW_S)
 
 
 def test_no_tries_mean_one_and_zero_tries_mean_without_end() -> None:
-    assert next_try_s(job(maxTries=None)) is None
-    assert is_exhausted(job(maxTries=None, attempts=1))
-    assert next_try_s(job(maxTries=0, attempts=1_000)) == 60
-    assert not is_exhausted(job(maxTries=0, attempts=1_000))
+    assert next_try_s(job(maxTries=None), NOW_S) is None
+    assert is_exhausted(job(maxTries=None, attempts=1), NOW_S)
+    assert next_try_s(job(maxTries=0, attempts=1_000), NOW_S) == 60
+    assert not is_exhausted(job(maxTries=0, attempts=1_000), NOW_S)
+
+
+WITH_ANY_TRIES = [{"maxTries": 5, "attempts": 90}, {"maxTries": 0}, {"maxTries": None}]
+
+
+@pytest.mark.parametrize("tries", WITH_ANY_TRIES)
+def test_a_job_with_a_time_is_tried_until_then_however_often(tries: dict[str, object]) -> None:
+    ahead, now, over = (job(retryUntil=int(NOW_S) + ahead, **tries) for ahead in (1, 0, -1))
+    assert [is_exhausted(each, NOW_S) for each in (ahead, now, over)] == [False, False, True]
+    assert [next_try_s(each, NOW_S) is None for each in (ahead, now, over)] == [False, True, True]
+
+
+@pytest.mark.parametrize("none", [None, 0])
+def test_a_job_without_a_time_is_tried_as_often_as_it_may(none: object) -> None:
+    assert not is_exhausted(job(retryUntil=none, attempts=4), NOW_S)
+    assert next_try_s(job(retryUntil=none, attempts=4), NOW_S) is None
 
 
 def test_without_a_backoff_the_next_try_is_due_at_once() -> None:
-    assert next_try_s(job(backoff=None)) == 0
+    assert next_try_s(job(backoff=None), NOW_S) == 0
 
 
 def test_an_exhausted_job_fails_with_laravels_words() -> None:
@@ -69,5 +87,5 @@ def test_an_exception_with_half_a_surrogate_pair_can_be_stored_as_text() -> None
 
 
 def test_attempts_below_none_are_none() -> None:
-    assert next_try_s(job(attempts=-100)) == 10
-    assert not is_exhausted(job(attempts=-100))
+    assert next_try_s(job(attempts=-100), NOW_S) == 10
+    assert not is_exhausted(job(attempts=-100), NOW_S)

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from streams.errors import ForeignJob, MalformedRecord
 from streams.ingest.rows import rows_of
 from streams.wire import publication
-from streams.wire.job import JobMetric, decode_job, encode_job
+from streams.wire.job import JobMetric, encode_job
+from streams.wire.job_reader import decode_job
 from streams.wire.php import PhpObject, PhpValue, serialize
 from tests.golden import golden
 from tests.golden.jobs import JOB_ID, METRICS, TENANT, UUID
@@ -126,6 +127,14 @@ def test_every_form_of_backoff_is_read(backoff: object, seconds: list[int]) -> N
     assert decode_job(payload(backoff=backoff)).backoff == seconds
 
 
+@pytest.mark.parametrize(
+    ("retry_until", "time_s"),
+    [(None, None), (0, None), ("", None), (1_795_442_400, 1_795_442_400), ("7.9", 7), (7.9, 7)],
+)
+def test_every_form_of_a_time_is_read(retry_until: object, time_s: int | None) -> None:
+    assert decode_job(payload(retryUntil=retry_until)).retry_until == time_s
+
+
 @pytest.mark.parametrize(("value", "expected"), [("1", 1), ("1.50", 1.5), (" 1e3", 1000.0), ("9" * 19, 1e19)])
 def test_a_numeric_string_that_http_lets_through_is_published_as_it_is_and_a_number_in_its_row(
     value: PhpValue, expected: float
@@ -172,6 +181,9 @@ def test_a_job_that_is_not_ours_is_left_to_laravel(foreign: bytes, named: str) -
         payload(PhpObject(JOB_CLASS, {})),
         payload(backoff="soon"),
         payload(backoff=[[]]),
+        payload(retryUntil="tomorrow"),
+        payload(retryUntil="1e999"),
+        payload(retryUntil=[1]),
         payload(attempts="many"),
         job_with(tenant=TENANT),
         job_with(tenant=PhpObject("App\\Models\\Tenant", {"id": TENANT})),
@@ -191,7 +203,7 @@ def test_a_job_that_is_not_ours_is_left_to_laravel(foreign: bytes, named: str) -
         job_with(metrics=[metric(value=float("nan"))]),
         job_with(metrics=[metric(value="1e999")]),
     ],
-    ids=range(30),
+    ids=range(33),
 )
 def test_a_job_that_cannot_be_read_is_malformed(rubbish: bytes) -> None:
     with pytest.raises(MalformedRecord):

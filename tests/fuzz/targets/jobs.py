@@ -5,7 +5,8 @@ from typing import Any
 
 from streams.errors import ForeignJob, MalformedRecord
 from streams.ingest.failing import FailedJob, exhausted_message, is_exhausted, next_try_s
-from streams.wire.job import JOB_CLASS, Job, decode_job, encode_job
+from streams.wire.job import JOB_CLASS, encode_job
+from streams.wire.job_reader import Job, decode_job
 from streams.wire.php import PhpObject, PhpValue, serialize
 from tests.fuzz.oracles import is_storable, runs_as_a_job
 from tests.fuzz.source import Source
@@ -13,6 +14,7 @@ from tests.golden import golden
 from tests.golden.jobs import TENANT
 
 IDENTIFIER = "Illuminate\\Contracts\\Database\\ModelIdentifier"
+NOW_S = 1_795_442_400.9
 LONGEST_DELAY_S = 2**53  # what Redis holds exactly as a score
 _GOLDEN = golden("laravel-job.json")
 _COMMAND = json.loads(_GOLDEN)["data"]["command"].encode()
@@ -25,6 +27,7 @@ SEEDS = [
     b"0" + _GOLDEN.replace(b'"10,30,60"', b"[1.5,1e308,true]"),
     b"0"
     + _GOLDEN.replace(b'"10,30,60"', b'"' + b"9" * 5000 + b'"').replace(b'"maxTries":5', b'"maxTries":0'),
+    b"0" + _GOLDEN.replace(b'"retryUntil":null', b'"retryUntil":"1e999"'),
     b"0" + _GOLDEN.replace(b'"uuid":"0', b'"uuid":"\\u0000'),
     b"1eyJpdiI6",
     b"0\xff\x00",
@@ -113,6 +116,6 @@ def _can_be_run(job: Job) -> None:
     runs_as_a_job(job.tenant_id, job.metrics)
     again = decode_job(encode_job(job.tenant_id, job.metrics, job.uuid, job.id))
     assert (again.uuid, again.id, again.metrics) == (job.uuid, job.id, job.metrics)
-    wait_s = next_try_s(job)
+    wait_s = next_try_s(job, NOW_S)
     assert wait_s is None or 0 <= wait_s < LONGEST_DELAY_S
-    assert isinstance(is_exhausted(job), bool)
+    assert isinstance(is_exhausted(job, NOW_S), bool)
