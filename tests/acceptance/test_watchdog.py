@@ -156,7 +156,6 @@ async def test_while_redis_is_away_the_worker_waits_and_then_goes_on(
 @pytest.mark.parametrize("how", ["pause", "kill"])
 async def test_while_kafka_is_away_readiness_fails_and_the_worker_waits(pipeline: Pipeline, how: str) -> None:
     worker = pipeline.worker(WATCHDOG_LIMIT_S=str(LIMIT_S))
-    went_at = time.monotonic()
     getattr(pipeline.kafka, how)()
     await eventually(lambda: asyncio.to_thread(worker.status, "/health/ready"), timeout_s=5)
 
@@ -164,7 +163,6 @@ async def test_while_kafka_is_away_readiness_fails_and_the_worker_waits(pipeline
         return await asyncio.to_thread(worker.status, "/health/ready") == 503
 
     await eventually(is_not_ready, timeout_s=20)
-    assert time.monotonic() - went_at < 11
     await _publish(pipeline)
     await _stands_ready_to(worker, LONGER_THAN_THE_LIMIT_S)
     await asyncio.to_thread(pipeline.kafka.heal)

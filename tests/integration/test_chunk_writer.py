@@ -57,7 +57,7 @@ async def read_all(kafka: Kafka, topic: str, partition: int = 0) -> list[bytes]:
         end = (await consumer.end_offsets([place]))[place]
         values: list[bytes] = []
         while len(values) < end:
-            values.append((await asyncio.wait_for(consumer.getone(), 10)).value)
+            values.append((await asyncio.wait_for(consumer.getone(), 30)).value)
         return values
     finally:
         await consumer.stop()

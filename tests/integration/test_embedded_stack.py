@@ -179,7 +179,7 @@ async def _check_mqtt(part: Part, version: aiomqtt.ProtocolVersion) -> None:
     async with aiomqtt.Client(address.host, address.port, protocol=version) as client:
         await client.subscribe("metrics/#", qos=1)
         await client.publish("metrics/t/a/m", b"1", qos=1)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             message = await anext(client.messages)
     assert (message.topic.value, message.payload, message.qos) == ("metrics/t/a/m", b"1", 1)
 
@@ -269,7 +269,7 @@ async def test_a_part_that_dies_ends_the_work_at_once(stack: Stack) -> None:
         await asyncio.Event().wait()
 
     with pytest.raises(PartFailed, match=r"redis ended by itself with code -9[\s\S]*Ready to accept"):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await stack.unless_a_part_dies(kill_and_wait())
 
 

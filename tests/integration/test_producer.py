@@ -147,7 +147,7 @@ async def test_who_waits_for_a_producer_that_was_given_up_is_told(
     await eventually(lambda: old._message_accumulator._pending_batches)
     await old.give_up()
     with pytest.raises(DeliveryFailed, match="given up"):
-        await asyncio.wait_for(waiting, 5)
+        await asyncio.wait_for(waiting, 30)
     kafka.resume()
     bench.producer._producer = bench._make()
     await bench.producer._producer.start()

@@ -43,7 +43,7 @@ async def subscribed(url: str, topic: str) -> AsyncIterator[aiomqtt.Client]:
 
 
 async def received(client: aiomqtt.Client, count: int) -> list[tuple[str, bytes]]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         return [(m.topic.value, bytes(m.payload)) async for m in _first(client, count)]
 
 

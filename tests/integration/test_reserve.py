@@ -205,7 +205,7 @@ async def test_waiting_ends_when_a_job_comes_and_leaves_one_notice_for_each_job_
 
     await eventually(blocked)
     await push(redis, payload("a"), payload("b"))
-    await asyncio.wait_for(waiting, 5)
+    await asyncio.wait_for(waiting, 30)
     assert len(await reserve(queue, 1)) == 1
     assert (await state(redis))["notify"] == 1
 

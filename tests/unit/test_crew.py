@@ -34,14 +34,14 @@ async def test_it_ends_when_each_of_its_workers_has_ended() -> None:
     await asyncio.sleep(0)
     assert not running.done()
     crew.stop()
-    await asyncio.wait_for(running, 5)
+    await asyncio.wait_for(running, 30)
     assert lasting.ended_in_order
 
 
 async def test_what_ends_one_ends_all_in_good_order_and_is_raised() -> None:
     others = [FakeHand(), FakeHand()]
     with pytest.raises(ForeignJob):
-        await asyncio.wait_for(Crew([others[0], FakeHand(error=ForeignJob("x")), others[1]]).run(), 5)
+        await asyncio.wait_for(Crew([others[0], FakeHand(error=ForeignJob("x")), others[1]]).run(), 30)
     assert all(other.ended_in_order for other in others)
 
 

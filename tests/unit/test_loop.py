@@ -200,7 +200,7 @@ async def test_a_held_partition_works_nothing() -> None:
     deliverer.of.place(0)
     stream: Any = FakeStream([FakeEvent(0)])
     deliverer.of.hold()
-    await asyncio.wait_for(carry(stream, lambda: deliverer, work, Statistics()), 1)
+    await asyncio.wait_for(carry(stream, lambda: deliverer, work, Statistics()), 30)
     assert work.done == []
 
 

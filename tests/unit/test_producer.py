@@ -97,7 +97,7 @@ async def test_nobody_waits_for_the_broken_one_to_stop() -> None:
     second.may_start.set()
     renewed = Renewed(second)
     renewed.first.is_broken = True
-    await asyncio.wait_for(renewed.producer.renew_if_broken(), 5)
+    await asyncio.wait_for(renewed.producer.renew_if_broken(), 30)
     await eventually(lambda: renewed.first.given_up)
     assert not renewed.first.may_stop.is_set()
     renewed.let_go()

@@ -157,7 +157,7 @@ async def test_a_foreign_job_stops_the_worker_and_stays_where_it_was(
     )
     after = await bench.push(metric("after"))
     with pytest.raises(ForeignJob, match="SendInvoice"):
-        await asyncio.wait_for(worker.run(), 10)
+        await asyncio.wait_for(worker.run(), 30)
     assert await bench.waiting() == [foreign, after]
     assert await bench.reserved() == 0
     assert [row[4] for row in await rows(database)] == ["before"]

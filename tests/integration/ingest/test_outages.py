@@ -134,7 +134,7 @@ async def test_redis_away_after_the_write_is_waited_out_and_the_message_publishe
     store = store_before_an_outage_of_redis
     await bench.push(metric("d-1"))
     async with running(make_worker(queue, store)):
-        await asyncio.wait_for(store.interrupted.wait(), 10)
+        await asyncio.wait_for(store.interrupted.wait(), 30)
         await asyncio.to_thread(redis_server.start)
         async with Redis.from_url(bench.redis_url) as redis:
 
@@ -169,7 +169,7 @@ async def test_told_to_stop_while_redis_is_away_it_ends(
     worker = make_worker(queue, store)
     await bench.push(metric("d-1"))
     task = asyncio.create_task(worker.run())
-    await asyncio.wait_for(store.interrupted.wait(), 10)
+    await asyncio.wait_for(store.interrupted.wait(), 30)
     worker.stop()
     await asyncio.wait_for(task, 15)
 
