@@ -10,8 +10,7 @@ from uuid import NAMESPACE_OID, uuid5
 
 import msgspec
 
-from streams.wire.job import CONNECTION
-from streams.wire.job_reader import Job
+from streams.wire.job import CONNECTION, Job
 
 WORKER_TRIES = 1
 """For a job that names no tries: what ``queue:work`` takes without ``--tries``."""

@@ -6,8 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from streams.wire.job import JobMetric
-from streams.wire.job_reader import Job
+from streams.wire.job import Job, JobMetric
 
 PHP_EMPTY = (None, "", "0")
 """The dedupe ids that PHP's ``empty()``, which the job asks, takes for none at all."""

@@ -11,7 +11,7 @@ from streams.ingest.failing import FailedJob
 from streams.ingest.rows import Row, Rows, rows_of
 from streams.postgres.outages import blames_data, describe
 from streams.postgres.session import Session
-from streams.wire.job_reader import Job
+from streams.wire.job import Job
 
 INSERT = """
 insert into metrics_raw (tenant_id, agent_id, metric_name, value, "timestamp", dedupe_id)

@@ -5,7 +5,7 @@ from typing import NamedTuple, Self
 from streams.ingest.rows import stamped
 from streams.queue.reserve import Publication, ReservedJob
 from streams.wire import publication
-from streams.wire.job_reader import Job, decode_job
+from streams.wire.job import Job, decode_job
 
 
 class Taken(NamedTuple):

@@ -11,7 +11,7 @@ from redis import Redis
 
 from streams.ingest.rows import Row, rows_of, stamped
 from streams.wire import publication
-from streams.wire.job_reader import Job, decode_job
+from streams.wire.job import Job, decode_job
 from tests.contract.laravel import TENANT, Laravel
 from tests.parts.php import Php, PhpScript
 

@@ -18,7 +18,7 @@ from streams.queue.fake import FakeJobQueue
 from streams.settings import Settings
 from streams.statistics import Statistics
 from streams.wire import rejected
-from streams.wire.job_reader import Job, decode_job
+from streams.wire.job import Job, decode_job
 from streams.wire.rejected import RejectedChunk
 from tables.fake import FakeSeen
 from tests.parts.eventually import eventually

@@ -10,8 +10,7 @@ from typing import Any
 from streams.ingest.rows import PHP_EMPTY, rows_of, stamped
 from streams.models import Reading
 from streams.wire import publication
-from streams.wire.job import JobMetric, encode_job
-from streams.wire.job_reader import decode_job
+from streams.wire.job import JobMetric, decode_job, encode_job
 from tests.golden.jobs import JOB_ID, UUID
 
 NOW = "2026-11-23 14:00:00.000000"

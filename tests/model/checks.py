@@ -11,7 +11,7 @@ from streams.kafka.fake import FakeRecord
 from streams.models import Origin, Reason, Stage
 from streams.wire import rejected, unique
 from streams.wire.headers import EPOCH
-from streams.wire.job_reader import Job, decode_job
+from streams.wire.job import Job, decode_job
 from tests.model.devices import AGENT, METRIC, PARTITIONS, STAMPS
 from tests.model.expected import Accepted, Content, Expected, Label
 from tests.model.history import Place

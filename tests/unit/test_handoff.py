@@ -11,8 +11,7 @@ from streams.models import Origin, Reading
 from streams.queue.fake import FakeJobQueue
 from streams.statistics import Statistics
 from streams.wire import unique
-from streams.wire.job import encode_job
-from streams.wire.job_reader import decode_job
+from streams.wire.job import decode_job, encode_job
 
 TENANT = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from agents.handoff import encoder
 from streams.settings import Settings
-from streams.wire.job import Extras, encode_job
-from streams.wire.job_reader import decode_job, pushed_at_s
+from streams.wire.job import Extras, decode_job, encode_job, pushed_at_s
 from tests.golden import golden
 from tests.golden.jobs import JOB_ID, METRICS, PAYLOADS, TENANT, UUID
 

@@ -5,8 +5,7 @@ from typing import Any
 
 from streams.errors import ForeignJob, MalformedRecord
 from streams.ingest.failing import FailedJob, exhausted_message, is_exhausted, next_try_s
-from streams.wire.job import JOB_CLASS, encode_job
-from streams.wire.job_reader import Job, decode_job
+from streams.wire.job import JOB_CLASS, Job, decode_job, encode_job
 from streams.wire.php import PhpObject, PhpValue, serialize
 from tests.fuzz.oracles import is_storable, runs_as_a_job
 from tests.fuzz.source import Source

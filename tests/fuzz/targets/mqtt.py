@@ -14,8 +14,7 @@ from streams.models import Candidate, Message, Origin, Reason, Rejection
 from streams.rules.payload import MAX_BYTES
 from streams.wire import raw, rejected, unique
 from streams.wire.decision import Refusal
-from streams.wire.job import JobMetric
-from streams.wire.job_reader import decode_job
+from streams.wire.job import JobMetric, decode_job
 from tests.fuzz.oracles import fits_the_tables, runs_as_a_job
 from tests.fuzz.publications import TENANT, built
 from tests.fuzz.source import Source

@@ -14,7 +14,7 @@ from streams.queue.fake import FakeJobQueue
 from streams.settings import Settings
 from streams.statistics import Statistics
 from streams.wire import publication, rejected, unique
-from streams.wire.job_reader import decode_job
+from streams.wire.job import decode_job
 from tables.fake import FakeSeen
 from tests.fuzz.oracles import finish
 from tests.golden import golden

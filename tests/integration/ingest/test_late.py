@@ -8,7 +8,7 @@ import pytest
 from streams.ingest.store import PostgresStore
 from streams.postgres.session import Session
 from streams.queue.reserve import ReservingQueue
-from streams.wire.job_reader import Job
+from streams.wire.job import Job
 from tests.integration.ingest.bench import RETRY_AFTER_S, Bench, Clock, make_worker, metric, rows
 
 TOO_LONG = "a" * 65

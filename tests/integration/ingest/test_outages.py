@@ -15,7 +15,7 @@ from streams.postgres.session import Session, connected
 from streams.postgres.tenant_admin import add_tenant
 from streams.queue.reserve import ReservingQueue
 from streams.statistics import Statistics
-from streams.wire.job_reader import Job
+from streams.wire.job import Job
 from tests.integration.ingest.bench import (
     RETRY_AFTER_S,
     Bench,
