@@ -32,16 +32,21 @@ async def test_a_job_that_fails_once_holds_up_nobody_and_succeeds_after_its_back
     assert (done.queue, done.failed) == ({}, [])
 
 
-async def failing_for_good(bench: Bench) -> list[Seen]:
-    await bench.push(metric("0"))
-    await bench.work()
-    await bench.push(metric("0"), metric("never"))
+async def working(bench: Bench, *waits_s: int) -> list[Seen]:
+    """Let the worker work after each wait, and look."""
     seen, now = [], NOW
-    for wait_s in (0, 10, 30, 60, 60):
+    for wait_s in waits_s:
         now += wait_s
         await bench.work(now=now)
         seen.append(await bench.look())
     return seen
+
+
+async def failing_for_good(bench: Bench) -> list[Seen]:
+    await bench.push(metric("0"))
+    await bench.work()
+    await bench.push(metric("0"), metric("never"))
+    return await working(bench, 0, 10, 30, 60, 60)
 
 
 @every_way
@@ -124,12 +129,7 @@ async def failing_until(bench: Bench) -> list[Seen]:
     await bench.work()
     await bench.push(metric("0"), metric("never"))
     await bench.amend(maxTries=1, retryUntil=NOW + 95)
-    seen, now = [], NOW
-    for wait_s in (0, 10, 30, 60):
-        now += wait_s
-        await bench.work(now=now)
-        seen.append(await bench.look())
-    return seen
+    return await working(bench, 0, 10, 30, 60)
 
 
 @every_way
