@@ -33,7 +33,6 @@ def read_chunk(value: bytes) -> tuple[list[Message], dict[int, Rejection]]:
     try:
         return raw.decode(value), {}
     except MalformedRecord as error:
-        log.error("a record of metrics.raw is no chunk and goes to metrics.rejected: %s", error)
         beginning = value[:UNREADABLE_KEPT_BYTES].decode(errors="replace")
         message = Message(topic="", payload=beginning, size_bytes=len(value))
         return [message], {0: Rejection(Stage.PARSE, Reason.INTERNAL_ERROR, f"not a chunk: {error}")}

@@ -34,7 +34,7 @@ _UUID_BYTES = 16
 Encode = Callable[[str, Sequence[Row], str, str], bytes]
 """`encode_job`, with what differs between applications."""
 
-NOT_OURS = "metrics.unique[%d] offset %d is no chunk of ours and is passed over: %s"
+NOT_OURS = "%s[%d] offset %d is no chunk of ours and is passed over: %s"
 
 
 def encoder(settings: Settings, clock: Callable[[], float] = time.time) -> Encode:
@@ -50,11 +50,18 @@ def encoder(settings: Settings, clock: Callable[[], float] = time.time) -> Encod
 
 
 class Handoff:
-    """The agent's work on records of metrics.unique."""
+    """The agent's work on records of metrics.unique, whose name here is `topic`."""
 
     def __init__(
-        self, queue: JobQueue, *, derive_ids: bool, statistics: Statistics, encode: Encode = encode_job
+        self,
+        queue: JobQueue,
+        *,
+        topic: str,
+        derive_ids: bool,
+        statistics: Statistics,
+        encode: Encode = encode_job,
     ) -> None:
+        self._topic = topic
         self._queue = queue
         self._derive_ids = derive_ids
         self._encode = encode
@@ -86,7 +93,7 @@ class Handoff:
         try:
             chunk, epoch = _read(record)
         except MalformedRecord as error:
-            log.error(NOT_OURS, record.partition, record.offset, error)
+            log.error(NOT_OURS, self._topic, record.partition, record.offset, error)
             return None
         jobs = jobs_of(chunk, epoch, derive_ids=self._derive_ids, encode=self._encode)
         return ChunkOfJobs(Fence(epoch, chunk.origin.offset, record.offset), jobs, len(chunk.readings))
@@ -153,7 +160,7 @@ def _read(record: Record) -> tuple[unique.UniqueChunk, int]:
     """
     chunk = unique.decode(record.value)
     if chunk.origin.partition != record.partition:
-        raise MalformedRecord(f"it names partition {chunk.origin.partition} of metrics.raw as its origin")
+        raise MalformedRecord(f"it names partition {chunk.origin.partition} as its origin")
     return chunk, read_epoch(record.headers)
 
 
@@ -167,12 +174,15 @@ queue = RedisJobQueue(
 )
 work = Handoff(
     queue,
+    topic=settings.unique_topic,
     derive_ids=settings.dedupe_id_when_missing == "derive",
     statistics=statistics,
     encode=encoder(settings),
 )
 
-app.position_sources[settings.unique_topic] = FencePositions(queue, app.raw_end)
+app.position_sources[settings.unique_topic] = FencePositions(
+    queue, app.raw_end, raw_topic=settings.raw_topic, unique_topic=settings.unique_topic
+)
 app.use(queue, probe=queue.ping, part="redis")
 
 

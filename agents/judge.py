@@ -23,6 +23,8 @@ from tables.state import PartitionState, SeenState
 
 log = logging.getLogger(__name__)
 
+NO_CHUNK = "%s[%d] offset %d goes to %s as it is: %s. Look who else writes to this topic"
+
 
 class Standing(Protocol):
     """The table of decisions, as it is asked here."""
@@ -126,6 +128,8 @@ class Judge:
     def _examine(self, record: Record) -> Examined:
         messages, unreadable = read_chunk(record.value)
         if unreadable:
+            topic, goes_to = self._settings.raw_topic, self._settings.rejected_topic
+            log.error(NO_CHUNK, topic, record.partition, record.offset, goes_to, unreadable[0].detail)
             return Examined(messages, {}, unreadable, 0)
         origin = Origin(record.partition, record.offset)
         return examine(messages, origin, self._settings.max_clock_skew_s)
@@ -153,9 +157,7 @@ class Judge:
         """Return what was decided, if it was about this very record."""
         if decision.digest != digest(record.value):
             await self._seen.drop_partition(record.partition)
-            raise Displaced(
-                "another record was decided on here: metrics.raw was recreated, a new epoch begins"
-            )
+            raise Displaced("another record was decided on here: the topic was recreated, a new epoch begins")
         origin = Origin(record.partition, record.offset)
         messages, _ = read_chunk(record.value)
         settled = {refusal.index for refusal in decision.refusals} | set(decision.duplicates)
@@ -163,9 +165,12 @@ class Judge:
         if examined.rejections:
             # Only a change of the rules between two versions does that: then what was accepted is explained.
             log.error(
-                "%d messages of chunk %s were accepted and are no longer valid",
+                "%d messages of the chunk %s[%d] offset %d were accepted by another version, whose rules "
+                "this one does not share: they are rejected now",
                 len(examined.rejections),
-                origin,
+                self._settings.raw_topic,
+                origin.partition,
+                origin.offset,
             )
             decision = msgspec.structs.replace(decision, refusals=[*decision.refusals, *_refusals(examined)])
         kept = list(examined.candidates.values())

@@ -211,9 +211,7 @@ class _OutageLog:
         self._since = self._since or now
         self._statistics.set_part(outage.part, up=False, detail=str(outage))
         if self._part != outage.part or now - self._said > REMIND_EVERY_S:
-            log.warning(
-                "waiting for %s, nothing is lost: %s (for %.0f s)", outage.part, outage, now - self._since
-            )
+            log.warning("waiting for %s: %s (for %.0f s)", outage.part, outage, now - self._since)
             self._part, self._said = outage.part, now
         return next(self._delays)
 

@@ -124,7 +124,7 @@ directory = TenantDirectory.from_settings(settings, statistics)
 refinery = Refinery(settings, seen=seen, tenants=directory, emit=partial(deliver, app), statistics=statistics)
 
 app.tables.add(seen)
-app.position_sources[settings.raw_topic] = SeenPositions(seen)
+app.position_sources[settings.raw_topic] = SeenPositions(seen, settings.raw_topic)
 app.use(directory, probe=directory.check, part="postgres")
 
 

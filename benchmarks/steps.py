@@ -152,7 +152,9 @@ async def _agents(stopwatch: Stopwatch, values: Iterable[bytes], ids: Sequence[s
 
 
 async def _hand_off(stopwatch: Stopwatch, topics: FakeTopics, settings: Settings) -> None:
-    handoff = Handoff(FakeJobQueue(max_jobs=10**9), derive_ids=True, statistics=Statistics())
+    handoff = Handoff(
+        FakeJobQueue(max_jobs=10**9), topic="metrics.unique", derive_ids=True, statistics=Statistics()
+    )
     began = time.process_time()
     for offset, record in enumerate(topics.all(settings.unique_topic)):
         await handoff.hand_off([Record(0, offset, record.value, record.headers)])

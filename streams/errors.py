@@ -37,7 +37,7 @@ class SettingsError(MetricStreamsError):
 
 
 class Outage(MetricStreamsError):  # noqa: N818 - the field's own word reads better than OutageError
-    """A part does not answer. Nothing is lost: wait and try again.
+    """A part does not answer: wait and try again.
 
     Attributes:
         part: the name of the part, as on the readiness page ("kafka", "redis", "postgres", "mqtt").

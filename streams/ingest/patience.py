@@ -74,7 +74,7 @@ class Patience:
         """Take in that a part gave no answer."""
         self._is_sure = False
         if self._statistics.set_part(outage.part, up=False, detail=str(outage)):
-            log.warning("%s; no job is lost, waiting until it answers", outage)
+            log.warning("%s; waiting until it answers", outage)
 
     def redis_answers(self) -> None:
         """Take in that Redis answered; of PostgreSQL its session tells."""

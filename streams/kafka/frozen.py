@@ -99,7 +99,8 @@ def end_frozen(silent_s: float) -> None:
 def _report(silent_s: float) -> None:
     log.critical(
         "the event loop has stood still for %.0f s: the worker ends at once and its supervisor starts it "
-        "anew; nothing is lost. The stacks on stderr show where it stands; WATCHDOG_LIMIT_S sets the limit",
+        "anew, and reads again what was not finished. The stacks on stderr show where it stands; "
+        "WATCHDOG_LIMIT_S sets the limit",
         silent_s,
     )
     # By number: Faust has put its log in the place of sys.stderr.

@@ -79,8 +79,8 @@ class Watchdog:
             shown = "; ".join(_shown(name, stand) for name, stand in hopeless.items())
             log.critical(
                 "%s. Every part that it needs answers, so the worker ends and its supervisor starts it anew; "
-                "nothing is lost. If this comes again, the log before this line says why; WATCHDOG_LIMIT_S "
-                "sets the limit",
+                "what is not finished is read again. If this comes again, the log before this line says why; "
+                "WATCHDOG_LIMIT_S sets the limit",
                 shown,
             )
             self._end(Stalled(shown))

@@ -104,8 +104,8 @@ class Inbox:
         if now >= self._drop_log_due:
             self._drop_log_due = now + DROP_LOG_EVERY_S
             log.warning(
-                "%d messages wait to be written: dropping what comes at QoS 0 (%d dropped so far). Devices "
-                "that publish at QoS 1 lose nothing",
+                "%d messages wait to be written: dropping what comes at QoS 0 (%d dropped so far). What "
+                "comes at QoS 1 is not dropped",
                 len(self._waiting),
                 self._statistics.notes["qos0_dropped"],
             )

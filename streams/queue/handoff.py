@@ -206,9 +206,11 @@ class FencePositions:
 
     proven = True
 
-    def __init__(self, queue: JobQueue, raw_end: "RawEnd") -> None:
+    def __init__(self, queue: JobQueue, raw_end: "RawEnd", *, raw_topic: str, unique_topic: str) -> None:
         self._queue = queue
         self._raw_end = raw_end
+        self._raw_topic = raw_topic
+        self._unique_topic = unique_topic
 
     async def position(self, partition: int, log_range: LogRange, committed: int | None) -> int:
         """Return the offset of metrics.unique at which handoff resumes.
@@ -216,16 +218,17 @@ class FencePositions:
         Raises:
             Outage: if Redis does not answer.
         """
-        fence = await self._queue.fence(partition)
+        fence, name = await self._queue.fence(partition), f"{self._unique_topic}[{partition}]"
         if fence is None:
-            return _without_fence(partition, log_range, committed)
+            return _without_fence(name, log_range, committed)
         if fence.raw_offset >= await self._raw_end(partition, fence.raw_offset):
             log.error(
-                "metrics.raw[%d] was recreated: its fence %s lies beyond its end. A new epoch begins.",
+                "%s[%d] was recreated: its fence %s lies beyond its end. A new epoch begins.",
+                self._raw_topic,
                 partition,
                 fence,
             )
-        return _within(partition, fence.unique_offset + 1, log_range)
+        return _within(name, fence.unique_offset + 1, log_range)
 
 
 class RawEnd(Protocol):
@@ -236,29 +239,27 @@ class RawEnd(Protocol):
         ...
 
 
-def _within(partition: int, at: int, log_range: LogRange) -> int:
+def _within(name: str, at: int, log_range: LogRange) -> int:
     if at > log_range.end:
-        log.error(
-            "metrics.unique[%d] was recreated: it ends at %d, %d was next.", partition, log_range.end, at
-        )
+        log.error("%s was recreated: it ends at %d, %d was next.", name, log_range.end, at)
         return log_range.start
     if at < log_range.start:
         log.error(
-            "metrics.unique[%d] begins at %d but offset %d was next: retention removed what stood between.",
-            partition,
+            "%s begins at %d but offset %d was next: retention removed what stood between.",
+            name,
             log_range.start,
             at,
         )
     return max(at, log_range.start)
 
 
-def _without_fence(partition: int, log_range: LogRange, committed: int | None) -> int:
+def _without_fence(name: str, log_range: LogRange, committed: int | None) -> int:
     if committed is None:
         return log_range.start
     log.error(
-        "the fence of partition %d is gone from Redis (committed: %d). Jobs that were lost with it cannot be "
-        "told; going on at the committed offset.",
-        partition,
+        "the fence of %s is gone from Redis (committed: %d). Jobs that were lost with it cannot be told: "
+        "going on at the committed offset.",
+        name,
         committed,
     )
-    return _within(partition, committed, log_range)
+    return _within(name, committed, log_range)

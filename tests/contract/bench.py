@@ -101,7 +101,7 @@ class Bench:
         self._pushed = 0
         self._workers = itertools.cycle(["ingest", "laravel"] if way.worker == "both" else [way.worker])
         queue = RedisJobQueue(redis, prefix=prefix, queue="default", topics="metrics", max_jobs=100)
-        self._handoff = Handoff(queue, derive_ids=False, statistics=Statistics())
+        self._handoff = Handoff(queue, topic="metrics.unique", derive_ids=False, statistics=Statistics())
 
     async def push(self, *metrics: Mapping[str, Any]) -> None:
         """Push one job, as the way's pusher does."""

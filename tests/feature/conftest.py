@@ -48,7 +48,7 @@ class Bridge:
             emit=self.topics.emit,
             statistics=statistics,
         )
-        self.handoff = Handoff(self.queue, derive_ids=True, statistics=statistics)
+        self.handoff = Handoff(self.queue, topic="metrics.unique", derive_ids=True, statistics=statistics)
 
     async def __aenter__(self) -> Self:
         await self.ingress.lead()

@@ -146,7 +146,7 @@ class RefineWorker(Worker):
         )
         self._has_recorded = False
         self._began_at = 0
-        source = SeenPositions(self.seen)  # type: ignore[arg-type]  # the fake has all that it asks for
+        source = SeenPositions(self.seen, "metrics.raw")  # type: ignore[arg-type]  # the fake has all that it asks for
         super().__init__(world, world.raw_logs[partition], gate, source)
 
     async def work(self, records: Sequence[Record]) -> None:
@@ -183,8 +183,8 @@ class HandoffWorker(Worker):
     def __init__(self, world: "World", partition: int) -> None:
         gate = Gate()
         queue = FakeJobQueue(redis=GatedRedis(world.redis, gate))
-        self.handoff = Handoff(queue, derive_ids=True, statistics=Statistics())
-        source = FencePositions(queue, world.raw_end)
+        self.handoff = Handoff(queue, topic="metrics.unique", derive_ids=True, statistics=Statistics())
+        source = FencePositions(queue, world.raw_end, raw_topic="metrics.raw", unique_topic="metrics.unique")
         super().__init__(world, world.unique_logs[partition], gate, source)
 
     async def work(self, records: Sequence[Record]) -> None:

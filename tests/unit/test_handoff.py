@@ -39,7 +39,7 @@ async def test_what_is_no_chunk_of_ours_is_passed_over_and_those_around_it_are_h
     foreign: Record, caplog: pytest.LogCaptureFixture
 ) -> None:
     queue = FakeJobQueue()
-    handoff = Handoff(queue, derive_ids=True, statistics=Statistics())
+    handoff = Handoff(queue, topic="metrics.unique", derive_ids=True, statistics=Statistics())
     await handoff.hand_off([record(0)])
     with caplog.at_level(logging.ERROR):
         await handoff.hand_off([foreign])
@@ -52,7 +52,9 @@ async def test_what_is_no_chunk_of_ours_is_passed_over_and_those_around_it_are_h
 async def test_a_job_names_the_classes_and_the_connection_of_the_application() -> None:
     queue = FakeJobQueue()
     encode = partial(encode_job, job_class=r"Acme\Ingest", model_class=r"Acme\Client", model_connection=None)
-    await Handoff(queue, derive_ids=True, statistics=Statistics(), encode=encode).hand_off([record(0)])
+    await Handoff(
+        queue, topic="metrics.unique", derive_ids=True, statistics=Statistics(), encode=encode
+    ).hand_off([record(0)])
     (job,) = queue.jobs
     assert decode_job(job, job_class=r"Acme\Ingest").tenant_id == TENANT
     assert rb"s:5:\"class\";s:11:\"Acme\\Client\";" in job

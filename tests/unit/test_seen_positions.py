@@ -24,7 +24,7 @@ async def holding(*offsets: int) -> FakeSeen:
 
 
 def positions(seen: FakeSeen) -> SeenPositions:
-    return SeenPositions(cast("Any", seen))
+    return SeenPositions(cast("Any", seen), "site.raw")
 
 
 def held(seen: FakeSeen) -> list[int]:

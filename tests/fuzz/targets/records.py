@@ -103,7 +103,7 @@ def _no_bug(chunk: rejected.RejectedChunk) -> None:
 
 def _hand_off(epoch: bytes, value: bytes) -> None:
     queue = FakeJobQueue()
-    handoff = Handoff(queue, derive_ids=True, statistics=Statistics())
+    handoff = Handoff(queue, topic="metrics.unique", derive_ids=True, statistics=Statistics())
     finish(handoff.hand_off([Record(3, 7, value, {"epoch": epoch})]))
     for job in queue.jobs:
         with suppress(MalformedRecord):  # the tenant is no UUID: for the job to say, not for handoff
