@@ -14,7 +14,8 @@ MetricStreamsError
 ├── ForeignJob           the queue holds a job of a class that is not ours
 ├── RowsRefused          the database does not take the rows of a job
 │   └── RowsLocked       somebody else holds a lock on one of them: later it may
-└── MalformedRecord      bytes on one of our own topics or queues cannot be read
+├── MalformedRecord      bytes on one of our own topics or queues cannot be read
+└── NewerFormat          a newer version wrote them: to pass them over would lose what they say
 
 Bad input from a device is none of these: it is a value (``streams.models.Rejection``).
 """
@@ -119,3 +120,7 @@ class RowsLocked(RowsRefused):
 
 class MalformedRecord(MetricStreamsError):  # noqa: N818 - names the thing found
     """Bytes on one of our own topics or queues cannot be read."""
+
+
+class NewerFormat(MetricStreamsError):  # noqa: N818 - states what was found
+    """A newer version of metric-streams wrote a record: this one must end, not guess."""

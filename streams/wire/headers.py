@@ -1,15 +1,21 @@
 """The headers of the records on our topics: plain strings, to be read in a console.
 
-format: 1    messages: 42                                          metrics.raw
-format: 1    messages: 40    epoch: 1795442400123                  metrics.unique
-format: 1    messages: 2     reason: tenant_unknown    stage: validate    metrics.rejected
+format: 1   messages: 42   writer: 9f86d081884c7d65   seq: 17   term: 4294967301                  metrics.raw
+format: 1   messages: 40   writer: 2c26b46b68ffc68f   seq: 8    epoch: 4   digest: 8c1f…   group: metric-streams
+                                                                                                metrics.unique
+format: 1   messages: 2    reason: tenant_unknown   stage: validate                             metrics.rejected
+
+A reader ignores headers that it does not know, and does without those that an older version did not write.
 """
 
+import re
+import secrets
 from collections.abc import Mapping
+from typing import NamedTuple
 
-from streams.errors import MalformedRecord
+from streams.errors import MalformedRecord, NewerFormat
 
-FORMAT = b"1"
+FORMAT = 1
 """The version of the records; a reader that knows less must not guess."""
 
 FORMAT_HEADER = "format"
@@ -18,8 +24,29 @@ REASON = "reason"
 STAGE = "stage"
 EPOCH = "epoch"
 """Which life of metrics.raw the chunk's coordinate belongs to."""
+DIGEST = "digest"
+"""Of metrics.unique: of the raw record that the chunk was made from, 16 hex digits."""
+GROUP = "group"
+"""Of metrics.unique: the consumer group that wrote it. Two groups on one topic would hand off everything twice."""
+WRITER = "writer"
+"""Whoever wrote the record: a name that no other process, and no other connection, ever has."""
+SEQ = "seq"
+"""How many records that writer had put into this partition before: a gap shows that the log is another one."""
+TERM = "term"
+"""Of metrics.raw: the leadership under which ingress wrote. Grows from leader to leader."""
 
 _EPOCH_DIGITS = 16  # as many as Lua's integers, which compare epochs
+_NUMBER = re.compile(rb"[0-9]{1,19}")
+_DIGEST = re.compile(rb"[0-9a-f]{16}")
+_WRITER_BYTES = 8
+_SHOWN_BYTES = 40
+
+
+class ChainLink(NamedTuple):
+    """Where a record stands among those that its writer put into the partition."""
+
+    writer: bytes
+    seq: int
 
 
 def headers(messages: int, **extra: str) -> list[tuple[str, bytes]]:
@@ -27,13 +54,29 @@ def headers(messages: int, **extra: str) -> list[tuple[str, bytes]]:
 
     Args:
         messages: how many messages or readings the record carries.
-        extra: `REASON` and `STAGE`, or `EPOCH`, by name.
+        extra: the others, by name.
     """
     return [
-        (FORMAT_HEADER, FORMAT),
+        (FORMAT_HEADER, b"%d" % FORMAT),
         (MESSAGES, b"%d" % messages),
         *((name, value.encode()) for name, value in extra.items()),
     ]
+
+
+def new_writer() -> str:
+    """Return a name for a writer that no other has."""
+    return secrets.token_hex(_WRITER_BYTES)
+
+
+def check_format(found: Mapping[str, bytes]) -> None:
+    """Return if this version can read a record; one without a format is read as the oldest.
+
+    Raises:
+        NewerFormat: if a newer version wrote it.
+    """
+    text = found.get(FORMAT_HEADER, b"1")
+    if _NUMBER.fullmatch(text) is not None and int(text) > FORMAT:
+        raise NewerFormat(f"a record has format {int(text)}; this version reads up to {FORMAT}")
 
 
 def read_epoch(found: Mapping[str, bytes]) -> int:
@@ -44,5 +87,31 @@ def read_epoch(found: Mapping[str, bytes]) -> int:
     """
     epoch = found.get(EPOCH, b"0")
     if not epoch.isdigit() or len(epoch) > _EPOCH_DIGITS:
-        raise MalformedRecord(f"the header {EPOCH} is {epoch[:40]!r}; it must be an integer")
+        raise MalformedRecord(f"the header {EPOCH} is {epoch[:_SHOWN_BYTES]!r}; it must be an integer")
     return int(epoch)
+
+
+def read_messages(found: Mapping[str, bytes]) -> int:
+    """Return how many messages a record says that it carries, 0 where it does not say."""
+    return _number(found.get(MESSAGES, b""))
+
+
+def read_link(found: Mapping[str, bytes]) -> ChainLink | None:
+    """Return where a record stands among its writer's; None if it does not tell."""
+    writer, seq = found.get(WRITER), found.get(SEQ, b"")
+    return ChainLink(writer, int(seq)) if writer and _NUMBER.fullmatch(seq) is not None else None
+
+
+def read_term(found: Mapping[str, bytes]) -> int:
+    """Return the term of the leader that wrote a raw record, 0 where it does not tell."""
+    return _number(found.get(TERM, b""))
+
+
+def read_digest(found: Mapping[str, bytes]) -> bytes:
+    """Return the 8 bytes of the raw record's digest, none where the record does not tell."""
+    text = found.get(DIGEST, b"")
+    return bytes.fromhex(text.decode()) if _DIGEST.fullmatch(text) is not None else b""
+
+
+def _number(text: bytes) -> int:
+    return int(text) if _NUMBER.fullmatch(text) is not None else 0
