@@ -1,15 +1,14 @@
 """The headers of the records on our topics: plain strings, to be read in a console.
 
-format: 1   messages: 42   writer: 9f86d081884c7d65   seq: 17   term: 4294967301                  metrics.raw
-format: 1   messages: 40   writer: 2c26b46b68ffc68f   seq: 8    epoch: 4   digest: 8c1f…   group: metric-streams
-                                                                                                metrics.unique
-format: 1   messages: 2    reason: tenant_unknown   stage: validate                             metrics.rejected
+metrics.raw        format: 1   messages: 42   writer: 9f86d081884c7d65   seq: 17   term: 4294967301
+metrics.unique     format: 1   messages: 40   writer: 2c26b46b68ffc68f   seq: 8   epoch: 4
+                   digest: 8c1f2a9e00d4b7f3   group: metric-streams
+metrics.rejected   format: 1   messages: 2   reason: tenant_unknown   stage: validate
 
 A reader ignores headers that it does not know, and does without those that an older version did not write.
 """
 
 import re
-import secrets
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -27,18 +26,17 @@ EPOCH = "epoch"
 DIGEST = "digest"
 """Of metrics.unique: of the raw record that the chunk was made from, 16 hex digits."""
 GROUP = "group"
-"""Of metrics.unique: the consumer group that wrote it. Two groups on one topic would hand off everything twice."""
+"""Of metrics.unique: the consumer group that wrote it; with two, everything would be handed off twice."""
 WRITER = "writer"
 """Whoever wrote the record: a name that no other process, and no other connection, ever has."""
 SEQ = "seq"
-"""How many records that writer had put into this partition before: a gap shows that the log is another one."""
+"""How many records that writer had put into this partition before: a gap shows another log."""
 TERM = "term"
 """Of metrics.raw: the leadership under which ingress wrote. Grows from leader to leader."""
 
 _EPOCH_DIGITS = 16  # as many as Lua's integers, which compare epochs
 _NUMBER = re.compile(rb"[0-9]{1,19}")
 _DIGEST = re.compile(rb"[0-9a-f]{16}")
-_WRITER_BYTES = 8
 _SHOWN_BYTES = 40
 
 
@@ -61,11 +59,6 @@ def headers(messages: int, **extra: str) -> list[tuple[str, bytes]]:
         (MESSAGES, b"%d" % messages),
         *((name, value.encode()) for name, value in extra.items()),
     ]
-
-
-def new_writer() -> str:
-    """Return a name for a writer that no other has."""
-    return secrets.token_hex(_WRITER_BYTES)
 
 
 def check_format(found: Mapping[str, bytes]) -> None:
