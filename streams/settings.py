@@ -58,6 +58,13 @@ class Settings(BaseModel):
     )
     compression: Literal["none", "lz4", "zstd"] = Field("zstd", description="none, lz4 or zstd")
     consumer_group: Name = Field("metric-streams", description="Faust app id, and so the consumer group")
+    consumer_session_s: float = Field(
+        10.0,
+        ge=1,
+        le=60,
+        description="seconds without a heartbeat after which Kafka gives a worker's partitions to others; "
+        "Kafka's own least is 6",
+    )
 
     # --- MQTT
     mqtt_url: SecretStr = Field(

@@ -2,9 +2,11 @@
 
 import argparse
 import asyncio
+import math
 import signal
 import sys
 import time
+from typing import NoReturn
 
 import msgspec
 
@@ -54,8 +56,15 @@ def _tell(line: str) -> None:
     sys.stdout.flush()  # also where it goes to a file that someone watches
 
 
+class _OneLine(argparse.ArgumentParser):
+    """Tells what is wrong with the arguments in one line, without the usage in front."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; {self.prog} --help tells more\n")
+
+
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="./dev", description="The whole pipeline on one machine.")
+    parser = _OneLine(prog="./dev", description="The whole pipeline on one machine.")
     commands = parser.add_subparsers(required=True)
     run = commands.add_parser("run", help="start everything, with a simulated fleet of devices")
     run.add_argument(
@@ -65,9 +74,12 @@ def _arguments() -> argparse.Namespace:
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
-    if seconds <= 0:
-        raise argparse.ArgumentTypeError("must be more than 0")
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number of seconds above 0, such as 60, not {text!r}")
     return seconds
 
 

@@ -1,14 +1,12 @@
 """``./dev run``: the whole pipeline on one machine, with a simulated device, watched and accounted for."""
 
 import asyncio
-import os
 import secrets
 import signal
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -17,46 +15,22 @@ from streams.devices import Fleet
 from streams.embedded import wording
 from streams.embedded.evidence import Topics, count_rows, read_rows
 from streams.embedded.ledger import Ledger, reconcile
-from streams.embedded.parts import MqttBroker, Postgres, Redis, Tansu, mqtt_broker, unprivileged_user
-from streams.embedded.ports import free_ports
-from streams.embedded.services import Ingest, Worker
+from streams.embedded.parts import MqttBroker
+from streams.embedded.pipeline import Pipeline
 from streams.embedded.stack import Stack
 from streams.mqtt.address import Address
 from streams.mqtt.publisher import MqttPublisher
-from streams.postgres.schema import apply_schema
-from streams.postgres.tenant_admin import add_tenant
-from streams.settings import Settings
 from streams.simulation import Publication, Shares, Simulation
 
 TENANTS = {
     UUID("11111111-1111-4111-8111-111111111111"): "Aurora Energy",
-    UUID("22222222-2222-4222-8222-222222222222"): "Borealis Logistics",
+    UUID("33333333-3333-4333-8333-333333333333"): "Borealis Logistics",
 }
+"""Two whose messages go to different partitions of metrics.raw."""
 RATE = 20.0
 SHARES = Shares(duplicates=0.05, corrections=0.02, malformed=0.05)
 DRAIN_TIMEOUT_S = 30.0
 DRAIN_POLL_S = 0.25
-
-
-class Servers(NamedTuple):
-    """The parts that are not the project's own."""
-
-    kafka: Tansu
-    redis: Redis
-    mqtt: MqttBroker
-    postgres: Postgres
-
-    def settings(self, worker_port: int, ingest_port: int) -> dict[str, str]:
-        """Return the project's settings for these servers, as an environment."""
-        return {
-            "BROKER_URL": self.kafka.url,
-            "PRODUCER_IDEMPOTENCE": "false",  # Tansu has no InitProducerId
-            "REDIS_URL": self.redis.url,
-            "MQTT_URL": self.mqtt.url,
-            "DATABASE_URL": self.postgres.url,
-            "WEB_PORT": str(worker_port),
-            "INGEST_WEB_PORT": str(ingest_port),
-        }
 
 
 class Demonstration:
@@ -84,46 +58,23 @@ class Demonstration:
         """
         async with Stack(self._tell) as stack:
             self._tell("Starting (a program on PATH is used before the one from a wheel):")
-            servers, settings = await self._start(stack)
+            began = time.monotonic()
+            pipeline = await Pipeline.start(stack, TENANTS)
+            self._tell(f"  all ready  {time.monotonic() - began:5.1f} s")
+            self._tell(wording.addresses(pipeline, stack, next(iter(TENANTS))))
             async with AsyncExitStack() as clients:
-                connection = await asyncpg.connect(servers.postgres.url)
+                connection = await asyncpg.connect(pipeline.postgres.url)
                 clients.push_async_callback(connection.close)
-                topics = await clients.enter_async_context(Topics(settings))
-                await stack.unless_a_part_dies(self._send(servers.mqtt, topics, connection))
+                topics = await clients.enter_async_context(Topics(pipeline.settings))
+                await stack.unless_a_part_dies(self._send(pipeline.mqtt, topics, connection))
                 self._tell("Waiting until all of it has arrived ...")
                 await stack.unless_a_part_dies(self._drain(topics, connection))
                 # Once more without the worker and ingest: nothing may change by their end.
-                await stack.stop(down_to=servers.mqtt)
+                await stack.stop(pipeline.worker, pipeline.ingest)
                 ledger = await self._count(topics, connection)
             stack.failed |= not ledger.adds_up
             await stack.stop()
             return ledger, not stack.failed
-
-    async def _start(self, stack: Stack) -> tuple[Servers, Settings]:
-        began = time.monotonic()
-        ports = free_ports(6)
-        servers = await self._start_servers(stack, ports)
-        await set_up_database(servers.postgres.url)
-        environment = servers.settings(*ports[4:])
-        worker = Worker(stack.directory / "worker", ports[4], environment)
-        ingest = Ingest(stack.directory / "ingest", ports[5], environment)
-        for service in (ingest, worker):
-            await stack.unless_a_part_dies(stack.start(service))
-        self._tell(f"  all ready  {time.monotonic() - began:5.1f} s")
-        self._tell(wording.addresses(servers, (worker, ingest), stack, next(iter(TENANTS))))
-        return servers, Settings.from_mapping(environment)
-
-    async def _start_servers(self, stack: Stack, ports: list[int]) -> Servers:
-        user = unprivileged_user() if os.geteuid() == 0 else None
-        servers = Servers(
-            Tansu(stack.directory / "kafka", ports[0]),
-            Redis(stack.directory / "redis", ports[1]),
-            mqtt_broker(stack.directory / "mqtt", ports[2]),
-            Postgres(stack.directory / "postgres", ports[3], user),
-        )
-        for part in (servers.postgres, servers.redis, servers.kafka, servers.mqtt):
-            await stack.start(part)
-        return servers
 
     async def _send(self, mqtt: MqttBroker, topics: Topics, connection: asyncpg.Connection) -> None:
         async with MqttPublisher(Address.parse(mqtt.url)) as publisher:
@@ -179,14 +130,3 @@ class Demonstration:
         await topics.catch_up()
         rows = await read_rows(connection)
         return reconcile(self._sent, rows, topics.raw, topics.unique, topics.rejected)
-
-
-async def set_up_database(url: str) -> None:
-    """Create the tables and the tenants."""
-    connection = await asyncpg.connect(url)
-    try:
-        await apply_schema(connection)
-        for tenant_id, name in TENANTS.items():
-            await add_tenant(connection, name, tenant_id)
-    finally:
-        await connection.close()

@@ -26,6 +26,8 @@ class Part(ABC):
     """
 
     name: ClassVar[str]
+    uses_others: ClassVar[bool] = False
+    """Whether it must be stopped before the others."""
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
     start_timeout_s: ClassVar[float] = 30.0
     stop_timeout_s: ClassVar[float] = 20.0

@@ -23,6 +23,7 @@ class Service(Part):
 
     command: ClassVar[list[str]]
     origin = "this project"
+    uses_others = True
     start_timeout_s = 60.0
     stop_timeout_s = 40.0
 

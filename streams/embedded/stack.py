@@ -1,4 +1,4 @@
-"""Starts the parts of the stack, notices when one dies, and stops them in reverse order."""
+"""Starts the parts of the stack, notices when one dies, and stops them: first those that use the others."""
 
 import asyncio
 import os
@@ -29,8 +29,7 @@ T = TypeVar("T")
 class Stack:
     """The processes that run, in a temporary directory.
 
-    A context manager: leaving stops them all, the last one first, and removes the directory unless something
-    failed.
+    A context manager: leaving stops them all, and removes the directory unless something failed.
 
     Args:
         tell: called with a line about each part that has started.
@@ -43,9 +42,10 @@ class Stack:
     def __init__(self, tell: Callable[[str], None]) -> None:
         self.failed = False
         self._tell = tell
-        self._running: list[tuple[Part, Child]] = []
+        self._running: dict[Part, Child] = {}
 
     async def __aenter__(self) -> Self:
+        self._died: asyncio.Future[Child] = asyncio.get_running_loop().create_future()
         self.directory = Path(tempfile.mkdtemp(prefix="metric-streams-", dir=temporary_directory()))
         self.directory.chmod(0o711)  # a part that runs as another user must pass through
         self._environment = inherited_environment() | {"TMPDIR": str(self.directory)}
@@ -63,6 +63,20 @@ class Stack:
                 self._tell(f"The logs are kept in {self.directory}")
             self._reaper.__exit__(kind, error, trace)
 
+    async def start_together(self, *starts: Coroutine[Any, Any, None]) -> None:
+        """Run several starts at once, and return once all are over.
+
+        Raises:
+            PartFailed: as soon as one fails; the others are cancelled.
+        """
+        tasks = [asyncio.ensure_future(start) for start in starts]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
     async def start(self, part: Part) -> None:
         """Start a part and return once it is ready.
 
@@ -74,40 +88,47 @@ class Stack:
         await self._set_up(part)
         child = self._child(part, part.argv())
         await child.start(self._reaper)
-        self._running.append((part, child))
+        self._running[part] = child
         await self._until_ready(part, child)
+        child.ended.add_done_callback(lambda _: self._notice_end(part, child))
         self._tell(f"  {part.name:10} {time.monotonic() - began:5.1f} s   {part.origin}")
 
-    async def stop(self, down_to: Part | None = None) -> None:
-        """Stop parts, the last one first; those that were started after `down_to`, or all."""
-        while self._running and self._running[-1][0] is not down_to:
-            part, child = self._running.pop()
-            if not await child.stop(part.stop_signal, part.stop_timeout_s):
-                self.failed = True
-                self._tell(f"{part.name} did not stop within {part.stop_timeout_s:g} s and was killed")
+    async def stop(self, *which: Part) -> None:
+        """Stop these parts, or all that run; servers only once nothing uses them any more."""
+        running = [part for part in self._running if not which or part in which]
+        for uses_others in (True, False):
+            await asyncio.gather(*(self._stop(part) for part in running if part.uses_others is uses_others))
+
+    async def _stop(self, part: Part) -> None:
+        child = self._running.pop(part)
+        if not await child.stop(part.stop_signal, part.stop_timeout_s):
+            self.failed = True
+            self._tell(f"{part.name} did not stop within {part.stop_timeout_s:g} s and was killed")
 
     async def unless_a_part_dies(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do some work while all parts run.
+        """Do some work while all parts that were ready run.
 
         Raises:
             PartFailed: as soon as one ends; the work is cancelled.
         """
         task = asyncio.ensure_future(work)
-        ends = {child.ended for _, child in self._running}
+        either: set[asyncio.Future[Any]] = {task, self._died}
         try:
-            await asyncio.wait({task, *ends}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if task.done() and not task.cancelled() and task.exception():
                 # A client often notices a death before we do; what matters is the death.
-                await asyncio.wait(ends, timeout=DEATH_GRACE_S, return_when=asyncio.FIRST_COMPLETED)
-            self._check_alive()
+                await asyncio.wait({self._died}, timeout=DEATH_GRACE_S)
+            if self._died.done():
+                child = self._died.result()
+                raise child.failure(f"ended by itself with code {child.ended.result()}")
             return await task
         finally:
             task.cancel()
 
-    def _check_alive(self) -> None:
-        for _, child in self._running:
-            if child.ended.done():
-                raise child.failure(f"ended by itself with code {child.ended.result()}")
+    def _notice_end(self, part: Part, child: Child) -> None:
+        """Note that a part has ended which nobody stopped."""
+        if self._running.get(part) is child and not self._died.done():
+            self._died.set_result(child)
 
     async def _set_up(self, part: Part) -> None:
         argv = part.set_up_argv()

@@ -4,23 +4,19 @@ import shutil
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 from streams.embedded.ledger import Ledger
+from streams.embedded.pipeline import Pipeline
 from streams.embedded.ports import HOST
-from streams.embedded.services import Ingest, Worker
 from streams.embedded.stack import Stack
 from streams.embedded.tally import Tally
 from streams.models import Reason
 
-if TYPE_CHECKING:
-    from streams.embedded.demonstration import Servers
 
-
-def addresses(servers: "Servers", services: tuple[Worker, Ingest], stack: Stack, tenant: UUID) -> str:
+def addresses(servers: Pipeline, stack: Stack, tenant: UUID) -> str:
     """Return where to look and how to send."""
-    worker, ingest = services
+    worker, ingest = servers.worker, servers.ingest
     return f"""
 Look at
   statistics   {worker.url}   (health/ready)

@@ -203,8 +203,8 @@ class StreamsApp(faust.App):
             "consumer_auto_offset_reset": "earliest",
             # On some brokers a group's join waits for part of this; a member that is slower joins again.
             "broker_rebalance_timeout": 6.0,
-            "broker_session_timeout": 10.0,
-            "broker_heartbeat_interval": 1.0,
+            "broker_session_timeout": settings.consumer_session_s,
+            "broker_heartbeat_interval": settings.consumer_session_s / 10,
             "broker_commit_interval": 0.5,
             "producer_compression_type": None if settings.compression == "none" else settings.compression,
             "producer_max_request_size": MAX_RECORD_BYTES,

@@ -15,6 +15,9 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from streams.chunks import partition_of
+from streams.embedded.demonstration import TENANTS
+from streams.settings import Settings
 from tests.parts.eventually import eventually_sync
 
 REPOSITORY = Path(__file__).parents[2]
@@ -134,10 +137,17 @@ def test_an_end_while_starting_leaves_nothing(tmp_path: Path) -> None:
         assert not list(Path(passable).iterdir())
 
 
-@pytest.mark.parametrize("seconds", ["0", "-1", "soon"])
-def test_seconds_that_are_none_are_refused(seconds: str) -> None:
+@pytest.mark.parametrize("seconds", ["0", "-1", "-0.0", "nan", "inf", "-inf", "1e999", "soon", ""])
+def test_seconds_that_are_none_are_refused_in_one_line(seconds: str) -> None:
     done = subprocess.run(
-        [*COMMAND, "--seconds", seconds], cwd=REPOSITORY, capture_output=True, text=True, check=False
+        [*COMMAND, f"--seconds={seconds}"], cwd=REPOSITORY, capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert "--seconds" in done.stderr
+    (line,) = done.stderr.splitlines()
+    assert f"must be a number of seconds above 0, such as 60, not {seconds!r}" in line
+    assert done.stdout == ""
+
+
+def test_a_tenants_messages_and_anothers_go_to_different_partitions() -> None:
+    partitions = {partition_of(str(tenant), Settings().topic_partitions) for tenant in TENANTS}
+    assert len(partitions) == len(TENANTS) > 1

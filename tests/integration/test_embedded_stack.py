@@ -206,12 +206,57 @@ async def test_leaving_stops_all_parts_and_removes_the_directory() -> None:
     assert not any(accepts(part.port) for part in parts)
 
 
-async def test_stopping_down_to_a_part_leaves_that_one_running(stack: Stack) -> None:
+async def test_stopping_a_part_leaves_the_others_running(stack: Stack) -> None:
     first, second = Redis(stack.directory / "first", port()), Tansu(stack.directory / "second", port())
-    await stack.start(first)
-    await stack.start(second)
-    await stack.stop(down_to=first)
+    await stack.start_together(stack.start(first), stack.start(second))
+    await stack.stop(second)
     assert (accepts(first.port), accepts(second.port)) == (True, False)
+    await stack.stop()
+    assert not accepts(first.port)
+
+
+async def test_what_uses_the_others_is_stopped_before_them(stack: Stack) -> None:
+    redis = Redis(stack.directory / "redis", port())
+    user = UsesOthers(stack.directory / "user", redis.port)
+    await stack.start_together(stack.start(user), stack.start(redis))  # in whichever order they started
+    await stack.stop()
+    assert "when asked to end, the other still answered: True" in stack.log_path("user").read_text()
+
+
+async def test_of_parts_that_start_together_the_first_failure_is_told_and_ends_the_others(
+    stack: Stack,
+) -> None:
+    waiting = asyncio.ensure_future(asyncio.Event().wait())
+
+    async def wait() -> None:
+        await waiting
+
+    broken = Broken(stack.directory / "broken", port())
+    with pytest.raises(PartFailed, match=r"broken ended while starting, with code 3"):
+        async with asyncio.timeout(30):
+            await stack.unless_a_part_dies(stack.start_together(wait(), stack.start(broken)))
+    assert waiting.cancelled()
+
+
+async def test_a_part_that_dies_while_others_start_ends_the_start(stack: Stack) -> None:
+    redis = Redis(stack.directory / "redis", port())
+
+    async def kill_and_wait() -> None:
+        await stack.start(redis)
+        with RedisClient.from_url(redis.url) as client:
+            os.kill(int(client.info("server")["process_id"]), signal.SIGKILL)
+        await asyncio.Event().wait()
+
+    with pytest.raises(PartFailed, match=r"redis ended by itself with code -9"):
+        async with asyncio.timeout(30):
+            await stack.unless_a_part_dies(stack.start_together(kill_and_wait()))
+
+
+async def test_an_end_that_was_asked_for_is_no_death(stack: Stack) -> None:
+    redis = Redis(stack.directory / "redis", port())
+    await stack.start(redis)
+    await stack.unless_a_part_dies(stack.stop(redis))
+    await stack.unless_a_part_dies(asyncio.sleep(0))
 
 
 class Broken(Part):
@@ -239,6 +284,37 @@ NEVER_READY = """
 import signal, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 print("thinking", flush=True)
+while True:
+    signal.pause()
+"""
+
+
+class UsesOthers(Part):
+    """A part that says, when it is asked to end, whether another still answers on its port."""
+
+    name = "user"
+    origin = "this test"
+    url = ""
+    uses_others = True
+
+    def argv(self) -> list[str]:
+        return [sys.executable, "-c", USES_OTHERS, str(self.port)]
+
+    async def is_ready(self) -> bool:
+        return (self.directory / "ready").exists()
+
+
+USES_OTHERS = """
+import pathlib, signal, socket, sys
+
+def end(*_):
+    with socket.socket() as probe:
+        answered = probe.connect_ex(("127.0.0.1", int(sys.argv[1]))) == 0
+    print("when asked to end, the other still answered:", answered, flush=True)
+    sys.exit()
+
+signal.signal(signal.SIGTERM, end)
+pathlib.Path("ready").touch()
 while True:
     signal.pause()
 """
