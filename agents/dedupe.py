@@ -46,16 +46,34 @@ class Verdict(NamedTuple):
     """Of the accepted readings that have an id, packed."""
 
 
-def dedupe(candidates: Mapping[int, Candidate], seen: SeenIds, horizon: float) -> Verdict:
+def dedupe(
+    candidates: Mapping[int, Candidate], seen: SeenIds, horizon: float, *, stale: bool = False
+) -> Verdict:
     """Tell which of a chunk's candidates, by index and in order, are duplicates.
 
     Args:
         candidates: by index in the chunk, in its order.
         seen: what the partition accepted before this chunk.
         horizon: Unix time in seconds at which the window begins.
+        stale: the chunk is a former leader's that landed late (`agents.stale`): an id that was accepted
+            before is a duplicate whatever its content, since what came later must stand.
     """
     ids = [candidate.id for candidate in candidates.values() if candidate.id is not None]
     contents = seen.known(ids, horizon)
+    if stale:
+        return _dedupe_stale(candidates, contents)
+    return _dedupe(candidates, contents)
+
+
+def _dedupe_stale(candidates: Mapping[int, Candidate], contents: dict[bytes, bytes]) -> Verdict:
+    late = [index for index, candidate in candidates.items() if candidate.id in contents]
+    # Among themselves the others are in the order of their arrival, as in any chunk.
+    verdict = _dedupe({i: one for i, one in candidates.items() if one.id not in contents}, contents)
+    return Verdict(sorted([*late, *verdict.duplicates]), verdict.fingerprints)
+
+
+def _dedupe(candidates: Mapping[int, Candidate], contents: dict[bytes, bytes]) -> Verdict:
+    """Tell the duplicates, given the content with which each id was accepted last."""
     duplicates: list[int] = []
     packed: list[bytes] = []
     for index, candidate in candidates.items():

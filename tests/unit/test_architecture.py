@@ -16,7 +16,7 @@ import pytest
 REPOSITORY = Path(__file__).parents[2]
 LAYERS = ["streams", "tables", "agents"]  # each may import itself and those before it
 AGENTS = ["agents.ingress", "agents.refine", "agents.handoff"]
-STEPS = ["agents.parse", "agents.validate", "agents.dedupe"]
+STEPS = ["agents.parse", "agents.validate", "agents.dedupe", "agents.stale"]
 TABLE_CONTENT = ["tables.state", "tables.decisions", "tables.fingerprints"]
 PURE = ["streams.models", "streams.errors", "streams.rules", "streams.wire", *TABLE_CONTENT, *STEPS]
 
