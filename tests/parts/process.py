@@ -9,11 +9,13 @@ import subprocess
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
 
+from streams.embedded.child import PartFailed, User
+from streams.embedded.programs import Program, which
 from tests.parts.ports import free_port
 
 _LOG_TAIL_LINES = 30
@@ -36,9 +38,13 @@ class Part(ABC):
     """A real server on 127.0.0.1, with its data in a temporary directory of its own.
 
     A context manager: entering starts it, leaving stops it and removes its directory.
+
+    Attributes:
+        user: whom it becomes; None for our own user.
     """
 
     name: str
+    user: User | None = None
     start_timeout_s = 30.0
     stop_timeout_s = 20.0
 
@@ -153,6 +159,7 @@ class Part(ABC):
             cwd=self.directory,
             env=dict(self._environment()),
             start_new_session=True,  # Ctrl+C is for the tests; they stop their servers themselves
+            **(self.user.options if self.user else {}),
         )
 
     def _wait_until_ready(self) -> None:
@@ -197,19 +204,28 @@ class Part(ABC):
             self.remove()
 
 
-def find_program(name: str, *directories: Path, package: str) -> Path:
-    """Find a server's program on PATH or in a directory that is usually left out of it.
+def find_program(name: str, *, package: str) -> Path:
+    """Find a program on PATH, or in an ``sbin`` that is usually left out of it.
 
     Raises:
         MissingPartError: naming the Debian package that has it.
     """
-    path = os.pathsep.join(
-        [os.environ.get("PATH", ""), *map(str, directories), "/usr/sbin", "/usr/local/sbin"]
-    )
-    found = shutil.which(name, path=path)
+    found = which(name)
     if found is None:
         raise MissingPartError(f"{name} is not installed (Debian: apt-get install {package})")
     return Path(found)
+
+
+def of_the_stack(find: Callable[[], Program]) -> Path:
+    """Find a program as the embedded stack does: where this machine lacks it, a wheel has it.
+
+    Raises:
+        MissingPartError: if there is none for this machine.
+    """
+    try:
+        return find().path
+    except PartFailed as error:
+        raise MissingPartError(str(error)) from error
 
 
 def _die_with_us() -> list[str]:

@@ -1,10 +1,11 @@
-"""A real Redis."""
+"""A real Redis, or the Valkey of a wheel where this machine has none."""
 
 import itertools
 import socket
 from collections.abc import Sequence
 
-from tests.parts.process import Part, find_program
+from streams.embedded.programs import redis_server
+from tests.parts.process import Part, of_the_stack
 
 _DATABASES = 10_000
 
@@ -20,7 +21,7 @@ class Redis(Part):
     name = "redis"
 
     def __init__(self, *, append_only: bool = False, options: dict[str, str] | None = None) -> None:
-        self._program = find_program("redis-server", package="redis-server")
+        self._program = of_the_stack(redis_server)
         super().__init__()
         self._options = {
             "bind": self.host,

