@@ -10,6 +10,7 @@ from agents.usual import read_usual_message
 from agents.validate import validate
 from streams.errors import MalformedRecord
 from streams.models import Candidate, Message, Origin, Reason, RejectedMessage, Rejection, Stage
+from streams.rules.timestamp import EARLIEST
 from streams.wire import raw
 from streams.wire.decision import Refusal
 
@@ -43,6 +44,7 @@ def examine(
     origin: Origin,
     max_clock_skew_s: float,
     skip: frozenset[int] | set[int] = frozenset(),
+    earliest: str = EARLIEST,
 ) -> Examined:
     """Run parse and validate over a chunk; a bug on one message rejects that message alone."""
     candidates: dict[int, Candidate] = {}
@@ -53,13 +55,13 @@ def examine(
             continue
         parsed: Parsed | Rejection | None = None
         try:
-            if (usual := read_usual_message(message, index)) is not None:
+            if (usual := read_usual_message(message, index, earliest)) is not None:
                 candidates[index] = usual
                 continue
             parsed = parse(message)
             if isinstance(parsed, Parsed):
                 disagreeing += parsed.disagrees
-                outcome = validate(parsed, origin, index, message.received_at, max_clock_skew_s)
+                outcome = validate(parsed, origin, index, message.received_at, max_clock_skew_s, earliest)
             else:
                 outcome = parsed
         except Exception as bug:

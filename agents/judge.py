@@ -87,6 +87,7 @@ class Judge:
         self, settings: Settings, *, seen: Standing, tenants: Tenants, clock: Callable[[], float]
     ) -> None:
         self._settings = settings
+        self._earliest = settings.earliest  # worked out once
         self._seen = seen
         self._tenants = tenants
         self._clock = clock
@@ -132,7 +133,12 @@ class Judge:
             log.error(NO_CHUNK, topic, record.partition, record.offset, goes_to, unreadable[0].detail)
             return Examined(messages, {}, unreadable, 0)
         origin = Origin(record.partition, record.offset)
-        return examine(messages, origin, self._settings.max_clock_skew_s)
+        return examine(
+            messages,
+            origin,
+            self._settings.max_clock_skew_s,
+            earliest=self._earliest,
+        )
 
     def _decide(
         self, record: Record, examined: Examined, seen: TogetherSeen, epoch: int, unsettled: int

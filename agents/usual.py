@@ -10,7 +10,7 @@ from agents.validate import arrival
 from streams.models import Candidate, Message, Reading
 from streams.rules.identity import content, row_id
 from streams.rules.names import DEDUPE_ID_LENGTH
-from streams.rules.timestamp import read_usual
+from streams.rules.timestamp import EARLIEST, read_usual
 from streams.rules.topic import Series, read_topic
 from streams.rules.value import BOUND
 
@@ -27,15 +27,16 @@ class _Payload(msgspec.Struct, frozen=True, gc=False):
 _decode = msgspec.json.Decoder(_Payload).decode
 
 
-def read_usual_message(message: Message, index: int) -> Candidate | None:
+def read_usual_message(message: Message, index: int, earliest: str = EARLIEST) -> Candidate | None:
     """Return what dedupe is to judge, or None for a message that is not of the usual kind.
 
     That is one with a sound topic and a payload of a number, a timestamp in RFC 3339 with 3 or 6 digits that
-    is not ahead of the arrival, and a dedupe id in ASCII.
+    is neither ahead of the arrival nor before the earliest, and a dedupe id in ASCII.
 
     Args:
         message: as it came.
         index: its place in the chunk.
+        earliest: MIN_TIMESTAMP, as rows have it.
 
     Raises:
         MalformedRecord: if its time of arrival, which is our own, cannot be read.
@@ -50,7 +51,7 @@ def read_usual_message(message: Message, index: int) -> Candidate | None:
         return None
     value, dedupe_id = payload.value, payload.dedupe_id
     time = read_usual(payload.timestamp)
-    if time is None or time > arrival(message.received_at) or not -BOUND <= value <= BOUND:
+    if time is None or not earliest <= time <= arrival(message.received_at) or not -BOUND <= value <= BOUND:
         return None
     if not 1 < len(dedupe_id) <= DEDUPE_ID_LENGTH or not dedupe_id.isascii() or "\0" in dedupe_id:
         return None

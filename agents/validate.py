@@ -12,12 +12,17 @@ from streams.models import Candidate, Origin, Reading, Reason, Rejection, Stage
 from streams.rules.identity import content, coordinate_key, derived_key, row_id
 from streams.rules.names import read_dedupe_id
 from streams.rules.problem import Problem
-from streams.rules.timestamp import check_skew, read_timestamp
+from streams.rules.timestamp import EARLIEST, check_earliest, check_skew, read_timestamp
 from streams.rules.value import read_value
 
 
-def validate(
-    parsed: Parsed, origin: Origin, index: int, received_at: str, max_clock_skew_s: float
+def validate(  # noqa: PLR0917 - a call with names costs each message more
+    parsed: Parsed,
+    origin: Origin,
+    index: int,
+    received_at: str,
+    max_clock_skew_s: float,
+    earliest: str = EARLIEST,
 ) -> Candidate | Rejection:
     """Return what dedupe is to judge, or say what is wrong with the message.
 
@@ -27,6 +32,7 @@ def validate(
         index: its place in the chunk.
         received_at: when it arrived, RFC 3339; it stands in for a missing timestamp.
         max_clock_skew_s: how far, in seconds, a timestamp may lie ahead of the arrival.
+        earliest: before which no timestamp may lie, MIN_TIMESTAMP, in the form that rows have.
 
     Raises:
         MalformedRecord: if `received_at`, which is our own, cannot be read.
@@ -35,7 +41,7 @@ def validate(
     value = read_value(payload.value)
     if isinstance(value, Problem):
         return Rejection(Stage.VALIDATE, *value)
-    time = "" if payload.timestamp is None else _time(payload.timestamp, received, max_clock_skew_s)
+    time = "" if payload.timestamp is None else _time(payload.timestamp, received, max_clock_skew_s, earliest)
     if isinstance(time, Problem):
         return Rejection(Stage.VALIDATE, *time)
     if series.names_problem is not None:
@@ -78,6 +84,8 @@ def arrival(received_at: str) -> str:
     return received
 
 
-def _time(timestamp: object, received: str, max_clock_skew_s: float) -> str | Problem:
+def _time(timestamp: object, received: str, max_clock_skew_s: float, earliest: str) -> str | Problem:
     time = read_timestamp(timestamp)
+    if isinstance(time, str):
+        time = check_earliest(time, earliest)
     return time if isinstance(time, Problem) else check_skew(time, received, max_clock_skew_s)

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from streams.errors import SettingsError
+from streams.rules.timestamp import read_earliest
 from streams.wire.job import CONNECTION, JOB_CLASS, MODEL_CLASS, MODEL_CONNECTION, Extras
 
 URL_SCHEMES = {
@@ -28,6 +29,13 @@ Count = Annotated[int, Field(gt=0, le=2**31 - 1)]  # what Kafka's protocol has r
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9._-]+$")]
 PhpClass = Annotated[str, Field(max_length=200, pattern=r"^[^\W\d]\w*(\\[^\W\d]\w*)*$")]
 PhpClassOrAlias = Annotated[str, Field(max_length=200, pattern=r"^([^\W\d]\w*(\\[^\W\d]\w*)*|[\w.-]+)$")]
+
+
+def _time(text: str) -> str:
+    """Return a text as it came if it is a time that the rules can read."""
+    read_earliest(text)
+    return text
+
 
 PHP_NULL = "null"  # as an application's own .env says it (Illuminate\Support\Env)
 
@@ -109,6 +117,10 @@ class Settings(BaseModel):
     # --- rules
     max_clock_skew_s: Annotated[float, Field(ge=0, le=LONGEST_S)] = Field(
         86_400.0, description="seconds that a device's timestamp may lie ahead of its arrival"
+    )
+    min_timestamp: Annotated[str, AfterValidator(_time)] = Field(
+        "2000-01-01",
+        description="a device's timestamp may not lie before: its clock is not set (1970-01-01 for any)",
     )
     dedupe_window_s: Seconds = Field(3_600.0, description="seconds that an id is remembered")
     dedupe_max_ids: Count = Field(5_000_000, description="ids remembered by one worker at most")
@@ -235,6 +247,11 @@ class Settings(BaseModel):
     def rejected_topic(self) -> str:
         """The topic with what was refused, and why."""
         return f"{self.topic_prefix}.rejected"
+
+    @property
+    def earliest(self) -> str:
+        """MIN_TIMESTAMP in the form that rows have."""
+        return read_earliest(self.min_timestamp)
 
     @property
     def model_connection(self) -> str | None:

@@ -1,4 +1,4 @@
-"""The timestamp: four ways to write it, and one column behind the job that must take it.
+"""The timestamp: a number or a text (`streams.rules.written_time`), for one column behind the job.
 
 Inside the rules a time is the text that the application stores, ``2026-11-23 14:00:00.123456`` in UTC: of
 one width, so that it sorts as time does. It is reached by exact arithmetic, so a replay reads the very same.
@@ -12,8 +12,9 @@ from functools import lru_cache
 from streams.models import Reason
 from streams.rules.numeric import read_numeric
 from streams.rules.problem import Problem, shown
+from streams.rules.written_time import EXPECTED, expected, read_written
 
-EARLIEST_US = 1_000_000
+EARLIEST, EARLIEST_US = "1970-01-01 00:00:01.000000", 1_000_000
 """1970-01-01 00:00:01, where MySQL's TIMESTAMP begins (manual: "The DATE, DATETIME, and TIMESTAMP Types")."""
 LATEST_US = 2_147_483_647_999_999
 """2038-01-19 03:14:07.999999, where it ends."""
@@ -24,16 +25,7 @@ _LONGEST_USUAL = len("2026-11-23T14:00:00.123456Z")
 _USUAL_LENGTHS = (_LONGEST_USUAL, len("2026-11-23T14:00:00.123Z"))
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 
-_WRITTEN = re.compile(
-    r"""
-    (?P<date> [0-9]{4}-[0-9]{2}-[0-9]{2} )
-    (?P<separator> [Tt\x20] )
-    (?P<hour> [01][0-9] | 2[0-3] ) : (?P<minute> [0-5][0-9] ) : (?P<second> [0-5][0-9] | 60 )
-    (?: \. (?P<fraction> [0-9]++ ) )?
-    (?P<zone> [Zz] | [+-] (?: [01][0-9] | 2[0-3] ) : [0-5][0-9] )?
-    """,
-    re.VERBOSE,
-)
+_USUAL_SECOND = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}")
 
 # The unit of a Unix time shows in its magnitude: beside each limit, what one is in nanoseconds below it. Read
 # in the next finer unit, such a number would lie before March 1973.
@@ -55,11 +47,11 @@ def read_timestamp(value: object) -> str | Problem:
         return usual
     time_us = _read(value)
     if time_us is None:
-        expected = "RFC 3339, YYYY-MM-DD HH:MM:SS[.f] in UTC, or Unix time"
-        return Problem(Reason.TIMESTAMP_INVALID, f"timestamp is {shown(value)}; it must be {expected}")
+        right = expected(value) if isinstance(value, str) else EXPECTED
+        return Problem(Reason.TIMESTAMP_INVALID, f"timestamp is {shown(value)}; it must be {right}")
     if not EARLIEST_US <= time_us <= LATEST_US:
-        expected = "from 1970-01-01 00:00:01 to 2038-01-19 03:14:07 UTC"
-        return Problem(Reason.TIMESTAMP_OUT_OF_RANGE, f"timestamp is {shown(value)}; it must be {expected}")
+        right = "from 1970-01-01 00:00:01 to 2038-01-19 03:14:07 UTC"
+        return Problem(Reason.TIMESTAMP_OUT_OF_RANGE, f"timestamp is {shown(value)}; it must be {right}")
     return format_timestamp(time_us)
 
 
@@ -77,6 +69,14 @@ def read_usual(text: str) -> str | None:
     return f"{second}.{fraction}" if length == _LONGEST_USUAL else f"{second}.{fraction}000"
 
 
+def check_earliest(time: str, earliest: str) -> str | Problem:
+    """Return the timestamp again unless it lies before MIN_TIMESTAMP, as that of a device without a clock."""
+    if time >= earliest:
+        return time
+    found = f"timestamp is {time} UTC; it must not lie before MIN_TIMESTAMP ({earliest} UTC)"
+    return Problem(Reason.TIMESTAMP_OUT_OF_RANGE, f"{found}: the device's clock is probably not set")
+
+
 def check_skew(time: str, received: str, max_clock_skew_s: float) -> str | Problem:
     """Return the timestamp again unless it lies too far ahead of the message's arrival."""
     if time <= received or _from_string(time) - _from_string(received) <= max_clock_skew_s * _SECOND_US:  # type: ignore[operator]  # both are ours
@@ -84,6 +84,18 @@ def check_skew(time: str, received: str, max_clock_skew_s: float) -> str | Probl
     found = f"timestamp is {time} UTC, the message came {received} UTC"
     allowed = f"it may lie at most MAX_CLOCK_SKEW_S ({max_clock_skew_s:g} s) ahead"
     return Problem(Reason.TIMESTAMP_OUT_OF_RANGE, f"{found}; {allowed}")
+
+
+def read_earliest(text: str) -> str:
+    """Return MIN_TIMESTAMP in the form that rows have; the beginning of the range where it lies before.
+
+    Raises:
+        ValueError: it is no time, or lies beyond the range.
+    """
+    time_us = read_written(text)
+    if time_us is None or time_us > LATEST_US:
+        raise ValueError("must be a time until 2038, such as 2000-01-01 or 2026-11-20T10:00:00Z")
+    return format_timestamp(max(time_us, EARLIEST_US))
 
 
 def format_timestamp(time_us: int) -> str:
@@ -98,8 +110,7 @@ def format_timestamp(time_us: int) -> str:
 @lru_cache(maxsize=1024)  # a second holds many messages
 def _usual_second(text: str) -> str | None:
     """Read ``2026-11-23T14:00:00``; None for what is no second within the range."""
-    match = _WRITTEN.fullmatch(f"{text}Z")
-    time_us = _from_written(match) if match is not None else None
+    time_us = read_written(f"{text}Z") if _USUAL_SECOND.fullmatch(text) is not None else None
     if time_us is None or not EARLIEST_US <= time_us <= LATEST_US:
         return None
     return format_timestamp(time_us).removesuffix(".000000")
@@ -116,31 +127,11 @@ def _read(value: object) -> int | None:
 
 
 def _from_string(text: str) -> int | None:
-    match = _WRITTEN.fullmatch(text)
-    if match is not None:
-        return _from_written(match)
+    time_us = read_written(text)
+    if time_us is not None:
+        return time_us
     numeric = read_numeric(text)
     return None if numeric is None else _from_decimal(numeric)
-
-
-def _from_written(match: re.Match[str]) -> int | None:
-    date_, separator, hour, minute, second, fraction, zone = match.groups()
-    day = _day_of(date_)
-    if day is None or (zone is None and separator != " "):
-        return None
-    in_day = int(hour) * 3600 + int(minute) * 60 + int(second) - _offset_s(zone)
-    if second == "60" and in_day % 86_400:
-        return None  # a leap second is a UTC day's last (RFC 3339, 5.7); it is taken for the next day's first
-    microsecond = int(fraction[:6].ljust(6, "0")) if fraction else 0
-    return day * _DAY_US + in_day * _SECOND_US + microsecond
-
-
-def _offset_s(zone: str | None) -> int:
-    """Return how many seconds a zone is ahead of UTC."""
-    if zone is None or zone in "Zz":
-        return 0
-    ahead = int(zone[1:3]) * 3600 + int(zone[4:6]) * 60
-    return ahead if zone[0] == "+" else -ahead
 
 
 def _from_integer(number: int) -> int:
@@ -160,15 +151,6 @@ def _unit_ns(magnitude: int | Decimal) -> int:
         if magnitude < limit:
             return unit_ns
     return 1
-
-
-@lru_cache(maxsize=1024)
-def _day_of(text: str) -> int | None:
-    """Return the days from 1970-01-01 to ``YYYY-MM-DD``; None where there is no such day."""
-    try:
-        return date.fromisoformat(text).toordinal() - _EPOCH_DAY
-    except ValueError:
-        return None
 
 
 @lru_cache(maxsize=1024)

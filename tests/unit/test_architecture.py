@@ -51,6 +51,7 @@ PURE_LIBRARIES = {
     "typing",
     "unicodedata",
     "uuid",
+    "zoneinfo",  # the table of time zones, which happens to be kept in files
 }
 # The ways to the outside that those libraries and the language itself still leave open.
 IMPURE_CALLS = {

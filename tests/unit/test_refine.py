@@ -131,6 +131,38 @@ async def test_a_replay_says_what_was_decided_whatever_tenants_and_settings_say_
         assert first == second
 
 
+async def test_a_clock_that_is_not_set_is_refused_in_either_way_of_reading() -> None:
+    bench = Bench()
+    usual = {"value": 1, "timestamp": "1970-01-01T00:00:12.000Z", "dedupe_id": "d-1"}
+    await bench.refinery().refine([chunk(message(usual), message({"value": 1, "timestamp": 946_684_799}))])
+    assert bench.reasons() == [("timestamp_out_of_range", [0, 1])]
+
+
+async def test_what_was_accepted_stays_so_when_min_timestamp_is_raised() -> None:
+    bench = Bench(MIN_TIMESTAMP="1970-01-01")
+    usual = {"value": 1, "timestamp": "2001-01-01T00:00:12.000Z", "dedupe_id": "d-1"}
+    record = chunk(message(usual), message({"value": 2, "timestamp": 978_307_212}))
+    await bench.refinery().refine([record])
+    bench.settings = Settings.from_mapping({"MIN_TIMESTAMP": "2020-01-01"})
+    bench.seen = bench.seen.recovered()
+    await bench.refinery().refine([record])
+    assert not bench.reasons()
+    first, second = bench.topics.all("metrics.unique")
+    assert first == second
+
+
+async def test_what_was_refused_stays_so_when_min_timestamp_is_lowered() -> None:
+    bench = Bench(MIN_TIMESTAMP="2020-01-01")
+    record = chunk(message({"value": 1, "timestamp": "2001-01-01T00:00:12.000Z", "dedupe_id": "d-1"}))
+    await bench.refinery().refine([record])
+    bench.settings = Settings.from_mapping({"MIN_TIMESTAMP": "1970-01-01"})
+    bench.seen = bench.seen.recovered()
+    await bench.refinery().refine([record])
+    assert not bench.readings()
+    first, second = bench.topics.all("metrics.rejected")
+    assert first == second
+
+
 async def test_chunks_decided_on_together_come_again_together_word_for_word() -> None:
     bench = Bench()
     first = {"value": 1, "dedupe_id": "d"}

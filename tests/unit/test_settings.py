@@ -143,3 +143,15 @@ def test_a_class_of_any_namespace_and_a_connection_of_any_name_are_taken() -> No
 
 def test_a_connection_null_is_the_applications_default_one() -> None:
     assert Settings.from_mapping({"TENANT_MODEL_CONNECTION": "null"}).model_connection is None
+
+
+@pytest.mark.parametrize("text", ["yesterday", "11/20/2026", "2040-01-01"])
+def test_a_min_timestamp_that_is_no_time_is_refused(text: str) -> None:
+    (problem,) = problems(MIN_TIMESTAMP=text)
+    assert problem.startswith(f"MIN_TIMESTAMP={text!r}: must be a time")
+
+
+def test_min_timestamp_is_any_time_in_any_form_that_a_device_may_use() -> None:
+    assert Settings.from_mapping({}).earliest == "2000-01-01 00:00:00.000000"
+    found = Settings.from_mapping({"MIN_TIMESTAMP": "2020-01-01T02:00+02:00"}).earliest
+    assert found == "2020-01-01 00:00:00.000000"

@@ -86,6 +86,12 @@ def test_what_is_read_in_one_go_is_what_the_steps_make_of_it(
         assert isinstance(in_one_go.reading.value, int) is written_as_integer
 
 
+def test_a_time_before_the_earliest_is_left_to_the_steps() -> None:
+    found = message(json.dumps(USUAL))
+    assert read_usual_message(found, 0, "2026-11-23 13:59:59.500000") is not None
+    assert read_usual_message(found, 0, "2026-11-23 13:59:59.500001") is None
+
+
 @pytest.mark.parametrize(
     "usual",
     [

@@ -116,6 +116,15 @@ def test_the_skew_is_measured_from_the_arrival() -> None:
     assert isinstance(outcome_of(parsed(timestamp="2038-01-01T00:00:00Z"), skew_s=math.inf), Candidate)
 
 
+@pytest.mark.parametrize("timestamp", ["1970-01-01T00:00:12Z", 12, "1999-12-31T23:59:59.999Z"])
+def test_a_device_without_a_clock_is_told_so(timestamp: object) -> None:
+    sent, earliest = parsed(timestamp=timestamp), "2000-01-01 00:00:00.000000"
+    found = validate(sent, Origin(3, 1841), 4, RECEIVED_AT, 86_400.0, earliest)
+    assert isinstance(found, Rejection)
+    assert found.reason is Reason.TIMESTAMP_OUT_OF_RANGE
+    assert "MIN_TIMESTAMP (2000-01-01 00:00:00.000000 UTC)" in found.detail
+
+
 def test_an_arrival_of_ours_that_cannot_be_read_is_no_fault_of_the_device() -> None:
     with pytest.raises(MalformedRecord, match="received_at cannot be read"):
         outcome_of(parsed(), received_at="")
