@@ -1,59 +1,30 @@
-"""``python -m streams.embedded run [--seconds N]``, which is what ``./dev run`` calls."""
+"""``python -m streams.embedded run`` and ``psql``, which are what ``./dev run`` and ``./dev psql`` call.
+
+It reads the arguments before anything else is imported, so that a mistake in them is told at once.
+"""
 
 import argparse
-import asyncio
 import math
 import signal
 import sys
-import time
 from typing import NoReturn
 
-import msgspec
-
-from streams.embedded import wording
-from streams.embedded.child import PartFailed
-from streams.embedded.demonstration import Demonstration
-from streams.errors import MetricStreamsError
-
-INTERRUPTED = 130  # what a shell reports for a command that Ctrl+C ended
+DESCRIPTION = "The whole pipeline on one machine."
 
 
 def main() -> int:
-    """Run the demonstration; its last line on stdout is the ledger as JSON.
+    """Run one of the commands and return its exit code."""
+    # Until something has started there is nothing to stop: Ctrl+C just ends the process, without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    options, rest = _arguments()
+    if options.command == "psql":
+        from streams.embedded.psql import psql  # noqa: PLC0415 - see above
 
-    Returns:
-        0; or 1 if the ledger does not add up or a part failed; or 130 if it was interrupted while starting.
-    """
-    seconds = _arguments().seconds
-    try:
-        return asyncio.run(_run(seconds))
-    except PartFailed as failure:
-        sys.stderr.write(f"\n{failure}\n")
-    except MetricStreamsError as error:
-        sys.stderr.write(f"\nended early: {error}\n")
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        return INTERRUPTED
-    return 1
+        psql(rest)
+    from streams.embedded.run import run  # noqa: PLC0415 - see above
 
-
-async def _run(seconds: float | None) -> int:
-    task = asyncio.current_task()
-    for caught in (
-        signal.SIGTERM,
-        signal.SIGHUP,
-    ):  # as asyncio.run does with SIGINT; later, the demonstration
-        asyncio.get_running_loop().add_signal_handler(caught, task.cancel if task else lambda: None)
-    began = time.monotonic()
-    ledger, all_well = await Demonstration(seconds, _tell).run()
-    _tell(wording.conclusion(ledger))
-    entries = msgspec.to_builtins(ledger) | {"seconds": round(time.monotonic() - began, 1)}
-    _tell(msgspec.json.encode(entries).decode())
-    return 0 if all_well else 1
-
-
-def _tell(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()  # also where it goes to a file that someone watches
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    return run(options.seconds, as_json=options.as_json)
 
 
 class _OneLine(argparse.ArgumentParser):
@@ -63,14 +34,23 @@ class _OneLine(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}; {self.prog} --help tells more\n")
 
 
-def _arguments() -> argparse.Namespace:
-    parser = _OneLine(prog="./dev", description="The whole pipeline on one machine.")
-    commands = parser.add_subparsers(required=True)
+def _arguments() -> tuple[argparse.Namespace, list[str]]:
+    if sys.argv[1:2] == ["psql"]:  # all that follows is for psql, its --help included
+        return argparse.Namespace(command="psql"), sys.argv[2:]
+    parser = _OneLine(prog="./dev", description=DESCRIPTION)
+    commands = parser.add_subparsers(dest="command", metavar="command", required=True)
     run = commands.add_parser("run", help="start everything, with a simulated fleet of devices")
     run.add_argument(
         "--seconds", type=_seconds, help="stop by itself, print the ledger, exit 1 unless it adds up"
     )
-    return parser.parse_args()
+    run.add_argument(
+        "--json",
+        dest="as_json",
+        action="store_true",
+        help="print the ledger as JSON; it is also the last line wherever stdout is no terminal",
+    )
+    commands.add_parser("psql", help="query the database of a run; arguments go to psql")
+    return parser.parse_args(), []
 
 
 def _seconds(text: str) -> float:

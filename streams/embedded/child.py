@@ -104,6 +104,14 @@ class Child:
         self._reaper.forget(self._process.pid)
         return in_time
 
+    @property
+    def end(self) -> str:
+        """How the process ended, in words."""
+        code = self.ended.result()
+        if code >= 0:
+            return f"ended by itself with code {code}"
+        return f"was killed ({signal.Signals(-code).name})"
+
     def failure(self, what: str) -> PartFailed:
         """Return what to say about this process, with the end of its log."""
         return PartFailed(f"{self.name} {what}. The end of {self.log_path}:\n{self.log_tail()}")

@@ -13,7 +13,9 @@ import asyncpg
 
 from streams.devices import Fleet
 from streams.embedded import wording
-from streams.embedded.evidence import Topics, count_rows, read_rows
+from streams.embedded.display import Display
+from streams.embedded.evidence import Topics, read_rows
+from streams.embedded.glance import Watcher
 from streams.embedded.ledger import Ledger, reconcile
 from streams.embedded.parts import MqttBroker
 from streams.embedded.pipeline import Pipeline
@@ -31,6 +33,7 @@ RATE = 20.0
 SHARES = Shares(duplicates=0.05, corrections=0.02, malformed=0.05)
 DRAIN_TIMEOUT_S = 30.0
 DRAIN_POLL_S = 0.25
+LOOK_EVERY_S = 1.0
 
 
 class Demonstration:
@@ -38,14 +41,15 @@ class Demonstration:
 
     Args:
         seconds: how long the device sends; None until it is interrupted.
-        tell: prints a line.
+        display: where it shows itself.
     """
 
-    def __init__(self, seconds: float | None, tell: Callable[[str], None]) -> None:
+    def __init__(self, seconds: float | None, display: Display) -> None:
         self._seconds = seconds
-        self._tell = tell
+        self._display = display
         self._sent: list[Publication] = []
         self._hurry = asyncio.Event()
+        self._give_up: Callable[[], object] = lambda: None
 
     async def run(self) -> tuple[Ledger, bool]:
         """Start everything, send, wait until all has arrived, and stop everything.
@@ -56,19 +60,20 @@ class Demonstration:
         Raises:
             PartFailed: if a part does not start, or dies.
         """
-        async with Stack(self._tell) as stack:
-            self._tell("Starting (a program on PATH is used before the one from a wheel):")
+        say = self._display.say
+        task = asyncio.current_task()
+        self._give_up = task.cancel if task else self._give_up
+        async with Stack(say) as stack:
+            say("Starting (a program on PATH is used before the one from a wheel):")
             began = time.monotonic()
             pipeline = await Pipeline.start(stack, TENANTS)
-            self._tell(f"  all ready  {time.monotonic() - began:5.1f} s")
-            self._tell(wording.addresses(pipeline, stack, next(iter(TENANTS))))
+            say(f"  all ready  {time.monotonic() - began:5.1f} s")
+            say(wording.introduction(pipeline, stack.directory, next(iter(TENANTS))))
             async with AsyncExitStack() as clients:
-                connection = await asyncpg.connect(pipeline.postgres.url)
-                clients.push_async_callback(connection.close)
                 topics = await clients.enter_async_context(Topics(pipeline.settings))
-                await stack.unless_a_part_dies(self._send(pipeline.mqtt, topics, connection))
-                self._tell("Waiting until all of it has arrived ...")
-                await stack.unless_a_part_dies(self._drain(topics, connection))
+                connection = await connected(clients, pipeline)
+                watcher = Watcher(pipeline, await connected(clients, pipeline), lambda: len(self._sent))
+                await stack.unless_a_part_dies(self._carry(pipeline, watcher, topics, connection))
                 # Once more without the worker and ingest: nothing may change by their end.
                 await stack.stop(pipeline.worker, pipeline.ingest)
                 ledger = await self._count(topics, connection)
@@ -76,7 +81,24 @@ class Demonstration:
             await stack.stop()
             return ledger, not stack.failed
 
-    async def _send(self, mqtt: MqttBroker, topics: Topics, connection: asyncpg.Connection) -> None:
+    async def _carry(
+        self, pipeline: Pipeline, watcher: Watcher, topics: Topics, connection: asyncpg.Connection
+    ) -> None:
+        """Send until the end, and wait until all has arrived; show it meanwhile."""
+        began = time.monotonic()
+        report = asyncio.create_task(self._report(watcher, began), name="report")
+        try:
+            await self._send(pipeline.mqtt)
+            self._display.say("Ending: waiting until all of it has arrived ...")
+            await self._drain(topics, connection)
+            report.cancel()
+            await asyncio.wait([report])
+            self._display.show(await watcher.look(time.monotonic() - began))
+        finally:
+            report.cancel()
+            self._display.close()
+
+    async def _send(self, mqtt: MqttBroker) -> None:
         async with MqttPublisher(Address.parse(mqtt.url)) as publisher:
             simulation = Simulation(
                 [str(tenant) for tenant in TENANTS],
@@ -87,36 +109,26 @@ class Demonstration:
             )
             fleet = Fleet(simulation, publisher, rate=RATE, on_sent=self._sent.append)
             self._stop_by(fleet.stop)
-            report = asyncio.create_task(self._report(topics, connection), name="report")
-            try:
-                await fleet.run()
-            finally:
-                report.cancel()
+            await fleet.run()
 
     def _stop_by(self, stop: Callable[[], None]) -> None:
-        """Stop sending after the time given, or at the first interrupt; at the second, stop waiting, too."""
+        """Stop sending in time, or when asked to; asked again, stop waiting; asked once more, give up."""
         loop = asyncio.get_running_loop()
         if self._seconds is not None:
             loop.call_later(self._seconds, stop)
-        interrupted = asyncio.Event()
+        steps = iter((stop, self._hurry.set))
 
         def interrupt() -> None:
-            (self._hurry.set if interrupted.is_set() else stop)()
-            interrupted.set()
+            next(steps, self._give_up)()
 
         for caught in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(caught, interrupt)
 
-    async def _report(self, topics: Topics, connection: asyncpg.Connection) -> None:
-        """Tell once a second what flows."""
-        seen = topics.tally.rejected.copy()
-        for second in range(1, 1_000_000_000):
-            await asyncio.sleep(1)
-            rows = await count_rows(connection)
-            self._tell(
-                wording.flow(second, len(self._sent), topics.tally, rows, topics.tally.rejected - seen)
-            )
-            seen = topics.tally.rejected.copy()
+    async def _report(self, watcher: Watcher, began: float) -> None:
+        """Show once a second what flows."""
+        while True:
+            self._display.show(await watcher.look(time.monotonic() - began))
+            await asyncio.sleep(LOOK_EVERY_S)
 
     async def _drain(self, topics: Topics, connection: asyncpg.Connection) -> None:
         """Wait until the ledger adds up; give up in time, or when a second interrupt asks for it."""
@@ -130,3 +142,10 @@ class Demonstration:
         await topics.catch_up()
         rows = await read_rows(connection)
         return reconcile(self._sent, rows, topics.raw, topics.unique, topics.rejected)
+
+
+async def connected(clients: AsyncExitStack, pipeline: Pipeline) -> asyncpg.Connection:
+    """Return a connection to the database, which ends with the clients."""
+    connection = await asyncpg.connect(pipeline.postgres.url)
+    clients.push_async_callback(connection.close)
+    return connection

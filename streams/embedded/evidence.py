@@ -13,7 +13,6 @@ import asyncpg
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streams.embedded.ledger import RawChunk, Row
-from streams.embedded.tally import Tally
 from streams.models import Origin
 from streams.settings import Settings
 from streams.wire import raw, rejected, unique
@@ -37,14 +36,12 @@ class Topics:
         raw: all chunks read so far.
         unique: likewise; a chunk that was emitted twice stands here twice.
         rejected: likewise.
-        tally: running counts over them.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.raw: list[RawChunk] = []
         self.unique: list[UniqueChunk] = []
         self.rejected: list[RejectedChunk] = []
-        self.tally = Tally()
         self._settings = settings
         self._partitions = [
             TopicPartition(topic, number)
@@ -95,13 +92,10 @@ class Topics:
     def _take(self, topic: str, at: Origin, value: bytes) -> None:
         if topic == self._settings.raw_topic:
             self.raw.append(RawChunk(at, raw.decode(value)))
-            self.tally.raw(self.raw[-1])
         elif topic == self._settings.unique_topic:
             self.unique.append(unique.decode(value))
-            self.tally.unique(self.unique[-1])
         else:
             self.rejected.append(rejected.decode(value))
-            self.tally.refused(self.rejected[-1])
 
 
 async def read_rows(connection: asyncpg.Connection) -> list[Row]:

@@ -2,11 +2,13 @@
 
 import asyncio
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from http import HTTPStatus
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
+
+import msgspec
 
 from streams.embedded.part import PROBE_TIMEOUT_S, Part
 from streams.embedded.ports import HOST
@@ -38,7 +40,12 @@ class Service(Part):
 
     async def is_ready(self) -> bool:
         """Tell whether all parts answer it; of the worker also whether its positions are known."""
-        return await asyncio.to_thread(_is_ok, f"{self.url}health/ready")
+        page = await self.page("health/ready")
+        return page is not None and bool(page["ready"])
+
+    async def page(self, path: str = "") -> dict[str, Any] | None:
+        """Return what one of its web pages says, also that a part is missing; None if it says nothing."""
+        return await asyncio.to_thread(_read, f"{self.url}{path}")
 
     def argv(self) -> list[str]:
         """Return the command line."""
@@ -63,9 +70,16 @@ class Ingest(Service):
     command: ClassVar[list[str]] = ["ingest"]
 
 
-def _is_ok(url: str) -> bool:
+def _read(url: str) -> dict[str, Any] | None:
     try:
         with urllib.request.urlopen(url, timeout=PROBE_TIMEOUT_S) as answer:  # noqa: S310 - our own http URL
-            return bool(answer.status == HTTPStatus.OK)
-    except OSError:  # refused, or an answer such as 503
-        return False
+            body = answer.read()
+    except urllib.error.HTTPError as refusal:  # such as the 503 of what is not ready
+        body = refusal.read()
+    except OSError:  # refused, or not answered in time
+        return None
+    try:
+        page: dict[str, Any] = msgspec.json.decode(body, type=dict[str, Any])
+    except msgspec.DecodeError:
+        return None
+    return page

@@ -120,7 +120,7 @@ class Stack:
                 await asyncio.wait({self._died}, timeout=DEATH_GRACE_S)
             if self._died.done():
                 child = self._died.result()
-                raise child.failure(f"ended by itself with code {child.ended.result()}")
+                raise child.failure(child.end)
             return await task
         finally:
             task.cancel()
@@ -145,7 +145,7 @@ class Stack:
         deadline = time.monotonic() + part.start_timeout_s
         while not await part.is_ready():
             if child.ended.done():
-                raise child.failure(f"ended while starting, with code {child.ended.result()}")
+                raise child.failure(f"{child.end} while it started")
             if time.monotonic() > deadline:
                 raise child.failure(f"was not ready after {part.start_timeout_s:g} s")
             await asyncio.sleep(POLL_S)

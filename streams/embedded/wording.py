@@ -1,71 +1,97 @@
-"""What ``./dev run`` says to the person who started it. Pure but for a look at PATH."""
+"""What ``./dev run`` says to the person who started it, in 80 columns. Pure but for a look at PATH."""
 
+import shlex
 import shutil
 import sys
-from collections import Counter
+import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 from uuid import UUID
 
+import streams
 from streams.embedded.ledger import Ledger
 from streams.embedded.pipeline import Pipeline
 from streams.embedded.ports import HOST
-from streams.embedded.stack import Stack
-from streams.embedded.tally import Tally
-from streams.models import Reason
+
+WIDTH = 80
+DEVICE = "me"
+ROW = "select * from metrics_raw where agent_id = 'me'"
+ROOT = Path(streams.__file__).parents[1]
 
 
-def addresses(servers: Pipeline, stack: Stack, tenant: UUID) -> str:
-    """Return where to look and how to send."""
-    worker, ingest = servers.worker, servers.ingest
+def introduction(pipeline: Pipeline, directory: Path, tenant: UUID) -> str:
+    """Return where to look, how to send a metric, and how to see its row."""
+    worker, ingest = pipeline.worker.url, pipeline.ingest.url
     return f"""
 Look at
-  statistics   {worker.url}   (health/ready)
-  ingest       {ingest.url}   (health/ready, metrics)
-  MQTT         {servers.mqtt.url}   (metrics/#, bridge/status)
-  Kafka        {HOST}:{servers.kafka.port}   (metrics.raw, metrics.unique, metrics.rejected)
-  Redis        {servers.redis.url}   (laravel_database_queues:default)
-  PostgreSQL   {servers.postgres.url}   (tenants, metrics_raw)
-  logs         {stack.log_path("worker")}, {stack.log_path("ingest")}, ...
-Send a metric
-  {example(servers.mqtt.port, tenant)}
-A simulated fleet now sends 20 messages a second, some of them duplicates, corrections and malformed ones.
-Ctrl+C ends it.
-"""
+  worker      {worker}
+              {worker}health/ready
+  ingest      {ingest}
+              {ingest}health/ready
+              {ingest}metrics
+  MQTT        {pipeline.mqtt.url}  (metrics/#, bridge/status)
+  Kafka       {HOST}:{pipeline.kafka.port}  (metrics.raw, .unique, .rejected)
+  Redis       {pipeline.redis.url}
+  PostgreSQL  {pipeline.postgres.url}
+  logs        {directory}/*.log
+Send a metric, in another terminal
+{publish(pipeline.mqtt.port, tenant)}
+See its row
+  {dev()} psql -p {pipeline.postgres.port} -xc "{ROW}"
+
+Simulated devices now send 20 messages a second; some of them are duplicates,
+corrections or malformed. Ctrl+C ends it."""
 
 
-def example(port: int, tenant: UUID) -> str:
+def dev() -> str:
+    """Return how our commands are called: by their script, where this is a checkout."""
+    return "./dev" if (ROOT / "dev").exists() else "python -m streams.embedded"
+
+
+def publish(port: int, tenant: UUID) -> str:
     """Return a command that publishes one reading, with a program that is there."""
-    message = f"-q 1 -t metrics/{tenant}/my-device/cpu.usage.percent -m '{{\"value\": 42.17}}'"
     if shutil.which("mosquitto_pub"):
-        return f"mosquitto_pub -p {port} {message}"
-    return f"{Path(sys.executable).with_name('amqtt_pub')} --url mqtt://{HOST}:{port} {message}"
-
-
-def flow(second: int, sent: int, tally: Tally, rows: int, newly: Counter[Reason]) -> str:
-    """Return the line of one second; `newly` holds what was rejected since the last one."""
-    reasons = f" (+ {_reasons(newly)})" if newly else ""
+        program = f"mosquitto_pub -p {port}"
+    else:
+        program = f"{shlex.quote(_beside_python('amqtt_pub'))} --url mqtt://{HOST}:{port}"
     return (
-        f"{second:>5} s   sent {sent:,}   raw {tally.messages:,}   unique {tally.readings:,}   "
-        f"rows {rows:,}   duplicates {tally.dropped:,}   rejected {tally.rejected.total():,}{reasons}"
+        f"  {program} -q 1 -m '{{\"value\": 42.17}}' \\\n    -t metrics/{tenant}/{DEVICE}/cpu.usage.percent"
     )
+
+
+def _beside_python(name: str) -> str:
+    program, here = Path(sys.executable).with_name(name), Path.cwd()
+    return str(program.relative_to(here) if program.is_relative_to(here) else program)
 
 
 def conclusion(ledger: Ledger) -> str:
     """Return the ledger for a person."""
+    return f"""
+{_verdict(ledger)}
+  sent        {ledger.sent:>9,}
+  landed      {ledger.landed:>9,}  {_rows(ledger)}
+  duplicates  {ledger.duplicates:>9,}
+  rejected    {ledger.rejected:>9,}{_reasons(ledger.by_reason)}"""
+
+
+def _verdict(ledger: Ledger) -> str:
+    if ledger.adds_up:
+        return "Every message that was sent is accounted for:"
     return (
-        f"{ledger.sent:,} sent = {ledger.landed:,} landed + {ledger.rejected:,} rejected "
-        f"+ {ledger.duplicates:,} duplicates{_wrong(ledger)}\n"
-        f"{ledger.rows:,} rows, {ledger.superseded:,} readings superseded by a correction"
-        f"{f', {ledger.others:,} messages of others' if ledger.others else ''}\n"
-        f"rejected: {_reasons(ledger.by_reason) or 'none'}"
+        "The ledger does not add up:\n"
+        f"  {ledger.missing:,} missing, {ledger.doubled:,} doubled, {ledger.misjudged:,} misjudged"
     )
 
 
-def _wrong(ledger: Ledger) -> str:
-    if ledger.adds_up:
-        return ""
-    return f", but {ledger.missing:,} missing, {ledger.doubled:,} doubled, {ledger.misjudged:,} misjudged"
+def _rows(ledger: Ledger) -> str:
+    corrected = f", {ledger.superseded:,} corrected later" if ledger.superseded else ""
+    others = f"\n  of others   {ledger.others:>9,}" if ledger.others else ""
+    return f"in {ledger.rows:,} rows{corrected}{others}"
 
 
-def _reasons(counts: "Counter[Reason] | dict[str, int]") -> str:
-    return ", ".join(f"{reason} {count}" for reason, count in counts.items())
+def _reasons(counts: Mapping[str, int]) -> str:
+    held = "\N{NO-BREAK SPACE}"  # so that a reason and its count stay on one line
+    told = ", ".join(f"{reason}{held}{count:,}" for reason, count in counts.items())
+    indent = " " * 25
+    wrapped = textwrap.fill(told, WIDTH, initial_indent=indent, subsequent_indent=indent)
+    return f"  {wrapped.replace(held, ' ').strip()}" if told else ""

@@ -22,7 +22,7 @@ from packaging.version import Version
 REPOSITORY = Path(__file__).parents[2]
 LOCK = (REPOSITORY / "requirements.lock").read_text()
 LOCKED = re.findall(r"^([a-z0-9-]+)==(\S+)", LOCK, re.MULTILINE)
-COMMANDS = ["run", "test", "check", "bench", "faults", "lock"]
+COMMANDS = ["run", "psql", "test", "check", "bench", "faults", "lock"]
 
 
 class Commands(list[list[str]]):
