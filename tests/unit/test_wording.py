@@ -91,6 +91,6 @@ def test_the_ledger_of_a_good_and_of_a_bad_run_fits_in_80_columns() -> None:
 
 
 def test_psql_goes_to_the_database_of_the_run_whatever_the_environment_says() -> None:
-    inherited = {"PGHOST": "production", "PGSSLMODE": "require", "PGPASSWORD": "x", "HOME": "/home/me"}
+    inherited = {"PGHOST": "production", "PGSSLMODE": "require", "PGPASSWORD": "x", "LANG": "C"}
     ours = {"PGHOST": "127.0.0.1", "PGUSER": "postgres", "PGDATABASE": "postgres", "PSQL_PAGER": ""}
-    assert environment(inherited) == {"HOME": "/home/me", **ours}
+    assert environment(inherited) == {"LANG": "C", **ours}
