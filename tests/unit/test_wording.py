@@ -25,9 +25,9 @@ def introduction(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: py
     python = wording.ROOT / ".venv" / "bin" / "python"
     monkeypatch.setattr("sys.executable", str(python))
     if request.param.startswith("with "):
-        monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+        monkeypatch.setattr("shutil.which", lambda name, **_: f"/usr/bin/{name}")
     else:
-        monkeypatch.setattr("shutil.which", lambda _: None)
+        monkeypatch.setattr("shutil.which", lambda _, **__: None)
     pipeline = Pipeline(tmp_path, PORTS)
     return wording.introduction(pipeline, Path("/tmp/metric-streams-abcdefgh"), TENANT)  # noqa: S108 - a text
 
