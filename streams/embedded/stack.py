@@ -46,8 +46,13 @@ class Stack:
 
     async def __aenter__(self) -> Self:
         self._died: asyncio.Future[Child] = asyncio.get_running_loop().create_future()
-        self.directory = Path(tempfile.mkdtemp(prefix="metric-streams-", dir=temporary_directory()))
-        self.directory.chmod(0o711)  # a part that runs as another user must pass through
+        try:
+            self.directory = Path(tempfile.mkdtemp(prefix="metric-streams-", dir=temporary_directory()))
+            self.directory.chmod(0o711)  # a part that runs as another user must pass through
+        except OSError as error:
+            raise PartFailed(
+                f"no directory can be made for the parts ({error}); set TMPDIR to one that you may write to"
+            ) from error
         self._environment = inherited_environment() | {"TMPDIR": str(self.directory)}
         self._reaper = Reaper(self.directory).__enter__()
         return self
@@ -84,7 +89,10 @@ class Stack:
             PartFailed: if it ends, or is not ready in time.
         """
         began = time.monotonic()
-        part.prepare()
+        try:
+            part.prepare()
+        except OSError as error:
+            raise PartFailed(f"{part.name} cannot write its files: {error}") from error
         await self._set_up(part)
         child = self._child(part, part.argv())
         await child.start(self._reaper)

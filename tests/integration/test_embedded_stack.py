@@ -259,6 +259,22 @@ async def test_an_end_that_was_asked_for_is_no_death(stack: Stack) -> None:
     await stack.unless_a_part_dies(asyncio.sleep(0))
 
 
+@pytest.mark.parametrize("missing", ["absent", "file/below"])
+async def test_where_no_directory_can_be_made_it_says_so_and_what_to_set(
+    missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("streams.embedded.stack.temporary_directory", lambda: tmp_path / missing)
+    with pytest.raises(PartFailed, match=r"no directory can be made for the parts .*; set TMPDIR"):
+        async with Stack(lambda _: None):
+            pass
+
+
+async def test_a_part_that_cannot_write_its_files_is_named(stack: Stack) -> None:
+    with pytest.raises(PartFailed, match=r"redis cannot write its files: .*absent"):
+        await stack.start(Redis(stack.directory / "absent" / "redis", port()))
+
+
 class Broken(Part):
     """A part that says what is wrong and ends."""
 
