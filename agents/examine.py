@@ -2,7 +2,7 @@
 
 import logging
 import traceback
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import NamedTuple
 
 from agents.parse import Parsed, parse
@@ -17,6 +17,10 @@ from streams.wire.decision import Refusal
 log = logging.getLogger(__name__)
 
 UNREADABLE_KEPT_BYTES = 1024
+TURN_BYTES = 32 * 1024
+"""Of unusual messages, after which others have a turn: half of the largest, or fifty small ones."""
+MESSAGE_BYTES = 640
+"""What an unusual message counts for beside its payload: it costs some 10 µs before it is looked at."""
 
 
 class Examined(NamedTuple):
@@ -47,9 +51,30 @@ def examine(
     earliest: str = EARLIEST,
 ) -> Examined:
     """Run parse and validate over a chunk; a bug on one message rejects that message alone."""
+    turns = in_turns(messages, origin, max_clock_skew_s, skip, earliest)
+    while True:
+        try:
+            next(turns)
+        except StopIteration as end:
+            examined: Examined = end.value
+            return examined
+
+
+def in_turns(
+    messages: Sequence[Message],
+    origin: Origin,
+    max_clock_skew_s: float,
+    skip: frozenset[int] | set[int] = frozenset(),
+    earliest: str = EARLIEST,
+) -> Generator[None, None, Examined]:
+    """Do what `examine` does, and yield whenever others should have the event loop.
+
+    That is after some bytes of messages that are not of the usual kind: those may cost a millisecond each. A
+    chunk of usual ones is over before it would matter.
+    """
     candidates: dict[int, Candidate] = {}
     rejections: dict[int, Rejection] = {}
-    disagreeing = 0
+    disagreeing = spent_bytes = 0
     for index, message in enumerate(messages):
         if index in skip:
             continue
@@ -58,6 +83,7 @@ def examine(
             if (usual := read_usual_message(message, index, earliest)) is not None:
                 candidates[index] = usual
                 continue
+            spent_bytes += len(message.payload or message.payload_base64 or "") + MESSAGE_BYTES
             parsed = parse(message)
             if isinstance(parsed, Parsed):
                 disagreeing += parsed.disagrees
@@ -73,6 +99,9 @@ def examine(
             candidates[index] = outcome
         else:
             rejections[index] = outcome
+        if spent_bytes > TURN_BYTES:
+            spent_bytes = 0
+            yield
     return Examined(messages, candidates, rejections, disagreeing)
 
 

@@ -3,15 +3,16 @@
 Between refine and the pure steps. Nothing here makes a decision last.
 """
 
+import asyncio
 import logging
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
 
 from agents.dedupe import TogetherSeen, accepted, dedupe
-from agents.examine import Examined, examine, read_chunk
+from agents.examine import Examined, in_turns, read_chunk
 from agents.loop import Record
 from agents.validate import tenant_unknown
 from streams.errors import Displaced
@@ -110,7 +111,7 @@ class Judge:
             for record in records
             if (decision := state.unsettled.get(record.offset) or self.attempts.find(record)) is not None
         }
-        examined = [None if record.offset in standing else self._examine(record) for record in records]
+        examined = [None if record.offset in standing else await self._examine(record) for record in records]
         await self._check_tenants([each for each in examined if each is not None])
         together = TogetherSeen(state)
         chunks: list[Judged] = []
@@ -126,19 +127,15 @@ class Judge:
             chunks.append(chunk)
         return chunks
 
-    def _examine(self, record: Record) -> Examined:
+    async def _examine(self, record: Record) -> Examined:
         messages, unreadable = read_chunk(record.value)
         if unreadable:
             topic, goes_to = self._settings.raw_topic, self._settings.rejected_topic
             log.error(NO_CHUNK, topic, record.partition, record.offset, goes_to, unreadable[0].detail)
             return Examined(messages, {}, unreadable, 0)
         origin = Origin(record.partition, record.offset)
-        return examine(
-            messages,
-            origin,
-            self._settings.max_clock_skew_s,
-            earliest=self._earliest,
-        )
+        skew_s = self._settings.max_clock_skew_s
+        return await _taking_turns(in_turns(messages, origin, skew_s, earliest=self._earliest))
 
     def _decide(
         self, record: Record, examined: Examined, seen: TogetherSeen, epoch: int, unsettled: int
@@ -167,7 +164,7 @@ class Judge:
         origin = Origin(record.partition, record.offset)
         messages, _ = read_chunk(record.value)
         settled = {refusal.index for refusal in decision.refusals} | set(decision.duplicates)
-        examined = examine(messages, origin, math.inf, skip=settled)
+        examined = await _taking_turns(in_turns(messages, origin, math.inf, settled))
         if examined.rejections:
             # Only a change of the rules between two versions does that: then what was accepted is explained.
             log.error(
@@ -190,6 +187,17 @@ class Judge:
             candidates = chunk.candidates
             for index in [i for i, one in candidates.items() if one.reading.tenant_id in unknown]:
                 chunk.rejections[index] = tenant_unknown(candidates.pop(index).reading.tenant_id)
+
+
+async def _taking_turns(turns: Generator[None, None, Examined]) -> Examined:
+    """Run an examination to its end, and let others have the event loop between its turns."""
+    while True:
+        try:
+            next(turns)
+        except StopIteration as end:
+            examined: Examined = end.value
+            return examined
+        await asyncio.sleep(0)
 
 
 def _epoch(state: PartitionState, first: Record) -> int:

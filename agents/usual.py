@@ -9,6 +9,7 @@ import msgspec
 from agents.validate import arrival
 from streams.models import Candidate, Message, Reading
 from streams.rules.identity import content, row_id
+from streams.rules.json_depth import SHORT
 from streams.rules.names import DEDUPE_ID_LENGTH
 from streams.rules.timestamp import EARLIEST, read_usual
 from streams.rules.topic import Series, read_topic
@@ -43,7 +44,13 @@ def read_usual_message(message: Message, index: int, earliest: str = EARLIEST) -
     """
     text = message.payload
     series = read_topic(message.topic)
-    if text is None or type(series) is not Series or not series.is_sound or message.size_bytes is not None:
+    if (
+        text is None
+        or len(text) > SHORT
+        or type(series) is not Series
+        or not series.is_sound
+        or message.size_bytes is not None
+    ):
         return None
     try:
         payload = _decode(text)

@@ -1,13 +1,15 @@
 """The payload: an object ``{"value", "timestamp"?, "dedupe_id"?}``; any further members are ignored.
 
-Two decoders that give the same: msgspec for the messages that nearly all devices send, and a scanner of our
-own for the rest, which also finds the words for what is wrong.
+Two decoders that give the same: msgspec for the messages that nearly all devices send, and for the rest
+`streams.rules.json_scanner`, which also finds the words for what is wrong. How deep a payload nests is
+bounded first, so that neither decoder's own limit, which depends on the version of Python, decides anything.
 """
 
 import msgspec
 
 from streams.models import Message, Reason
-from streams.rules.json_scanner import read_object
+from streams.rules.json_depth import MAX_DEPTH, SHORT, is_too_deep
+from streams.rules.json_scanner import MEMBERS, read_object
 from streams.rules.problem import Problem
 
 MAX_BYTES = 64 * 1024
@@ -35,6 +37,9 @@ def read_payload(message: Message) -> Payload | Problem:
     text = message.payload if message.payload is not None else _decode(message)
     if isinstance(text, Problem):
         return text
+    if len(text) > SHORT and is_too_deep(text):
+        found = f"not JSON: its arrays and objects nest more than {MAX_DEPTH} deep, as PHP reads none"
+        return Problem(Reason.PAYLOAD_NOT_JSON, found)
     try:
         return _decoder.decode(text)
     except (msgspec.MsgspecError, RecursionError, UnicodeError):
@@ -45,7 +50,7 @@ def _read_slowly(text: str) -> Payload | Problem:
     members = read_object(text)
     if isinstance(members, Problem):
         return members
-    return Payload(**{name: members[name] for name in Payload.__struct_fields__ if name in members})
+    return Payload(**{name: members[name] for name in MEMBERS if name in members})
 
 
 def _decode(message: Message) -> str | Problem:

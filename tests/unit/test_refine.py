@@ -1,5 +1,6 @@
 """refine: decide, record, emit; what comes again is emitted again, word for word."""
 
+import asyncio
 import json
 from typing import Any
 from unittest.mock import patch
@@ -300,6 +301,24 @@ async def test_tenants_that_cannot_be_asked_decide_nothing() -> None:
         await bench.refinery().refine([chunk(message({"value": 1}))])
     assert not bench.topics.logs
     assert not bench.seen.changelog
+
+
+async def test_a_chunk_of_hostile_payloads_leaves_the_event_loop_to_others_between_them() -> None:
+    bench, turns = Bench(), 0
+
+    async def somebody_else() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(somebody_else())
+    bombs = [message(b'{"value": 1, "x": [' + b"[]," * 21_000 + b"1]") for _ in range(8)]
+    small = [message(b"{") for _ in range(492)]
+    await bench.refinery().refine([chunk(*bombs, *small)])
+    other.cancel()
+    assert bench.reasons() == [("payload_not_json", list(range(500)))]
+    assert turns >= 8 + 492 // 100
 
 
 async def test_a_bug_on_one_message_rejects_that_message_alone_with_its_last_line() -> None:
