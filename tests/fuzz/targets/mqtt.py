@@ -193,6 +193,8 @@ def _rightly(rejection: Rejection, payload: bytes) -> None:
             Reason.PAYLOAD_TOO_LARGE,
         )
         return
+    if "nest more than" in rejection.detail or "only half of a pair" in rejection.detail:
+        return  # which Python reads
     assert rejection.reason is not Reason.PAYLOAD_NOT_JSON, rejection.detail
     if rejection.reason is Reason.PAYLOAD_NOT_OBJECT:
         assert not isinstance(members, dict)
