@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TypeVar
 
+import hypothesis
 import pytest
 
 from tests.parts.kafka import Kafka
@@ -23,6 +24,10 @@ from tests.parts.redis import Redis
 
 T = TypeVar("T")
 P = TypeVar("P", bound=Part)
+
+# How long an example takes says more about the machine than about the code.
+hypothesis.settings.register_profile("untimed", hypothesis.settings.default, deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 INSTALL = ".ci/install"
 MENDED = f"; {INSTALL} installs it"
@@ -44,17 +49,15 @@ def pytest_runtest_call() -> Generator[None]:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Generator[None]:
-    """Say at the very end which tests were left out for want of a part, and how to get it."""
+    """Say at the very end which tests were left out and why, and what installs the parts that are missing."""
     yield
-    skipped = (report.longrepr[2] for report in terminalreporter.stats.get("skipped", []))
-    reasons = Counter(str(reason).removeprefix("Skipped: ") for reason in skipped)
-    left_out = {reason: count for reason, count in reasons.most_common() if reason.endswith(MENDED)}
-    if left_out:
-        terminalreporter.section("left out: these parts are not on this machine")
-    for reason, count in left_out.items():
-        terminalreporter.line(f"{count:5} tests: {reason.removesuffix(MENDED)}")
-    if left_out:
-        terminalreporter.line(f"  All of them come with one command, on Debian 12 or a relative: {INSTALL}")
+    skipped = [str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", [])]
+    if skipped:
+        terminalreporter.section("left out")
+    for reason, count in Counter(skipped).most_common():
+        terminalreporter.line(f"{count:5}  {reason.removeprefix('Skipped: ').removesuffix(MENDED)}")
+    if any(reason.endswith(MENDED) for reason in skipped):
+        terminalreporter.line(f"What is not installed comes with one command, on Debian 12: {INSTALL}")
 
 
 @contextmanager

@@ -20,7 +20,7 @@ def test_nothing_is_lost_and_nothing_doubled_while_everything_is_killed_cut_and_
         command, cwd=REPOSITORY, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
     )
     if done.returncode == MISSING_PART:
-        raise MissingPartError(done.stderr.strip().removeprefix("./dev faults: "))
+        raise MissingPartError(done.stderr.splitlines()[-1].removeprefix("./dev faults: "))
     assert done.returncode == 0, f"{done.stderr}\n{done.stdout}"
     report = json.loads(done.stdout)
     assert report["missing"] == report["doubled_rows"] == report["doubled_jobs"] == report["extra"] == 0

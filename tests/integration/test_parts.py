@@ -21,7 +21,7 @@ from tests.parts.mariadb import MariaDb
 from tests.parts.php import Php, PhpScript
 from tests.parts.ports import accepts
 from tests.parts.postgres import Postgres
-from tests.parts.process import PartFailedError
+from tests.parts.process import PartFailedError, find_program
 from tests.parts.redis import Redis
 
 REPOSITORY = Path(__file__).parents[2]
@@ -160,6 +160,7 @@ def test_a_stopped_part_leaves_no_directory(own: Callable[..., Redis]) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a child die with its parent")
 def test_parts_die_with_the_tests_that_were_killed(redis_server: Redis) -> None:
+    find_program("setpriv", package="util-linux")  # lets them
     code = (
         "import os, signal\n"
         "from tests.parts.redis import Redis\n"

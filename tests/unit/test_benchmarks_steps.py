@@ -1,10 +1,11 @@
 """Benchmarks that need no server run to their end, and chunks of a backlog are as they were asked for."""
 
 import json
+from pathlib import Path
 
 import pytest
 
-from benchmarks import backlog, steps
+from benchmarks import backlog, steps, versions
 from benchmarks.material import Mix, tenants
 from streams.settings import Settings
 from streams.wire import raw
@@ -26,3 +27,14 @@ def test_a_backlog_has_its_messages_in_chunks_of_the_size_that_was_asked_for() -
     assert sum(sizes) == 100
     assert max(sizes) == 7
     assert sorted(sizes)[2:] == [7] * (len(sizes) - 2)  # but for the last one of each partition
+
+
+def test_versions_of_servers_that_are_not_installed_are_null(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("KAFKA_LIBS", str(tmp_path))
+    found = versions.versions()
+    servers = ("mosquitto", "redis-server", "postgresql", "kafka")
+    assert {name: found[name] for name in servers} == dict.fromkeys(servers)
+    assert found["aiokafka"]
