@@ -8,6 +8,8 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 
+from aiokafka.errors import GroupCoordinatorNotAvailableError
+
 AIOKAFKA = [
     f"aiokafka.{module}"
     for module in (
@@ -52,9 +54,22 @@ class SayOnce(logging.Filter):
         return True
 
 
+class CalmStart(logging.Filter):
+    """Makes INFO of the ERROR that a new Kafka has no coordinator for a group yet: aiokafka asks again."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Decide on one line."""
+        arguments = record.args if isinstance(record.args, tuple) else ()
+        if any(isinstance(argument, GroupCoordinatorNotAvailableError) for argument in arguments):
+            record.levelno, record.levelname = logging.INFO, logging.getLevelName(logging.INFO)
+            return logging.getLogger(record.name).isEnabledFor(logging.INFO)
+        return True
+
+
 def quieten(names: Iterable[str] = AIOKAFKA) -> None:
-    """Put the filter on some loggers; calling it again changes nothing."""
+    """Put the filters on some loggers; calling it again changes nothing."""
     for name in names:
         logger = logging.getLogger(name)
         if not any(isinstance(one, SayOnce) for one in logger.filters):
             logger.addFilter(SayOnce())
+            logger.addFilter(CalmStart())

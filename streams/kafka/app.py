@@ -220,6 +220,10 @@ class StreamsApp(faust.App):
             "web_metrics_enabled": False,
         }
 
+    def _discovery_modules(self) -> list[str]:
+        # Faust adds the package of `origin`, and warns of each module in it that needs an extra.
+        return list(cast("Collection[str]", self.conf.autodiscover))
+
     def _new_transport(self) -> Transport:
         return Transport(self.conf.broker_consumer, self)
 

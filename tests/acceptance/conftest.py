@@ -11,6 +11,7 @@ import pytest
 
 from streams.postgres.schema import ensure_tables
 from tests.conftest import real
+from tests.parts.installed import Installation
 from tests.parts.kafka import Kafka
 from tests.parts.mosquitto import Mosquitto
 from tests.parts.process import Part, find_program
@@ -93,3 +94,9 @@ async def pipeline(
         made.tenants.append(str(uuid.uuid4()))
         await made.query("insert into tenants (id, name) values ($1, $2)", uuid.UUID(made.tenants[-1]), name)
     return made
+
+
+@pytest.fixture(scope="session")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    """The project as it is installed on a server."""
+    return Installation(tmp_path_factory.mktemp("installed"))

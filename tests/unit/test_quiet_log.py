@@ -4,8 +4,9 @@ import logging
 
 import aiokafka
 import pytest
+from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaConnectionError
 
-from streams.quiet_log import AIOKAFKA, EVERY_S, SayOnce, quieten
+from streams.quiet_log import AIOKAFKA, EVERY_S, CalmStart, SayOnce, quieten
 
 
 @pytest.fixture
@@ -37,6 +38,18 @@ def test_different_lines_are_told_apart(logger: logging.Logger, caplog: pytest.L
     logger.error("Unable to connect")
     logger.error("Unable to update metadata")
     assert len(caplog.messages) == 2
+
+
+@pytest.mark.parametrize(("level", "said"), [(logging.INFO, ["INFO", "ERROR"]), (logging.WARNING, ["ERROR"])])
+def test_a_coordinator_that_a_new_kafka_lacks_is_no_error(
+    unique: str, caplog: pytest.LogCaptureFixture, level: int, said: list[str]
+) -> None:
+    logger = logging.getLogger(unique)
+    logger.addFilter(CalmStart())
+    logger.setLevel(level)
+    logger.error("Group Coordinator Request failed: %s", GroupCoordinatorNotAvailableError())
+    logger.error("Group Coordinator Request failed: %s", KafkaConnectionError())
+    assert [record.levelname for record in caplog.records] == said
 
 
 def test_it_is_put_on_loggers_that_aiokafka_has_and_only_once() -> None:
