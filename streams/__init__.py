@@ -15,8 +15,13 @@ __all__ = ["app"]
 def __getattr__(name: str) -> Any:
     if name == "app":
         # Not at the top: a pure module of the package must be importable without settings.
-        from streams.application import app, use_uvloop  # noqa: PLC0415
+        from faust.cli.faust import cli  # noqa: PLC0415
 
-        use_uvloop()  # Whoever asks for the app by this name is Faust's command line.
+        from streams.application import app, use_uvloop  # noqa: PLC0415
+        from streams.commands.left_out import leave_out  # noqa: PLC0415
+
+        # Whoever asks for the app by this name is a command line: ours, or Faust's.
+        use_uvloop()
+        leave_out(cli)
         return app
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

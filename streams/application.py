@@ -25,6 +25,7 @@ LEAF_MODULES = [
     "streams.commands.setup",
     "streams.commands.simulate",
     "streams.commands.tenants",
+    "streams.commands.worker",
 ]
 """Each by name: of a package that it searches itself, Faust hides a module that does not import."""
 

@@ -10,6 +10,7 @@ from faust.tables.manager import TableManager
 from faust.types import TP
 
 from streams.kafka.app import StreamsApp
+from streams.version import product_version
 from streams.web.shared import PartHealth, ask_all, parts_shown
 
 
@@ -55,6 +56,7 @@ def statistics_page(app: StreamsApp) -> dict[str, Any]:
     for tp, lag in lags(app).items():
         by_topic.setdefault(tp.topic, {})[str(tp.partition)] = lag.records
     return {
+        "version": product_version(),
         "app": app.conf.id,
         "uptime_s": round(time.time() - statistics.started_at, 1),
         "carries_mqtt": app.leadership.leads,

@@ -12,6 +12,7 @@ from streams.ingest.report import Report
 from streams.kafka.app import Probe
 from streams.queue.reserve import Backlog
 from streams.statistics import Statistics
+from streams.version import product_version
 from streams.web import prometheus
 from streams.web.prometheus import Family
 from streams.web.shared import (
@@ -87,6 +88,7 @@ class IngestPages:
 def statistics_page(statistics: Statistics, report: Report, backlog: Backlog | None) -> dict[str, Any]:
     """Return what ``/`` shows; the queue is null while Redis does not answer."""
     return {
+        "version": product_version(),
         "uptime_s": round(time.time() - statistics.started_at, 1),
         "rows": statistics.messages["ingested"],
         "jobs": {outcome: statistics.messages[counter] for outcome, counter in JOBS.items()},

@@ -1,6 +1,10 @@
 """The project as it is installed on a server: without extras, away from its sources."""
 
+import os
 import re
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
@@ -8,9 +12,12 @@ from tests.acceptance.conftest import Pipeline
 from tests.parts.installed import Installation, InstalledWorker
 
 ALARMING = re.compile(r"^.*\[(?:WARNING|ERROR|CRITICAL)\].*$|^Traceback.*$", re.MULTILINE)
+LOGGED = re.compile(r"^\[.*\[(?:INFO|WARNING|ERROR|CRITICAL)\] (.*?) *$", re.MULTILINE)
+NAMES = ("streams", "agents", "tables", "faust")
+FOREIGN = "raise SystemExit('a foreign module was imported')\n"
 
 
-@pytest.mark.parametrize("how", ["faust"])
+@pytest.mark.parametrize("how", ["faust", "metric_streams"])
 def test_an_ordinary_start_and_stop_of_a_worker_logs_nothing_at_warning(
     installation: Installation, pipeline: Pipeline, how: str
 ) -> None:
@@ -19,3 +26,53 @@ def test_an_ordinary_start_and_stop_of_a_worker_logs_nothing_at_warning(
     log = worker.log_text()
     assert "Signal received" in log
     assert ALARMING.findall(log) == []
+    product = f"metric-streams {version('metric-streams')}"
+    assert product in log.splitlines()[0]  # the table
+    assert LOGGED.findall(log)[0].startswith(f"{product} starts as a worker")
+
+
+@pytest.mark.parametrize(
+    ("file", "path"),
+    [
+        ("{}.py", None),
+        ("{}/__init__.py", None),
+        ("{}.py", ":"),
+        ("{}/__init__.py", "/opt/lib:"),
+        ("{}.py", ".:/opt/lib"),
+        ("{}/__init__.py", "../{here}"),
+    ],
+)
+def test_whatever_the_current_directory_holds_the_installed_package_is_imported(
+    installation: Installation, tmp_path: Path, file: str, path: str | None
+) -> None:
+    for name in NAMES:
+        module = tmp_path / file.format(name)
+        module.parent.mkdir(exist_ok=True)
+        module.write_text(FOREIGN)
+    done = subprocess.run(
+        [*installation.metric_streams, "agents", "--local"],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"]} | _python_path(path, tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert all(name in done.stdout for name in ("ingress", "refine", "handoff"))
+
+
+def test_a_worker_runs_in_such_a_directory(installation: Installation, pipeline: Pipeline) -> None:
+    def start() -> InstalledWorker:
+        worker = InstalledWorker(installation.metric_streams, pipeline.environment)
+        for name in NAMES:
+            (worker.directory / f"{name}.py").write_text(FOREIGN)
+        return worker
+
+    assert pipeline.own(start).status("/health/ready") == 200
+
+
+def _python_path(path: str | None, here: Path) -> dict[str, str]:
+    if path is None:
+        return {}
+    return {"PYTHONPATH": path.format(here=here.name).replace(":", os.pathsep)}

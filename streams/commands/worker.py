@@ -1,0 +1,69 @@
+"""``metric-streams worker``: Faust's worker, under our name and with our check of the web pages' address."""
+
+import logging
+import os
+import platform
+import sys
+from typing import Any
+
+import click
+import faust
+from faust.cli import option, params
+from faust.cli import worker as faust_worker
+from faust.cli.base import now_builtin_worker_options
+from faust.worker import Worker
+
+from streams.application import settings
+from streams.settings import is_loopback
+from streams.version import PRODUCT, product_version
+
+log = logging.getLogger(__name__)
+
+LOG_OPTIONS, RARE_OPTIONS = now_builtin_worker_options[:2], now_builtin_worker_options[2:]
+
+
+class StreamsWorker(Worker):
+    """Says first what runs."""
+
+    def on_setup_root_logger(self, logger: logging.Logger, level: int) -> None:
+        """Log the versions, as soon as there is a log."""
+        super().on_setup_root_logger(logger, level)
+        versions = (PRODUCT, product_version(), faust.__version__, platform.python_version())
+        log.info("%s %s starts as a worker, on Faust %s and Python %s", *versions)
+
+
+def _without_help(one: Any) -> option:
+    return option(*one.args, **{**one.kwargs, "hidden": True})
+
+
+class worker(faust_worker.worker):  # noqa: N801 - the class's name is the command's
+    """Carry what devices publish from the MQTT broker to the job queue.
+
+    Runs until SIGTERM or Ctrl+C. Start as many as you like.
+    """
+
+    # All of Faust's, in our words; what nobody needs here is taken and not shown.
+    options = [  # noqa: RUF012 - Faust declares it so
+        option("--with-web/--without-web", default=True, help="Serve the web pages, or none."),
+        option("--web-port", "-p", type=params.TCPPort(), help="Port of the web pages, instead of WEB_PORT."),
+        option("--web-bind", "-b", help="Address of the web pages, instead of WEB_BIND."),
+        option("--web-host", "-h", hidden=True),
+        option("--web-transport", type=params.URLParam(), hidden=True),
+        *LOG_OPTIONS,
+        *map(_without_help, RARE_OPTIONS),
+    ]
+
+    def faust_ident(self) -> str:
+        """Return the title of the table that is printed at start."""
+        return f"{PRODUCT} {product_version()}"
+
+    def _init_worker_options(self, *args: Any, web_bind: str | None, **options: Any) -> None:
+        if web_bind and not is_loopback(web_bind) and not settings.web_token.get_secret_value():
+            refusal = f"--web-bind={web_bind} is reachable from outside: set WEB_TOKEN, or bind 127.0.0.1"
+            click.echo(f"{self.ctx.command_path}: {refusal}", err=True)
+            sys.exit(os.EX_CONFIG)
+        super()._init_worker_options(*args, web_bind=web_bind, **options)
+
+    @property
+    def _Worker(self) -> type[Worker]:  # noqa: N802 - Faust's name
+        return StreamsWorker
