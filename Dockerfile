@@ -13,7 +13,7 @@ RUN awk '/^uv==/ { on = 1 } on { print } on && !/\\$/ { exit }' requirements.loc
     && pip install --no-cache-dir --require-hashes --no-deps -r uv.lock \
     && uv venv /venv \
     && uv pip install --require-hashes --requirement pyproject.toml --constraint requirements.lock
-COPY README.md LICENSE ./
+COPY README.md LICENSE metric_streams.py ./
 COPY streams streams
 COPY agents agents
 COPY tables tables
@@ -29,5 +29,5 @@ EXPOSE 6066 6067
 # For the worker; it needs no token. Commands that end switch it off, ingest has its own (see docker-compose.yml).
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
     CMD ["python", "-c", "import urllib.request as web; web.urlopen('http://127.0.0.1:6066/health/ready', timeout=4)"]
-ENTRYPOINT ["faust", "-A", "streams"]
+ENTRYPOINT ["metric-streams"]
 CMD ["worker", "--loglevel", "info"]

@@ -11,6 +11,7 @@ MetricStreamsError
 ├── SessionTakenOver     another MQTT client uses our client id
 ├── Stalled              the worker stands still, and only a restart mends it
 ├── StartupRefused       what was found at start is unsafe to run on
+├── NotFinished          a run that ends by itself ended before its work was done
 ├── ForeignJob           the queue holds a job of a class that is not ours
 ├── RowsRefused          the database does not take the rows of a job
 │   └── RowsLocked       somebody else holds a lock on one of them: later it may
@@ -20,9 +21,17 @@ MetricStreamsError
 Bad input from a device is none of these: it is a value (``streams.models.Rejection``).
 """
 
+from typing import ClassVar
+
 
 class MetricStreamsError(Exception):
-    """Something in metric-streams failed."""
+    """Something in metric-streams failed.
+
+    Attributes:
+        exit_code: of a command that ends with it.
+    """
+
+    exit_code: ClassVar[int] = 1
 
 
 class SettingsError(MetricStreamsError):
@@ -96,6 +105,12 @@ class Stalled(MetricStreamsError):  # noqa: N818 - states what happened
 
 class StartupRefused(MetricStreamsError):  # noqa: N818 - states what happened
     """What was found at start is unsafe to run on."""
+
+
+class NotFinished(MetricStreamsError):  # noqa: N818 - states what happened
+    """A run that ends by itself ended before its work was done. The next one goes on there."""
+
+    exit_code = 75  # EX_TEMPFAIL of sysexits.h: try again later
 
 
 class ForeignJob(MetricStreamsError):  # noqa: N818 - names the thing found

@@ -169,6 +169,12 @@ class Settings(BaseModel):
         1, ge=1, le=64, description="batches that ingest has under way at once; only 1 keeps their order"
     )
 
+    ingest_wait_limit_s: Annotated[float, Field(ge=0, le=LONGEST_S, allow_inf_nan=False)] = Field(
+        60.0,
+        description="seconds without progress, a part being away, after which ingest --once and "
+        "--until-empty end with exit code 75; 0 for never",
+    )
+
     # --- PostgreSQL
     database_url: SecretStr = Field(
         SecretStr("postgresql://postgres@localhost:5432/postgres"),

@@ -1,1 +1,1 @@
-"""The commands of `faust -A streams`: thin, options in, output out."""
+"""The commands of `metric-streams`: thin, options in, output out."""

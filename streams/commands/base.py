@@ -5,6 +5,7 @@ import logging
 import sys
 from typing import Any, ClassVar, NoReturn
 
+import click
 from faust.cli.base import AppCommand
 from mode.utils.logging import setup_logging
 
@@ -27,13 +28,14 @@ class PlainCommand(AppCommand):
     log_level: ClassVar[str] = "WARN"
 
     def __call__(self, *_: Any, **__: Any) -> NoReturn:
-        """Run the command and exit: 0, or 1 after one line on stderr."""
+        """Run the command and exit: 0, or with the error's code after one line on stderr."""
         setup_logging(loglevel=self._loglevel or self.log_level, logfile=self.logfile)
         logging.captureWarnings(capture=True)
         try:
             asyncio.run(self.execute(*self.args, **self.kwargs))
         except MetricStreamsError as error:
-            sys.exit(f"{self.ctx.command_path}: {error}")
+            click.echo(f"{self.ctx.command_path}: {error}", err=True)
+            sys.exit(error.exit_code)
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
         sys.exit(0)

@@ -1,6 +1,7 @@
-"""``faust -A streams ingest``: runs the jobs of the queue for those who run no Laravel."""
+"""``metric-streams ingest``: runs the jobs of the queue for those who run no Laravel."""
 
 import asyncio
+import logging
 import signal
 from contextlib import AsyncExitStack, suppress
 from typing import ClassVar
@@ -10,8 +11,10 @@ from faust.cli import option
 
 from streams.application import app, settings, statistics
 from streams.commands.base import PlainCommand
+from streams.errors import NotFinished
 from streams.ingest.crew import Crew
-from streams.ingest.report import Report
+from streams.ingest.limit import WaitLimit
+from streams.ingest.report import SETTLED, Report
 from streams.ingest.store import PostgresStore
 from streams.ingest.worker import IngestWorker, Until
 from streams.postgres.session import Session
@@ -19,8 +22,11 @@ from streams.queue.handoff import connect
 from streams.queue.reserve import ReservingQueue
 from streams.settings import Settings
 from streams.statistics import Statistics
+from streams.version import PRODUCT, product_version
 from streams.web.ingest_pages import IngestPages, serving
 from streams.web.shared import PROBE_TIMEOUT_S
+
+log = logging.getLogger(__name__)
 
 COMMAND_TIMEOUT_S = 30.0
 """For one statement at most; never more than a third of the retry after, or jobs would be taken over."""
@@ -48,6 +54,9 @@ class Ingest:
         self._statistics = statistics
         self._until = until
         self._concurrency = concurrency
+        self._was_told_to_stop = False
+        limit_s = 0 if until is Until.STOPPED else settings.ingest_wait_limit_s
+        self._limit = WaitLimit(limit_s, self._settled)
 
     async def run(self) -> None:
         """Run jobs until SIGTERM or SIGINT, the jobs at hand to their end, or until what is asked is done.
@@ -55,7 +64,9 @@ class Ingest:
         Raises:
             ForeignJob: the queue holds a job of another class; it is where it was.
             StartupRefused: the web pages cannot be served.
+            NotFinished: a part was away for too long, or a signal came, before what is asked was done.
         """
+        log.info("%s %s starts to run the jobs of %s", PRODUCT, product_version(), self._settings.queue_name)
         async with AsyncExitStack() as clients:
             redis = connect(self._settings.redis_url.get_secret_value())
             clients.push_async_callback(redis.aclose)
@@ -66,13 +77,28 @@ class Ingest:
             sessions = [self._session(self._command_timeout_s) for _ in queues]
             crew = Crew([self._worker(*clients_of) for clients_of in zip(queues, sessions, strict=True)])
             for caught in (signal.SIGTERM, signal.SIGINT):
-                asyncio.get_running_loop().add_signal_handler(caught, crew.stop)
+                asyncio.get_running_loop().add_signal_handler(caught, self._stop, crew)
             report = Report(self._statistics, queue)
             if self._until is Until.STOPPED and self._settings.ingest_web_port:
                 await self._serve(clients, queue, report)
             # Together, since each waits a while for a PostgreSQL that gives no answer.
             await asyncio.gather(*map(clients.enter_async_context, sessions))
             await _reported(crew, report)
+            if self._until is not Until.STOPPED:
+                await self._tell_the_end(report)
+
+    def _stop(self, crew: Crew) -> None:
+        self._was_told_to_stop = True
+        crew.stop()
+
+    async def _tell_the_end(self, report: Report) -> None:
+        if self._was_told_to_stop:
+            raise NotFinished(f"told to stop before {self._until.value}; what waits stays in the queue")
+        if not self._settled():
+            log.info("nothing is due in the queue %s: %s", self._settings.queue_name, await report.waiting())
+
+    def _settled(self) -> int:
+        return sum(self._statistics.messages[how] for how in SETTLED)
 
     @property
     def _command_timeout_s(self) -> float:
@@ -88,6 +114,7 @@ class Ingest:
             queue_connection=self._settings.queue_connection,
             delete_when_missing_models=self._settings.job_delete_when_missing_models,
             until=self._until,
+            limit=self._limit,
         )
 
     async def _serve(self, clients: AsyncExitStack, queue: ReservingQueue, report: Report) -> None:
@@ -128,7 +155,11 @@ async def _reported(crew: Crew, report: Report) -> None:
     base=IngestCommand,
 )
 async def ingest(self: IngestCommand, *, once: bool, until_empty: bool, concurrency: int | None) -> None:  # noqa: ARG001 - Faust's signature
-    """Run the jobs of the queue: write their rows, publish them; until SIGTERM or Ctrl+C."""
+    """Run the jobs of the queue: write their rows, publish them; until SIGTERM or Ctrl+C.
+
+    With --once or --until-empty it exits with 75 where a part is away for longer than INGEST_WAIT_LIMIT_S
+    seconds, or a signal ends it early.
+    """
     until = Until.ONE_JOB if once else Until.EMPTY if until_empty else Until.STOPPED
     hands = 1 if once else concurrency or settings.ingest_concurrency
     await Ingest(settings, statistics, until=until, concurrency=hands).run()

@@ -1,4 +1,4 @@
-"""``faust -A streams setup``: creates the topics and, with ``--database``, the tables."""
+"""``metric-streams setup``: creates the topics and, with ``--database``, the tables."""
 
 from collections.abc import Awaitable, Callable, Sequence
 

@@ -1,4 +1,4 @@
-"""``faust -A streams simulate``: publishes as devices would, and tells what the broker took."""
+"""``metric-streams simulate``: publishes as devices would, and tells what the broker took."""
 
 import asyncio
 import secrets
@@ -137,7 +137,7 @@ async def known_tenants(database_url: str) -> list[str]:
     except Outage as outage:
         raise MetricStreamsError(f"the tenants cannot be read, {hint}: {outage}") from outage
     if not tenants:
-        raise MetricStreamsError(f"the tenants table is empty: faust -A streams tenants add NAME, or {hint}")
+        raise MetricStreamsError(f"the tenants table is empty: metric-streams tenants add NAME, or {hint}")
     return tenants
 
 

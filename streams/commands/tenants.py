@@ -1,4 +1,4 @@
-"""``faust -A streams tenants``: lists, adds and removes tenants."""
+"""``metric-streams tenants``: lists, adds and removes tenants."""
 
 from collections.abc import Sequence
 from uuid import UUID

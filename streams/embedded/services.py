@@ -49,7 +49,7 @@ class Service(Part):
 
     def argv(self) -> list[str]:
         """Return the command line."""
-        return [sys.executable, "-m", "faust", "-A", "streams", "--loglevel", "info", *self.command]
+        return [sys.executable, "-m", "metric_streams", "--loglevel", "info", *self.command]
 
     def environment(self) -> Mapping[str, str]:
         """Return the settings; unbuffered, so that the log is there when something goes wrong."""
@@ -57,14 +57,14 @@ class Service(Part):
 
 
 class Worker(Service):
-    """``faust -A streams worker``."""
+    """``metric-streams worker``."""
 
     name = "worker"
     command: ClassVar[list[str]] = ["worker"]
 
 
 class Ingest(Service):
-    """``faust -A streams ingest``."""
+    """``metric-streams ingest``."""
 
     name = "ingest"
     command: ClassVar[list[str]] = ["ingest"]

@@ -1,1 +1,1 @@
-"""The ingestion job for those who run no Laravel: what stands behind ``faust -A streams ingest``."""
+"""The ingestion job for those who run no Laravel: what stands behind ``metric-streams ingest``."""

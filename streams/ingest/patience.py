@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from streams.backoff import delays
 from streams.errors import Outage
+from streams.ingest.limit import WaitLimit
 from streams.statistics import Statistics
 
 log = logging.getLogger(__name__)
@@ -20,10 +21,12 @@ class Patience:
 
     Args:
         statistics: told which parts are away.
+        limit: of the run.
     """
 
-    def __init__(self, statistics: Statistics) -> None:
+    def __init__(self, statistics: Statistics, limit: WaitLimit) -> None:
         self._statistics = statistics
+        self._limit = limit
         self._stopping = asyncio.Event()
         self._is_sure = False
 
@@ -51,6 +54,7 @@ class Patience:
 
         Raises:
             Outage: told to stop. What is still reserved comes back to the queue by its retry after.
+            NotFinished: the limit of the run is reached; likewise.
         """
         for delay_s in delays():
             try:
@@ -66,15 +70,25 @@ class Patience:
         raise AssertionError("delays never end")
 
     async def pause(self, delay_s: float) -> None:
-        """Wait so long, or until `stop`."""
+        """Wait so long, or until `stop`, or until the limit of the run is reached."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), delay_s)
+            await asyncio.wait_for(self._stopping.wait(), self._limit.within(delay_s))
 
     def is_away(self, outage: Outage) -> None:
-        """Take in that a part gave no answer."""
+        """Take in that a part gave no answer.
+
+        Raises:
+            NotFinished: that has been so for longer than the run may wait.
+        """
         self._is_sure = False
         if self._statistics.set_part(outage.part, up=False, detail=str(outage)):
             log.warning("%s; waiting until it answers", outage)
+        if not self.is_over:
+            self._limit.check(outage)
+
+    def progressed(self) -> None:
+        """Take in that a turn came to its end: what was away is not any more."""
+        self._limit.progressed()
 
     def redis_answers(self) -> None:
         """Take in that Redis answered; of PostgreSQL its session tells."""

@@ -117,6 +117,10 @@ class Report:
         self._progress.look(self._clock(), due=backlog.due, settled=settled)
         return backlog
 
+    async def waiting(self) -> str:
+        """Return in words how many jobs wait."""
+        return _told(await self.backlog(), self.oldest_job_s)
+
     async def check_progress(self) -> None:
         """Return if jobs move, or none is due.
 

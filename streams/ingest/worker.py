@@ -12,6 +12,7 @@ from streams.backoff import delays
 from streams.errors import ForeignJob, MalformedRecord, Outage, RowsRefused
 from streams.ingest.at_hand import JobsAtHand
 from streams.ingest.failing import exhausted_message, is_exhausted
+from streams.ingest.limit import WaitLimit
 from streams.ingest.patience import Patience
 from streams.ingest.settlement import Settlement
 from streams.ingest.store import MetricStore
@@ -48,6 +49,7 @@ class IngestWorker:
         queue_connection: the connection's name as ``failed_jobs`` records it.
         delete_when_missing_models: whether the job's class says so, as Laravel before 13 asks it.
         until: when it ends by itself.
+        limit: how long it waits for parts that are away; by default for ever.
         clock: the time in UTC.
     """
 
@@ -62,6 +64,7 @@ class IngestWorker:
         queue_connection: str = CONNECTION,
         delete_when_missing_models: bool = False,
         until: Until = Until.STOPPED,
+        limit: WaitLimit | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._queue = queue
@@ -71,7 +74,7 @@ class IngestWorker:
         self._until = until
         self._clock = clock
         self._max_jobs = 1 if until is Until.ONE_JOB else MAX_JOBS
-        self._patience = Patience(statistics)
+        self._patience = Patience(statistics, limit or WaitLimit())
         self._at_hand = JobsAtHand(queue, self._patience, statistics)
         self._settlement = Settlement(
             queue,
@@ -93,11 +96,13 @@ class IngestWorker:
 
         Raises:
             ForeignJob: the queue holds a job of another class; it is where it was.
+            NotFinished: nothing could be done for as long as the limit says.
         """
         waits = delays()
         while not self._patience.is_over:
             try:
                 taken = await self.turn()
+                self._patience.progressed()
                 if self._has_done(taken):
                     return
                 if not taken:

@@ -34,7 +34,7 @@ def describe(error: BaseException) -> str:
     """Return one line on an error of `ERRORS`, with the mend where we know it."""
     text = f"{type(error).__name__}: {error}".rstrip(": ")
     if isinstance(error, asyncpg.PostgresError) and error.sqlstate in NOT_SET_UP:
-        text += " (create the tables with: faust -A streams setup --database)"
+        text += " (create the tables with: metric-streams setup --database)"
     return " ".join(text.split())
 
 

@@ -1,5 +1,5 @@
 -- The tables as Laravel's migrations create them on PostgreSQL (types, names of keys and indexes),
--- so that the application and `faust -A streams ingest` can share a database, whoever made it.
+-- so that the application and `metric-streams ingest` can share a database, whoever made it.
 -- Every statement leaves alone what is there: running this twice, or on Laravel's own tables, is safe.
 
 create table if not exists tenants (

@@ -1,4 +1,4 @@
-"""Lists, adds and removes tenants: what stands behind ``faust -A streams tenants``."""
+"""Lists, adds and removes tenants: what stands behind ``metric-streams tenants``."""
 
 from collections.abc import Sequence
 from datetime import datetime

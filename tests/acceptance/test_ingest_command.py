@@ -1,4 +1,4 @@
-"""``faust -A streams ingest`` as an operator runs it."""
+"""``metric-streams ingest`` as an operator runs it."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from tests.parts.ports import free_port
 from tests.parts.postgres import Postgres
 
 REPOSITORY = Path(__file__).parents[2]
-INGEST = (sys.executable, "-m", "faust", "-A", "streams", "ingest")
+INGEST = (sys.executable, "-m", "metric_streams", "ingest")
 WHEN = "2026-11-23 14:00:00.123456"
 
 

@@ -19,7 +19,7 @@ from tests.parts.ports import free_port
 from tests.parts.postgres import Postgres
 
 ROOT = Path(__file__).parents[2]
-FAUST = (sys.executable, "-m", "faust", "-A", "streams")
+PROGRAM = (sys.executable, "-m", "metric_streams")
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -40,7 +40,7 @@ def environment(database_url: str, redis_url: str, unique: str) -> dict[str, str
 def command(environment: dict[str, str]) -> Command:
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*FAUST, *arguments],
+            [*PROGRAM, *arguments],
             cwd=ROOT,
             env=environment,
             capture_output=True,
@@ -109,7 +109,7 @@ def test_what_cannot_be_done_is_one_line_and_exit_1(
 def test_tenants_without_tables_names_the_mend(command: Command) -> None:
     done = command("tenants")
     assert done.returncode == 1
-    assert "faust -A streams setup --database" in done.stderr
+    assert "metric-streams setup --database" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
@@ -117,7 +117,7 @@ def test_tenants_without_tables_names_the_mend(command: Command) -> None:
 def ingesting(environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*FAUST, "ingest"], cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT
+            [*PROGRAM, "ingest"], cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT
         )
     try:
         yield process

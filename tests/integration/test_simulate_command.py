@@ -1,4 +1,4 @@
-"""``faust -A streams simulate`` as an operator runs it."""
+"""``metric-streams simulate`` as an operator runs it."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from tests.parts.mosquitto import Mosquitto
 from tests.parts.ports import free_port
 
 ROOT = Path(__file__).parents[2]
-FAUST = (sys.executable, "-m", "faust", "-A", "streams", "simulate")
+PROGRAM = (sys.executable, "-m", "metric_streams", "simulate")
 TENANT = "11111111-1111-4111-8111-111111111111"
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -34,7 +34,7 @@ def environment(mosquitto: Mosquitto) -> dict[str, str]:
 def simulate(environment: dict[str, str]) -> Command:
     def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*FAUST, *arguments],
+            [*PROGRAM, *arguments],
             cwd=ROOT,
             env=environment | settings,
             capture_output=True,
@@ -75,7 +75,7 @@ def test_it_stops_by_itself_after_the_seconds_given(simulate: Command) -> None:
 
 
 def test_an_interrupt_ends_it_with_the_summary(environment: dict[str, str]) -> None:
-    command = [*FAUST, "--tenant", TENANT, "--rate", "100", "--json"]
+    command = [*PROGRAM, "--tenant", TENANT, "--rate", "100", "--json"]
     with subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:

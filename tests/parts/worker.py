@@ -14,7 +14,7 @@ _REPOSITORY = Path(__file__).parents[2]
 
 
 class FaustProcess(Part):
-    """``faust -A streams COMMAND`` with an environment of its own.
+    """``metric-streams COMMAND`` with an environment of its own.
 
     Args:
         command: the command and its arguments.
@@ -40,7 +40,7 @@ class FaustProcess(Part):
         return self.is_running
 
     def _argv(self) -> Sequence[str]:
-        return [sys.executable, "-m", "faust", "-A", "streams", *self.command]
+        return [sys.executable, "-m", "metric_streams", *self.command]
 
     def _environment(self) -> Mapping[str, str]:
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}

@@ -1,5 +1,6 @@
 """docker-compose.yml and Dockerfile: what can be held about them without Docker."""
 
+import json
 import re
 import subprocess
 import sys
@@ -9,7 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
+from streams.commands.program import COMMANDS
 from streams.settings import Settings, is_loopback
+from streams.version import PRODUCT
 
 REPOSITORY = Path(__file__).parents[2]
 COMPOSE = REPOSITORY / "docker-compose.yml"
@@ -113,6 +116,15 @@ def test_the_image_is_made_of_files_that_are_there_and_sent_to_docker() -> None:
     sources = {name for line in lines if re.match(r"COPY (?!--from)", line) for name in line.split()[1:-1]}
     assert sources == allowed
     assert all((REPOSITORY / name).exists() for name in sources)
+
+
+def test_the_image_runs_our_command() -> None:
+    program, command = re.findall(
+        r"^(?:ENTRYPOINT|CMD) (\[.*)$", (REPOSITORY / "Dockerfile").read_text(), re.MULTILINE
+    )
+    assert json.loads(program) == [PRODUCT]
+    for arguments in [json.loads(command), *(SERVICES[name]["command"] for name in OURS)]:
+        assert arguments[0] in COMMANDS
 
 
 def test_the_image_does_not_run_as_root() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib.metadata import version
 
 import pytest
 from aiohttp import ClientSession, web
@@ -69,6 +70,7 @@ async def test_the_statistics_tell_what_was_done_and_what_waits(
         shown = await answer.json()
     assert answer.status == 200
     assert shown["rows"] == 2
+    assert shown["version"] == version("metric-streams")
     assert shown["jobs"] == {"done": 1, "released": 1, "failed": 0}
     assert shown["queue"] == {"waiting": 1, "delayed": 1, "reserved": 0, "due": 1}
     assert shown["lag_jobs"] == 1

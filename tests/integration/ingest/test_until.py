@@ -1,20 +1,21 @@
 """A worker that ends by itself, and several on one queue in one process."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 
 import asyncpg
 import pytest
 
-from streams.errors import ForeignJob
+from streams.errors import ForeignJob, NotFinished, Outage, RowsRefused
 from streams.ingest.crew import Crew
+from streams.ingest.limit import WaitLimit
 from streams.ingest.store import FakeMetricStore, PostgresStore
 from streams.ingest.worker import IngestWorker, Until
 from streams.postgres.session import Session
 from streams.queue.reserve import Backlog, ReservingQueue
 from streams.statistics import Statistics
-from streams.wire.job import encode_job
+from streams.wire.job import Job, encode_job
 from tests.integration.ingest.bench import RETRY_AFTER_S, Bench, Clock, make_worker, metric, rows, running
 from tests.parts.eventually import eventually
 
@@ -160,3 +161,63 @@ async def test_the_job_in_front_is_the_next_one_and_stays_where_it_is(
     assert await queue.front() == first
     [taken] = await queue.reserve(max_jobs=1, max_bytes=1)
     assert taken.payload == first
+
+
+LIMIT_S = 60.0
+
+
+class SlowStore(FakeMetricStore):
+    """Away at every other try, and each try takes two thirds of the limit; it takes one job at a time."""
+
+    def __init__(self, clock: Clock, *, recovers: bool) -> None:
+        super().__init__()
+        self._clock = clock
+        self._recovers = recovers
+        self._tries = 0
+
+    async def write(self, jobs: Sequence[Job]) -> int:
+        if len(jobs) > 1:
+            raise RowsRefused("one at a time")
+        self._tries += 1
+        self._clock.now_s += LIMIT_S * 2 / 3
+        self.away = self._tries % 2 == 1 or not self._recovers
+        try:
+            return await super().write(jobs)
+        finally:
+            self.away = False
+
+
+@pytest.mark.parametrize("recovers", [True, False])
+async def test_the_limit_cuts_a_run_that_stands_still_and_none_that_is_slow(
+    bench: Bench, queue: ReservingQueue, *, recovers: bool
+) -> None:
+    pushed = [await bench.push(metric(f"d-{number}")) for number in range(4)]
+    clock, statistics = Clock(), Statistics()
+    store = SlowStore(clock, recovers=recovers)
+    limit = WaitLimit(LIMIT_S, lambda: statistics.messages["jobs_done"], clock)
+    worker = make_worker(queue, store, until=Until.EMPTY, statistics=statistics, limit=limit)
+    if recovers:
+        await run(worker)
+        assert len(store.jobs) == 4
+        assert await bench.is_empty()
+    else:
+        with pytest.raises(NotFinished):
+            await run(worker)
+        assert await bench.waiting() == pushed
+        assert await bench.reserved() == 0
+
+
+async def test_the_limit_holds_for_jobs_that_wait_for_redis_to_be_settled(
+    bench: Bench, queue: ReservingQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object) -> list[bool]:
+        clock.now_s += LIMIT_S
+        raise Outage("redis", "away, as the test asked")
+
+    await bench.push(metric("d-1"))
+    clock, store = Clock(), FakeMetricStore()
+    monkeypatch.setattr(queue, "complete", away)
+    worker = make_worker(queue, store, until=Until.ONE_JOB, limit=WaitLimit(LIMIT_S, clock=clock))
+    with pytest.raises(NotFinished, match="redis"):
+        await run(worker)
+    assert len(store.jobs) == 1
