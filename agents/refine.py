@@ -117,7 +117,7 @@ seen = SeenTable(
     app,
     memory=SeenState(window_s=settings.dedupe_window_s, max_ids=settings.dedupe_max_ids),
     name=SEEN_TABLE,
-    help="What was decided on each chunk of metrics.raw.",
+    help="What was decided on each chunk of the raw topic.",
     partitions=settings.topic_partitions,
     extra_topic_configs={"cleanup.policy": "compact"},
 )
