@@ -10,6 +10,7 @@ from faust.cli.base import AppCommand
 from mode.utils.logging import setup_logging
 
 from streams.errors import MetricStreamsError
+from streams.plain_log import escape_logs
 
 INTERRUPTED = 130  # what a shell reports for a command that Ctrl+C ended
 
@@ -31,6 +32,7 @@ class PlainCommand(AppCommand):
         """Run the command and exit: 0, or with the error's code after one line on stderr."""
         setup_logging(loglevel=self._loglevel or self.log_level, logfile=self.logfile)
         logging.captureWarnings(capture=True)
+        escape_logs()
         try:
             asyncio.run(self.execute(*self.args, **self.kwargs))
         except MetricStreamsError as error:

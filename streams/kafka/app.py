@@ -25,6 +25,7 @@ from streams.kafka.positions import UNFINISHED_MOST, PositionSource
 from streams.kafka.producer import Producer
 from streams.kafka.watch import KafkaEnds, KafkaWatch
 from streams.kafka.watchdog import Watchdog
+from streams.plain_log import escape_logs
 from streams.quiet_log import quieten
 from streams.settings import Settings
 from streams.statistics import Statistics
@@ -156,6 +157,7 @@ class StreamsApp(faust.App):
     async def on_start(self) -> None:
         """Start, with the libraries' logs kept short."""
         quieten()
+        escape_logs()
         await super().on_start()
 
     async def on_stop(self) -> None:

@@ -21,7 +21,11 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 # PostgreSQL's text holds neither NUL nor lone surrogates; the replacement character stands where the bytes of
 # a topic were not UTF-8.
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-_UNSTORABLE_OR_REPLACED = re.compile("[\0\ud800-\udfff\ufffd]")
+# A name is shown in terminals, logs and dashboards: nothing in it may move a cursor, break a line or turn the
+# direction of writing. A dedupe id is not looked at in this way: the application's HTTP route takes any.
+_NOT_IN_A_NAME = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffd]"
+)
 _LONGEST_INTEGER = 10**DEDUPE_ID_LENGTH
 
 
@@ -62,8 +66,9 @@ def read_tenant_id(text: str) -> str | Problem:
 def _check_level(name: str, text: str, length: int, reason: Reason) -> Problem | None:
     if len(text) > length:
         return Problem(reason, f"{name} has {len(text)} characters; at most {length} are allowed")
-    if _UNSTORABLE_OR_REPLACED.search(text):
-        return Problem(reason, f"{name} is {shown(text)}; it holds a NUL or was not UTF-8")
+    if _NOT_IN_A_NAME.search(text):
+        found = f"{name} is {shown(text)}; it holds a control character or was not UTF-8"
+        return Problem(reason, found)
     return None
 
 

@@ -9,6 +9,26 @@ from streams.models import Reason
 from streams.rules.names import check_agent_id, check_metric_name, read_dedupe_id, read_tenant_id
 from streams.rules.problem import Problem, shown
 
+CONTROLS = [
+    "\x01",
+    "a\x1b[2J",
+    "a\nb",
+    "\x7f",
+    "\x85",
+    "\x9b",
+    "\u202e",
+    "\u2066",
+    "\u200f",
+    "\u061c",
+    "\u2028",
+]
+
+
+@pytest.mark.parametrize("text", CONTROLS)
+def test_a_dedupe_id_is_taken_as_it_is_and_shown_escaped(text: str) -> None:
+    assert read_dedupe_id(text) == text
+    assert shown(text).isprintable()
+
 
 @pytest.mark.parametrize(
     ("check", "reason"),
@@ -17,9 +37,9 @@ from streams.rules.problem import Problem, shown
 def test_a_level_has_at_most_64_characters_that_a_database_can_hold(
     check: Callable[[str], Problem | None], reason: Reason
 ) -> None:
-    for fine in ("a", "edge 7", "#+$", "\x01", "é" * 64, "\U0001f600" * 64):
+    for fine in ("a", "edge 7", "#+$", "\u200d", "\u0639\u05d0", "é" * 64, "\U0001f600" * 64):
         assert check(fine) is None
-    for bad in ("a" * 65, "\U0001f600" * 65, "a\0b", "a\ud800", "a\ufffd"):
+    for bad in ("a" * 65, "\U0001f600" * 65, "a\0b", "a\ud800", "a\ufffd", *CONTROLS):
         problem = check(bad)
         assert problem is not None
         assert problem.reason is reason

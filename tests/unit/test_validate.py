@@ -10,6 +10,7 @@ from agents.parse import Parsed, parse
 from agents.validate import tenant_unknown, validate
 from streams.errors import MalformedRecord
 from streams.models import Candidate, Message, Origin, Reading, Reason, Rejection, Stage
+from streams.rules.names import check_agent_id
 from streams.rules.payload import Payload
 from streams.rules.topic import Series, read_topic
 from streams.wire import raw
@@ -28,7 +29,7 @@ json_values = st.recursive(
 payloads = st.fixed_dictionaries(
     {}, optional={"value": json_values, "timestamp": json_values, "dedupe_id": json_values, "x": json_values}
 )
-names = st.text(min_size=1, max_size=8).filter(lambda text: not set(text) & {"/", "\0", "\ufffd"})
+names = st.text(min_size=1, max_size=8).filter(lambda text: "/" not in text and not check_agent_id(text))
 
 
 def parsed(**changes: object) -> Parsed:
