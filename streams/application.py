@@ -35,21 +35,25 @@ def _settings() -> Settings:
         return Settings.from_mapping(os.environ)
     except SettingsError as error:
         lines = "".join(f"\n  - {problem}" for problem in error.problems)
-        sys.exit(f"metric-streams cannot start, the settings are not usable:{lines}")
+        sys.stderr.write(f"metric-streams cannot start, the settings are not usable:{lines}\n")
+        sys.exit(os.EX_CONFIG)
 
 
-def _app(settings: Settings, statistics: Statistics) -> StreamsApp:
+def make_app(settings: Settings, statistics: Statistics) -> StreamsApp:
+    """Return the Faust app; nothing is opened."""
     return StreamsApp(
         settings.consumer_group,
         settings=settings,
         statistics=statistics,
         origin="streams",
         autodiscover=LEAF_MODULES,
-        broker=settings.broker_url,
+        broker=[f"kafka://{server}" for server in settings.bootstrap_servers],
         datadir=Path(tempfile.gettempdir()) / f"{settings.consumer_group}-{os.getuid()}",
         store="memory://",
         web_bind=settings.web_bind,
         web_port=settings.web_port,
+        # Faust lets the environment overrule all that stands here: PRODUCER_ACKS=0 would lose messages.
+        env={},
         **StreamsApp.safe_options(settings),
     )
 
@@ -65,4 +69,4 @@ def use_uvloop() -> None:
 
 settings = _settings()
 statistics = Statistics()
-app = _app(settings, statistics)
+app = make_app(settings, statistics)

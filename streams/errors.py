@@ -106,6 +106,8 @@ class Stalled(MetricStreamsError):  # noqa: N818 - states what happened
 class StartupRefused(MetricStreamsError):  # noqa: N818 - states what happened
     """What was found at start is unsafe to run on."""
 
+    exit_code = 78  # EX_CONFIG of sysexits.h
+
 
 class NotFinished(MetricStreamsError):  # noqa: N818 - states what happened
     """A run that ends by itself ended before its work was done. The next one goes on there."""

@@ -1,41 +1,46 @@
 """The settings: one frozen value, built once from a mapping such as the environment.
 
-``.env.example`` is rendered from this file (`render_example`), and a test holds the two together.
+Here stands what there is, with its unit and default; `streams.config` knows how it is read, and what each
+value must be like. ``.env.example`` is rendered from this file (`render_example`), and a test holds the two
+together.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from ipaddress import ip_address
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
+from streams.config.clashes import ClashesFound, clashes_of
+from streams.config.environment import misspelt, read_environment
+from streams.config.fields import (
+    IN_WORDS,
+    LONGEST_S,
+    Bind,
+    BrokerUrl,
+    Count,
+    DatabaseUrl,
+    FaultsFound,
+    MqttUrl,
+    Name,
+    PhpClass,
+    PhpClassOrAlias,
+    RedisUrl,
+    Retention,
+    Seconds,
+    ShareGroup,
+    StatusTopic,
+    Time,
+    Token,
+    TopicFilter,
+    WorkerId,
+)
+from streams.config.kafka_url import kafka_servers
+from streams.config.wording import number_shown, refusal
 from streams.errors import SettingsError
 from streams.rules.timestamp import read_earliest
 from streams.wire.job import CONNECTION, JOB_CLASS, MODEL_CLASS, MODEL_CONNECTION, Extras
 
-URL_SCHEMES = {
-    "mqtt_url": ("mqtt", "mqtts", "ws", "wss"),
-    "redis_url": ("redis", "rediss", "unix"),
-    "database_url": ("postgresql", "postgres"),
-}
 NEVER_EXPIRES_S = 0xFFFFFFFF  # MQTT 5, 3.1.2.11.2: a session expiry of this value never expires
-
-LONGEST_S = 100 * 365 * 86_400.0  # a century: in milliseconds still within Kafka's 64 bits
-
-Seconds = Annotated[float, Field(gt=0, le=LONGEST_S)]
-Count = Annotated[int, Field(gt=0, le=2**31 - 1)]  # what Kafka's protocol has room for
-Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9._-]+$")]
-PhpClass = Annotated[str, Field(max_length=200, pattern=r"^[^\W\d]\w*(\\[^\W\d]\w*)*$")]
-PhpClassOrAlias = Annotated[str, Field(max_length=200, pattern=r"^([^\W\d]\w*(\\[^\W\d]\w*)*|[\w.-]+)$")]
-
-
-def _time(text: str) -> str:
-    """Return a text as it came if it is a time that the rules can read."""
-    read_earliest(text)
-    return text
-
 
 PHP_NULL = "null"  # as an application's own .env says it (Illuminate\Support\Env)
 
@@ -43,10 +48,10 @@ PHP_NULL = "null"  # as an application's own .env says it (Illuminate\Support\En
 class Settings(BaseModel):
     """Every setting with its unit and default. The names in the environment are these in capitals."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", validate_default=True, hide_input_in_errors=True)
 
     # --- Kafka
-    broker_url: str = Field(
+    broker_url: BrokerUrl = Field(
         "kafka://localhost:9092", description="Kafka bootstrap servers, as Faust takes them (a;b for several)"
     )
     topic_prefix: Name = Field("metrics", description="names the topics: {prefix}.raw, .unique, .rejected")
@@ -59,8 +64,10 @@ class Settings(BaseModel):
     topic_min_insync_replicas: Count = Field(
         1, description="copies that must hold a record before it counts as written; 2 of 3"
     )
-    raw_retention_s: Seconds = Field(7 * 86_400, description="seconds that metrics.raw and .unique are kept")
-    rejected_retention_s: Seconds = Field(30 * 86_400, description="seconds that metrics.rejected is kept")
+    raw_retention_s: Retention = Field(
+        7 * 86_400, description="seconds that metrics.raw and .unique are kept"
+    )
+    rejected_retention_s: Retention = Field(30 * 86_400, description="seconds that metrics.rejected is kept")
     producer_idempotence: bool = Field(
         default=True, description="off only for a broker without InitProducerId"
     )
@@ -75,7 +82,7 @@ class Settings(BaseModel):
     )
 
     # --- MQTT
-    mqtt_url: SecretStr = Field(
+    mqtt_url: MqttUrl = Field(
         SecretStr("mqtt://localhost:1883"),
         description="mqtt://, mqtts://, ws:// or wss://, with user:password@ where the broker asks for it",
     )
@@ -84,8 +91,10 @@ class Settings(BaseModel):
         description="auto, mqtt5 (the quickest; MQTT 5, no WebSockets) or aiomqtt; auto tries mqtt5 first",
     )
     mqtt_client_id: Name = Field("metric-streams", description="fixed: the broker keeps our session under it")
-    mqtt_topic_filter: str = Field("metrics/#", min_length=1, description="what to subscribe to")
-    mqtt_share_group: str = Field("", description="set to share the subscription among workers (clusters)")
+    mqtt_topic_filter: TopicFilter = Field("metrics/#", description="what to subscribe to")
+    mqtt_share_group: ShareGroup = Field(
+        "", description="set to share the subscription among workers (clusters)"
+    )
     mqtt_receive_maximum: int = Field(
         5_000, gt=0, le=65_535, description="messages in flight from the broker"
     )
@@ -98,8 +107,8 @@ class Settings(BaseModel):
     mqtt_keepalive_s: int = Field(
         30, ge=5, le=3600, description="seconds between pings on an idle connection"
     )
-    mqtt_status_topic: str = Field("bridge/status", min_length=1, description="retained: online or offline")
-    worker_id: str = Field(
+    mqtt_status_topic: StatusTopic = Field("bridge/status", description="retained: online or offline")
+    worker_id: WorkerId = Field(
         "", description="stable name of this worker for MQTT_SHARE_GROUP; default host name"
     )
 
@@ -118,7 +127,7 @@ class Settings(BaseModel):
     max_clock_skew_s: Annotated[float, Field(ge=0, le=LONGEST_S)] = Field(
         86_400.0, description="seconds that a device's timestamp may lie ahead of its arrival"
     )
-    min_timestamp: Annotated[str, AfterValidator(_time)] = Field(
+    min_timestamp: Time = Field(
         "2000-01-01",
         description="a device's timestamp may not lie before: its clock is not set (1970-01-01 for any)",
     )
@@ -131,7 +140,7 @@ class Settings(BaseModel):
     tenant_unknown_s: Seconds = Field(5.0, description="seconds that an unknown tenant stays unknown")
 
     # --- Redis and the job
-    redis_url: SecretStr = Field(
+    redis_url: RedisUrl = Field(
         SecretStr("redis://localhost:6379/0"), description="the Redis of the job queue"
     )
     queue_prefix: str = Field("laravel_database_", description="Laravel's key prefix (config/database.php)")
@@ -176,47 +185,32 @@ class Settings(BaseModel):
     )
 
     # --- PostgreSQL
-    database_url: SecretStr = Field(
+    database_url: DatabaseUrl = Field(
         SecretStr("postgresql://postgres@localhost:5432/postgres"),
         description="the database with the tables tenants and metrics_raw",
     )
 
     # --- watchdog
-    watchdog_limit_s: Annotated[float, Field(ge=0)] = Field(
+    watchdog_limit_s: Annotated[float, Field(ge=0, le=LONGEST_S)] = Field(
         300.0,
         description="seconds without progress, all parts being up, after which the worker ends; 0 for never",
     )
 
     # --- web
-    web_bind: str = Field(
+    web_bind: Bind = Field(
         "127.0.0.1", description="address of the web pages; beyond loopback needs WEB_TOKEN"
     )
     web_port: int = Field(6066, ge=1, le=65_535, description="port of the worker's web pages")
     ingest_web_port: int = Field(6067, ge=0, le=65_535, description="port of ingest's web pages; 0 for none")
-    web_token: SecretStr = Field(SecretStr(""), description="bearer token that the web pages ask for")
+    web_token: Token = Field(SecretStr(""), description="bearer token that the web pages ask for")
 
     @model_validator(mode="after")
     def _hold_together(self) -> Self:
         """Check what no single field can."""
-        problems = list(self._problems())
-        if problems:
-            raise ValueError("\n".join(problems))
+        clashes = list(clashes_of(self))
+        if clashes:
+            raise ClashesFound(clashes)
         return self
-
-    def _problems(self) -> Iterator[str]:
-        for name, schemes in URL_SCHEMES.items():
-            yield from _url_problems(name, getattr(self, name).get_secret_value(), schemes)
-        for server in _servers(self.broker_url):
-            yield from _url_problems("broker_url", server)
-        if self.mqtt_transport == "mqtt5" and _is_websocket(self.mqtt_url):
-            yield "MQTT_TRANSPORT=mqtt5 speaks no WebSockets, which MQTT_URL asks for: take auto or aiomqtt"
-        if self.topic_min_insync_replicas > self.topic_replication_factor:
-            yield (
-                f"TOPIC_MIN_INSYNC_REPLICAS={self.topic_min_insync_replicas} is more than "
-                f"TOPIC_REPLICATION_FACTOR={self.topic_replication_factor}: nothing could be written"
-            )
-        if not is_loopback(self.web_bind) and not self.web_token.get_secret_value():
-            yield f"WEB_BIND={self.web_bind} is reachable from outside: set WEB_TOKEN, or bind 127.0.0.1"
 
     @classmethod
     def from_mapping(cls, environment: Mapping[str, str]) -> Self:
@@ -228,16 +222,31 @@ class Settings(BaseModel):
         Raises:
             SettingsError: with one line for each problem, all at once.
         """
-        problems: list[str] = []
-        values = dict(_values(environment, cls.model_fields, problems))
+        values, unread = read_environment(environment, cls.model_fields)
+        settings, problems = cls._of(values, set(unread))
+        problems = [*misspelt(environment, cls.model_fields), *unread.values(), *problems]
+        if settings is None or problems:
+            raise SettingsError([" ".join(line.splitlines()) for line in problems])
+        return settings
+
+    @classmethod
+    def _of(cls, values: Mapping[str, str], refused: set[str]) -> tuple[Self | None, list[str]]:
+        """Build the settings, or find out all that is wrong with them.
+
+        Args:
+            values: by the names of the settings.
+            refused: the settings of which something is known to be wrong; their defaults stand for them.
+        """
         try:
-            settings = cls(**values)
+            return cls(**{name: value for name, value in values.items() if name not in refused}), []
         except ValidationError as error:
-            problems += [line for item in error.errors() for line in _explain(dict(item))]
-        else:
-            if not problems:
-                return settings
-        raise SettingsError(problems)
+            errors: list[dict[str, Any]] = [dict(item) for item in error.errors()]
+        found = {str(item["loc"][0]): item for item in errors if item["loc"]}
+        if not found:
+            return None, [line for item in errors for line in _clash_lines(item, refused)]
+        # pydantic looks at what must go together only once each value for itself is right.
+        _, clashes = cls._of(values, refused | found.keys())
+        return None, [line for name, item in found.items() for line in _value_lines(name, item)] + clashes
 
     @property
     def raw_topic(self) -> str:
@@ -275,50 +284,8 @@ class Settings(BaseModel):
 
     @property
     def bootstrap_servers(self) -> list[str]:
-        """The Kafka servers as ``host:port``, for clients other than Faust."""
-        hosts = map(urlsplit, _servers(self.broker_url))
-        return [f"{_bracketed(host.hostname or '')}:{host.port or 9092}" for host in hosts]
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether an address to bind is reachable from this machine alone."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _is_websocket(url: SecretStr) -> bool:
-    return url.get_secret_value().lower().startswith(("ws://", "wss://"))
-
-
-def _bracketed(host: str) -> str:
-    """Return a host as it stands before a port: ``::1:2`` would be an address without one."""
-    return f"[{host}]" if ":" in host else host
-
-
-def _servers(broker_url: str) -> list[str]:
-    """Return the URL of each Kafka server."""
-    return [part if "://" in part else f"kafka://{part}" for part in broker_url.split(";")]
-
-
-def _url_problems(name: str, url: str, schemes: Sequence[str] = ()) -> Iterator[str]:
-    """Say what is wrong with a URL, but nothing of it: it may be secret, and so may urllib's own words."""
-    key = name.upper()
-    try:
-        parts = urlsplit(url)
-        # Redis and PostgreSQL have a host by default, and PostgreSQL takes several with a port each.
-        has_place = name in ("redis_url", "database_url") or bool(parts.hostname)
-        has_port = name == "database_url" or parts.port != 0
-    except ValueError:
-        yield f"{key} is no URL: its host or its port is malformed"
-        return
-    if schemes and parts.scheme not in schemes:
-        yield f"{key} must begin with {', '.join(f'{scheme}://' for scheme in schemes)}"
-    elif not (has_place and has_port):
-        yield f"{key} must name a host, and no port 0"
+        """The Kafka servers as ``host:port``."""
+        return kafka_servers(self.broker_url)
 
 
 def render_example() -> str:
@@ -334,43 +301,18 @@ def _shown(value: Any) -> str:
         return value.get_secret_value()
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value)
+    return number_shown(value) if isinstance(value, int | float) else str(value)
 
 
-def _values(
-    environment: Mapping[str, str], names: Mapping[str, Any], problems: list[str]
-) -> Iterator[tuple[str, str]]:
-    for name in names:
-        key = name.upper()
-        path = environment.get(f"{key}_FILE")
-        given = path or environment.get(key, "")
-        if not _is_text(given):
-            problems.append(f"{key} is not UTF-8")
-        elif path:
-            try:
-                yield name, Path(path).read_text(encoding="utf-8").removesuffix("\n")
-            except (OSError, ValueError) as error:  # no UTF-8, or a NUL in the path
-                problems.append(f"{key}_FILE={path} cannot be read: {error}")
-        elif given:
-            yield name, given
+def _value_lines(name: str, item: dict[str, Any]) -> list[str]:
+    """Turn what pydantic says of one value into lines that name the setting, the value and the mend."""
+    cause = item.get("ctx", {}).get("error")
+    if isinstance(cause, FaultsFound):
+        return cause.lines
+    field = Settings.model_fields[name]
+    return [refusal(name, field, item["input"], IN_WORDS, secret=isinstance(field.default, SecretStr))]
 
 
-def _is_text(value: str) -> bool:
-    """Tell whether a value of the environment was UTF-8; else Python has put surrogates into it (PEP 383)."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _explain(item: dict[str, Any]) -> list[str]:
-    """Turn one pydantic error into lines that name the setting, the value and the mend."""
-    message = str(item["msg"]).removeprefix("Value error, ")
-    if not item["loc"]:
-        return message.split("\n")
-    name = str(item["loc"][0])
-    shown = "(secret)" if isinstance(Settings.model_fields[name].default, SecretStr) else repr(item["input"])
-    return [f"{name.upper()}={shown}: {message}"]
+def _clash_lines(item: dict[str, Any], refused: set[str]) -> list[str]:
+    """Return what does not go together, but for what hangs on a value that is refused anyway."""
+    return [clash.line for clash in item["ctx"]["error"].clashes if not clash.names & refused]

@@ -14,7 +14,7 @@ from faust.cli.base import now_builtin_worker_options
 from faust.worker import Worker
 
 from streams.application import settings
-from streams.settings import is_loopback
+from streams.config.clashes import is_loopback
 from streams.version import PRODUCT, product_version
 
 log = logging.getLogger(__name__)

@@ -20,6 +20,7 @@ from aiokafka.errors import (
     for_code,
 )
 
+from streams.config.urls import shown_url
 from streams.errors import Outage, StartupRefused
 from streams.kafka.topic_checks import CHECKED, CLEANUP, Found, differences, problems
 from streams.settings import Settings
@@ -51,7 +52,7 @@ async def ensure_topics(settings: Settings) -> list[str]:
             if missing:
                 _check_created(await admin.create_topics([_new_topic(spec) for spec in missing]))
     except KafkaError as error:
-        raise Outage("kafka", f"{settings.broker_url}: {error!r}") from error
+        raise Outage("kafka", f"{shown_url(settings.broker_url)}: {error!r}") from error
     return [_line(spec, created=spec in missing) for spec in specs]
 
 

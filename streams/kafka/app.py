@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import sys
 import threading
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any, Protocol, cast
@@ -12,7 +11,7 @@ import faust
 from faust.app.base import BootStrategy
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ChannelT, ServiceT
-from faust.web.base import BlueprintManager, Web
+from faust.web.base import Web
 from mode import Service
 
 from streams.backoff import delays
@@ -27,9 +26,11 @@ from streams.kafka.watch import KafkaEnds, KafkaWatch
 from streams.kafka.watchdog import Watchdog
 from streams.plain_log import escape_logs
 from streams.quiet_log import quieten
+from streams.refusal import refuse_start
 from streams.settings import Settings
 from streams.statistics import Statistics
 from streams.topics import MAX_RECORD_BYTES
+from streams.web.server import WorkerWeb
 
 log = logging.getLogger(__name__)
 
@@ -87,15 +88,13 @@ class TopicKeeper(Service):
         """Return once every topic stands.
 
         Raises:
-            SystemExit: if a topic stands otherwise than it must, or Faust is not the compiled one. Any other
-                exception would reach the operator as two tracebacks.
+            SystemExit: if a topic stands otherwise than it must, or Faust is not the compiled one.
         """
         try:
             check_compiled()
             await self._ensure_topics()
         except StartupRefused as refusal:
-            log.critical("the worker does not start: %s", str(refusal).replace("\n", "\n  "))
-            sys.exit(os.EX_CONFIG)
+            refuse_start(str(refusal))
 
     async def _ensure_topics(self) -> None:
         for delay_s in delays():
@@ -233,11 +232,7 @@ class StreamsApp(faust.App):
         return Transport(self.conf.broker_producer, self)
 
     def _new_web(self) -> Web:
-        # Faust's own blueprints serve table contents and routing to anyone who asks. By name, since the pages
-        # show this very class.
-        web = super()._new_web()
-        web.blueprints = BlueprintManager([("", "streams.web.pages:blueprint")])
-        return web
+        return WorkerWeb(self)
 
 
 def _limit_the_stop() -> None:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 
+from streams.config.urls import shown_url
 from streams.errors import DeliveryFailed, Outage
 from streams.settings import Settings
 
@@ -81,7 +82,7 @@ class KafkaChunkWriter:
         except BaseException as error:
             await _discard(producer)
             if isinstance(error, KafkaError):
-                raise Outage("kafka", f"{self._settings.broker_url}: {error!r}") from error
+                raise Outage("kafka", f"{shown_url(self._settings.broker_url)}: {error!r}") from error
             raise
         self._producer, self._failure = producer, None
 

@@ -16,6 +16,7 @@ from aiokafka.cluster import ClusterMetadata
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
+from streams.config.urls import shown_url
 from streams.errors import Outage
 from streams.settings import Settings
 from streams.statistics import Statistics
@@ -63,7 +64,7 @@ class KafkaEnds:
         consumer = self._consumer or await self._connect()
         # aiokafka asks for metadata every five minutes: too late for brokers that come back elsewhere.
         if not await consumer._client.force_metadata_update():
-            raise Outage("kafka", f"{self._settings.broker_url}: no broker answers")
+            raise Outage("kafka", f"{shown_url(self._settings.broker_url)}: no broker answers")
         check_writable(consumer._client.cluster, self._topics, self._settings.topic_min_insync_replicas)
         ends = await consumer.end_offsets([TopicPartition(*tp) for tp in tps])
         return {TP(tp.topic, tp.partition): end for tp, end in ends.items()}

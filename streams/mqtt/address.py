@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Self
 from urllib.parse import unquote, urlsplit
 
+from streams.config.urls import shown_url
+
 DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
 DEFAULT_PATH = "/mqtt"  # what EMQX, HiveMQ and paho agree on; Mosquitto takes any
 
@@ -46,5 +48,5 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def __str__(self) -> str:
-        """Name the broker in a log, without secrets."""
-        return f"{self.scheme}://{self.host_header}{self.path}"
+        """Name the broker in a log, without secrets; the options of a WebSocket may hold one."""
+        return shown_url(f"{self.scheme}://{self.host_header}{self.path}")

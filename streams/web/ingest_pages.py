@@ -14,6 +14,7 @@ from streams.queue.reserve import Backlog
 from streams.statistics import Statistics
 from streams.version import product_version
 from streams.web import prometheus
+from streams.web.listening import why_not_listening
 from streams.web.prometheus import Family
 from streams.web.shared import (
     REFUSAL,
@@ -171,5 +172,5 @@ async def _listen(runner: web.AppRunner, host: str, port: int) -> None:
         await site.start()
     except OSError as error:
         raise StartupRefused(
-            f"the web pages cannot be served on {host}:{port} (INGEST_WEB_PORT; 0 for none): {error}"
+            f"{why_not_listening(error, host, port, 'INGEST_WEB_PORT')}, or 0 for none"
         ) from error

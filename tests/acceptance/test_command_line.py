@@ -50,9 +50,9 @@ def test_a_module_of_ours_that_does_not_import_fails_the_start(way: str, module:
 @BOTH
 def test_bad_settings_end_the_start_with_a_line_for_each(way: str) -> None:
     done = call(way, "agents", **BAD_SETTINGS)
-    assert done.returncode not in (0, None)
-    assert "WEB_PORT='seventy'" in done.stderr
-    assert "MQTT_RECEIVE_MAXIMUM='0'" in done.stderr
+    assert done.returncode == os.EX_CONFIG
+    assert "WEB_PORT=seventy: must be a whole number from 1 to 65535" in done.stderr
+    assert "MQTT_RECEIVE_MAXIMUM=0: must be" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from streams.commands.program import COMMANDS
-from streams.settings import Settings, is_loopback
+from streams.config.clashes import is_loopback
+from streams.settings import Settings
 from streams.version import PRODUCT
 
 REPOSITORY = Path(__file__).parents[2]

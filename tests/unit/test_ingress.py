@@ -198,7 +198,7 @@ async def test_qos0_is_carried_without_an_acknowledgement(parts: Bench) -> None:
 
 
 async def test_qos0_that_a_lost_connection_leaves_behind_is_counted() -> None:
-    parts = bench(chunk_linger_ms=1_000.0)
+    parts = bench(chunk_linger_ms=1_000.0, chunk_linger_max_ms=1_000.0)
     await parts.ingress.lead()
     await parts.connected()
     parts.broker.publish(topic(), b"1", qos=0)
@@ -216,7 +216,7 @@ async def test_a_topic_that_is_not_utf8_is_carried_too(parts: Bench) -> None:
 
 
 async def test_standing_by_writes_and_acknowledges_what_was_received() -> None:
-    parts = bench(chunk_linger_ms=1_000.0)
+    parts = bench(chunk_linger_ms=1_000.0, chunk_linger_max_ms=1_000.0)
     await parts.ingress.lead()
     await parts.connected()
     parts.broker.publish(topic(), b"1")

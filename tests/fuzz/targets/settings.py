@@ -5,12 +5,13 @@ from urllib.parse import urlsplit
 from streams.errors import SettingsError
 from streams.mqtt.address import Address
 from streams.mqtt.transport import Session
+from streams.queue.handoff import connect
 from streams.settings import Settings, render_example
 from streams.topics import topic_specs
 
 MARK = "s3cr3t"
 NAMES = [name.upper() for name in Settings.model_fields]
-SECRETS = ["MQTT_URL", "REDIS_URL", "DATABASE_URL", "WEB_TOKEN"]
+SECRETS = ["BROKER_URL", "MQTT_URL", "REDIS_URL", "DATABASE_URL", "WEB_TOKEN"]
 MOST = {"topic_partitions": 2**31 - 1, "topic_replication_factor": 2**15 - 1}
 """What Kafka's protocol has room for (CreateTopics: num_partitions INT32, replication_factor INT16)."""
 _EXAMPLE = [line.encode() for line in render_example().splitlines() if line and line[0] != "#"]
@@ -26,6 +27,8 @@ SEEDS = [
     b"BROKER_URL=kafka://a:9092;b;[::1]:9093;kafka://",
     b"BROKER_URL=kafka://a:b\nREDIS_URL=redis://:s3cr3t@h:x\nDATABASE_URL=postgresql://u:s3cr3t@[h/",
     b"RAW_RETENTION_S=inf\nDEDUPE_WINDOW_S=nan\nMAX_CLOCK_SKEW_S=1e309\nTOPIC_PARTITIONS=99999999999999999999",
+    b"REDIS_URL=rediss://:s3cr3t@h/1?ssl_cert_reqs=none\nMQTT_SHARE_GROUP=a/b\nMQTT_STATUS_TOPIC=metrics/x",
+    b"DATABASE_URL=postgresql://u:s3cr3t@a:1,b/d?schema=app&sslmode=no\nREDIS_URI=x\nCHUNK_LINGER_MS=60",
     b"WEB_BIND=0.0.0.0\nWEB_TOKEN=s3cr3t\nTOPIC_MIN_INSYNC_REPLICAS=3",
     b"MQTT_URL_FILE=nowhere\nWEB_TOKEN_FILE=\x00",
 ]
@@ -82,7 +85,7 @@ def _can_be_used(settings: Settings) -> None:
         host, _, port = server.rpartition(":")
         assert host not in ("", "None")
         assert 0 < int(port) < 2**16
-    assert urlsplit(settings.redis_url.get_secret_value()).port != 0
+    assert connect(settings.redis_url.get_secret_value()).connection_pool.make_connection()
     assert urlsplit(settings.database_url.get_secret_value()).scheme
     assert Session.of(settings, "host").client_id
     for name, most in MOST.items():

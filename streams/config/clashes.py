@@ -1,0 +1,83 @@
+"""What settings do not go together, each of them being right for itself. Pure."""
+
+from collections.abc import Iterator
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, NamedTuple
+
+from streams.config.mqtt_topics import is_caught
+from streams.config.mqtt_url import is_websocket
+from streams.config.wording import number_shown, shown_value
+
+if TYPE_CHECKING:
+    from streams.settings import Settings
+
+
+class Clash(NamedTuple):
+    """Settings that do not go together."""
+
+    names: set[str]
+    line: str
+
+
+class ClashesFound(ValueError):  # noqa: N818 - says what has happened
+    """Settings do not go together."""
+
+    def __init__(self, clashes: list[Clash]) -> None:
+        super().__init__("\n".join(clash.line for clash in clashes))
+        self.clashes = clashes
+
+
+def clashes_of(settings: "Settings") -> Iterator[Clash]:
+    """Yield what does not go together."""
+    yield from _mqtt_clashes(settings)
+    linger_ms, most_ms = settings.chunk_linger_ms, settings.chunk_linger_max_ms
+    if linger_ms > most_ms:
+        yield Clash(
+            {"chunk_linger_ms", "chunk_linger_max_ms"},
+            f"CHUNK_LINGER_MS={number_shown(linger_ms)} is more than "
+            f"CHUNK_LINGER_MAX_MS={number_shown(most_ms)}: lower the one or raise the other",
+        )
+    insync, copies = settings.topic_min_insync_replicas, settings.topic_replication_factor
+    if insync > copies:
+        yield Clash(
+            {"topic_min_insync_replicas", "topic_replication_factor"},
+            f"TOPIC_MIN_INSYNC_REPLICAS={insync} is more than TOPIC_REPLICATION_FACTOR={copies}, and nothing "
+            "could be written: lower the one or raise the other",
+        )
+    if not is_loopback(settings.web_bind) and not settings.web_token.get_secret_value():
+        yield Clash(
+            {"web_bind", "web_token"},
+            f"WEB_BIND={shown_value(settings.web_bind)} is reachable from outside: set WEB_TOKEN, or bind "
+            "127.0.0.1",
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether an address to bind is reachable from this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _mqtt_clashes(settings: "Settings") -> Iterator[Clash]:
+    if settings.mqtt_transport == "mqtt5" and is_websocket(settings.mqtt_url.get_secret_value()):
+        yield Clash(
+            {"mqtt_transport", "mqtt_url"},
+            "MQTT_TRANSPORT=mqtt5 speaks no WebSockets, which MQTT_URL asks for: take auto or aiomqtt",
+        )
+    if is_caught(_status_topic(settings), settings.mqtt_topic_filter):
+        yield Clash(
+            {"mqtt_status_topic", "mqtt_topic_filter", "mqtt_share_group", "worker_id"},
+            f"MQTT_STATUS_TOPIC={shown_value(settings.mqtt_status_topic)} is among what "
+            f"MQTT_TOPIC_FILTER={shown_value(settings.mqtt_topic_filter)} brings, so our own status would "
+            "come back as a metric: choose another topic, or a narrower filter",
+        )
+
+
+def _status_topic(settings: "Settings") -> str:
+    """Return the topic as `streams.mqtt.transport.Session` makes it."""
+    worker = f"/{settings.worker_id or 'a-host'}" if settings.mqtt_share_group else ""
+    return f"{settings.mqtt_status_topic}{worker}"

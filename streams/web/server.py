@@ -1,0 +1,30 @@
+"""Faust's web server for the worker's pages: ends the worker with one line where it cannot listen."""
+
+from typing import Any
+
+from faust.web.base import BlueprintManager
+from faust.web.drivers.aiohttp import Web
+
+from streams.refusal import refuse_start
+from streams.web.listening import why_not_listening
+
+
+class WorkerWeb(Web):
+    """Serves our pages alone: Faust's own serve table contents and routing to anyone who asks."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # By name, since the pages show the very app that has this server.
+        self.blueprints = BlueprintManager([("", "streams.web.pages:blueprint")])
+
+    async def start_server(self) -> None:
+        """Listen.
+
+        Raises:
+            SystemExit: the address cannot be had.
+        """
+        try:
+            await super().start_server()
+        except OSError as error:
+            conf = self.app.conf
+            refuse_start(why_not_listening(error, conf.web_bind, conf.web_port, "WEB_PORT"))
