@@ -15,7 +15,7 @@ from faust.types import StreamT
 
 from streams.application import app, settings, statistics
 from streams.backoff import delays
-from streams.errors import ConnectionLost, DeliveryFailed, Outage, SessionTakenOver
+from streams.errors import ConnectionLost, DeliveryFailed, Outage, SessionTakenOver, worded
 from streams.kafka.chunk_writer import ChunkWriter, KafkaChunkWriter
 from streams.mqtt.carrier import Carrier
 from streams.mqtt.choice import transport_of
@@ -24,6 +24,9 @@ from streams.settings import Settings
 from streams.statistics import Statistics
 
 log = logging.getLogger(__name__)
+
+WHO = "ingress"
+WAITS = ("MQTT, whose broker keeps what comes at QoS 1",)
 
 RECONNECT_FIRST_S, RECONNECT_MOST_S = 0.5, 30.0
 STEADY_S = 10.0
@@ -35,6 +38,16 @@ QUICK_CLOSE_S, CLOSES_MEAN_TAKEOVER = 5.0, 3
 COME_BACK_S = 60.0
 """After a takeover. Were it none, or is whoever took over gone, the broker would keep all messages for good;
 and two that fight for one client id do so once a minute, loudly."""
+
+
+HANDED_OVER = (
+    "ingress has stopped: %s. MQTT_CLIENT_ID=%s is in use elsewhere, by the worker that leads now if all is "
+    "well. If this worker still leads in %g s, it connects again"
+)
+FOUGHT_FOR = (
+    "ingress has stopped again: %s. MQTT_CLIENT_ID=%s is in use elsewhere, although this worker leads: give "
+    "each deployment a client id of its own. Until then each takes it from the other; the next try is in %g s"
+)
 
 
 class Ingress:
@@ -166,8 +179,8 @@ class Ingress:
         except (DeliveryFailed, TimeoutError) as error:
             log.warning(
                 "ingress stands by without having written all that it received; the broker has kept it and "
-                "will deliver it again: %r",
-                error,
+                "will deliver it again: %s",
+                worded(error),
             )
         await connection.close()
 
@@ -200,12 +213,13 @@ class Ingress:
 
 
 class _News:
-    """Says what has changed, once: in the log, and as the part ``mqtt`` of the statistics."""
+    """Says what has changed, in the log and as the part ``mqtt`` of the statistics."""
 
     def __init__(self, statistics: Statistics) -> None:
         self._statistics = statistics
-        self._told = ""
         self._was_connected = False
+        self._was_taken_over = False
+        statistics.expect("mqtt")
 
     def connected(self, connection: Connection) -> None:
         kept = "kept" if connection.session_present else "new"
@@ -215,35 +229,37 @@ class _News:
                 "the MQTT broker has lost our session, and with it what was published while we were away: "
                 "check its persistence and MQTT_SESSION_EXPIRY_S"
             )
-        self._was_connected, self._told = True, ""
-        self._statistics.set_part("mqtt", up=True, detail=f"connected, MQTT {connection.protocol}")
+        self._was_connected = True
+        self._is_through(f"connected, MQTT {connection.protocol}")
 
     def outage(self, outage: Outage) -> None:
-        self._statistics.set_part("mqtt", up=False, detail=str(outage))
-        if self._told != str(outage):
-            log.warning(
-                "ingress is interrupted and tries again; the broker keeps what comes at QoS 1: %s", outage
-            )
-        self._told = str(outage)
+        # Where Kafka is away, MQTT is left alone: the part that is waited for is the one that is to be told.
+        for part in {"mqtt", "kafka"} - {outage.part}:
+            self._statistics.leave(part, WHO)
+        self._statistics.down(outage.part, WHO, outage.detail, WAITS)
+        if outage.part != "mqtt":
+            self._statistics.pause("mqtt", f"not connected, waiting for {outage}")
 
     def standing_by(self) -> None:
-        self._told = ""
-        self._statistics.set_part("mqtt", up=True, detail="standing by")
+        self._was_taken_over = False
+        self._is_through("standing by")
+
+    def _is_through(self, detail: str) -> None:
+        self._statistics.leave("kafka", WHO)
+        self._statistics.up("mqtt", WHO, detail)
 
     def taken_over(self, error: SessionTakenOver, client_id: str, come_back_s: float) -> None:
-        log.error(
-            "ingress has stopped: %s. MQTT_CLIENT_ID=%s is in use elsewhere. If another worker of this "
-            "deployment leads now, all is well; if not, give each deployment a client id of its own. While "
-            "this worker leads, it tries again in %g s",
-            error,
-            client_id,
-            come_back_s,
-        )
-        self._statistics.set_part("mqtt", up=False, detail=f"stopped, session taken over: {error}")
+        # Usual once, where a new leader meets the old one, which does not know yet that it is none any more.
+        level, what = (logging.ERROR, FOUGHT_FOR) if self._was_taken_over else (logging.INFO, HANDED_OVER)
+        log.log(level, what, error, client_id, come_back_s)
+        self._was_taken_over = True
+        self._statistics.leave("mqtt", WHO)
+        self._statistics.pause("mqtt", f"stopped, session taken over: {error}")
 
     def crashed(self, bug: BaseException) -> None:
         log.critical("a bug has ended ingress; restart the worker", exc_info=bug)
-        self._statistics.set_part("mqtt", up=False, detail=f"stopped by a bug: {bug!r}")
+        self._statistics.leave("mqtt", WHO)
+        self._statistics.pause("mqtt", f"stopped by a bug: {bug!r}")
 
 
 bridge = Ingress(

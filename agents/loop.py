@@ -20,7 +20,6 @@ from streams.statistics import Statistics
 log = logging.getLogger(__name__)
 
 RETRY_FIRST_S, RETRY_LAST_S = 0.05, 5.0
-REMIND_EVERY_S = 60.0
 REWIND_PAUSE_S = 2.0
 ENOUGH_BYTES = 64 * 1024
 """Records are taken together until they have so many bytes: larger ones gain nothing by it."""
@@ -134,31 +133,32 @@ async def _take(
     records: Sequence[Record], deliverer: Deliverer, tp: TP, work: Work, statistics: Statistics
 ) -> None:
     cursor = deliverer.cursor(tp)
-    cursor.busy = True
+    cursor.busy, waiting = True, _Waiting(statistics, tp)
     try:
-        finished = await _persist(records, deliverer, cursor, work, statistics)
+        finished = await _persist(records, deliverer, tp, work, waiting)
     except Displaced as displaced:
         log.warning("%s[%d] at offset %d: %s", *tp, records[0].offset, displaced)
         await deliverer.reposition(tp)
         return
     finally:
         cursor.busy = False
+        waiting.over()
     if finished:
         for record in records:
             deliverer.finished(tp, record.offset)
 
 
 async def _persist(
-    records: Sequence[Record], deliverer: Deliverer, cursor: Cursor, work: Work, statistics: Statistics
+    records: Sequence[Record], deliverer: Deliverer, tp: TP, work: Work, waiting: "_Waiting"
 ) -> bool:
     """Try until the work is done; give up only when the partition is being taken away or the worker ends."""
-    outage = _OutageLog(statistics)
+    cursor = deliverer.cursor(tp)
     while True:
         try:
             await work(records)
         except Outage as error:
             cursor.note_outage(error.part)
-            wait_s = outage.note(error)
+            wait_s = waiting.note(error)
         except Displaced:
             raise
         except Exception:
@@ -166,10 +166,9 @@ async def _persist(
             # the agent would be right, so it is tried again, loudly, readiness fails, and in the end the
             # watchdog restarts the worker: what went wrong may be in its memory.
             cursor.held_up_by = BUG
-            log.exception("a bug holds up partition %d at offset %d", records[0].partition, records[0].offset)
-            wait_s = outage.note(Outage("agents", f"a partition is held up by {BUG}"))
+            log.exception("a bug holds up %s[%d] at offset %d", *tp, records[0].offset)
+            wait_s = waiting.note(Outage("agents", f"a partition is held up by {BUG}"))
         else:
-            outage.over()
             return True
         await asyncio.sleep(wait_s)
         if deliverer.is_stopping or not deliverer.flow_active:
@@ -196,27 +195,25 @@ class _Rewinds:
             await deliverer.rewind(tp, cursor.expected)
 
 
-class _OutageLog:
-    """Says once that a part is away, reminds now and then, and says once that it is back."""
+class _Waiting:
+    """Notes for which part a partition waits, and that it waits no more; the log is written from that."""
 
-    def __init__(self, statistics: Statistics) -> None:
+    def __init__(self, statistics: Statistics, tp: TP) -> None:
         self._statistics = statistics
+        self._name = f"{tp.topic}[{tp.partition}]"
         self._part: str | None = None
         self._delays = delays(RETRY_FIRST_S, RETRY_LAST_S)
-        self._since = self._said = 0.0
 
     def note(self, outage: Outage) -> float:
         """Record a failed try; return the seconds to wait before the next."""
-        now = asyncio.get_running_loop().time()
-        self._since = self._since or now
-        self._statistics.set_part(outage.part, up=False, detail=str(outage))
-        if self._part != outage.part or now - self._said > REMIND_EVERY_S:
-            log.warning("waiting for %s: %s (for %.0f s)", outage.part, outage, now - self._since)
-            self._part, self._said = outage.part, now
+        if self._part != outage.part:
+            self.over()
+        self._part = outage.part
+        self._statistics.down(outage.part, self._name, outage.detail, (self._name,))
         return next(self._delays)
 
     def over(self) -> None:
-        """Record that the work went through."""
+        """Record that the work went through, or is given up."""
         if self._part is not None:
-            log.info("%s is back", self._part)
-            self._statistics.set_part(self._part, up=True)
+            self._statistics.leave(self._part, self._name)
+            self._part = None

@@ -34,6 +34,15 @@ class MetricStreamsError(Exception):
     exit_code: ClassVar[int] = 1
 
 
+def worded(error: BaseException) -> str:
+    """Return what an error says, on one line; of one that says nothing (a timeout, say) its kind.
+
+    >>> worded(TimeoutError())
+    'TimeoutError'
+    """
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 class SettingsError(MetricStreamsError):
     """The settings are not usable.
 
@@ -51,11 +60,13 @@ class Outage(MetricStreamsError):  # noqa: N818 - the field's own word reads bet
 
     Attributes:
         part: the name of the part, as on the readiness page ("kafka", "redis", "postgres", "mqtt").
+        detail: what it did, without the name of the part; to be shown where that is said already.
     """
 
     def __init__(self, part: str, detail: str) -> None:
         super().__init__(f"{part}: {detail}")
         self.part = part
+        self.detail = detail
 
 
 class DeliveryFailed(Outage):

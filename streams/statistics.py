@@ -1,4 +1,4 @@
-"""What the worker counts and how its parts fare: written by everyone, shown by the web pages.
+"""What the worker counts and how its parts fare: written by everyone, shown by the web pages and the log.
 
 One `Statistics` is built by ``streams/application.py`` and handed to whoever counts. It lives on the
 event loop alone, so it needs no lock.
@@ -7,18 +7,35 @@ event loop alone, so it needs no lock.
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from streams.errors import Outage
+
+NOT_ASKED = "not asked yet"
+
+
+class Trouble(NamedTuple):
+    """What one of those who use a part has met there."""
+
+    detail: str
+    waits: tuple[str, ...] = ()
+    """What waits for the part because of it, such as ``metrics.unique[0]``; empty where nothing does."""
 
 
 @dataclass(slots=True)
 class PartState:
-    """How one part (``kafka``, ``redis``, ``postgres``, ``mqtt``, …) fares."""
+    """How one part (``kafka``, ``redis``, ``postgres``, ``mqtt``, …) fares.
+
+    Several use a part: each partition's agent, the readiness page, several sessions. It is up again when
+    every one of them that had trouble is through; else it would seem to come and go.
+    """
 
     up: bool
     detail: str
     since: float
     """Unix time in seconds of the last change of `up`."""
+    troubles: dict[str, Trouble] = field(default_factory=dict)
+    """By who has it."""
 
 
 @dataclass(slots=True)
@@ -34,13 +51,39 @@ class Statistics:
     """Rare things worth a number: retained_skipped, qos0_dropped, payload_disagrees, …"""
     parts: dict[str, PartState] = field(default_factory=dict)
 
-    def set_part(self, name: str, *, up: bool, detail: str = "") -> bool:
-        """Record a part's state; return whether `up` changed, so that the caller logs it once."""
-        before = self.parts.get(name)
-        changed = before is None or before.up is not up
-        since = time.time() if changed or before is None else before.since
-        self.parts[name] = PartState(up, detail, since)
-        return changed
+    def expect(self, name: str) -> None:
+        """Show a part from the start, before it was asked anything."""
+        self._state(name)
+
+    def down(self, name: str, who: str, detail: str, waits: tuple[str, ...] = ()) -> None:
+        """Record that a part gives no answer, or not the one that is needed.
+
+        Args:
+            name: of the part.
+            who: has met it; the same one says `up` when it is over.
+            detail: why, without the part's name.
+            waits: what waits for the part meanwhile.
+        """
+        state = self._state(name)
+        state.troubles[who] = Trouble(detail, waits)
+        self._set(state, up=False, detail=detail)
+
+    def up(self, name: str, who: str, detail: str = "") -> None:
+        """Record that a part answers one of those who use it; others may still have trouble with it."""
+        state = self._state(name)
+        state.troubles.pop(who, None)
+        if state.troubles:
+            detail = next(reversed(state.troubles.values())).detail
+        self._set(state, up=not state.troubles, detail=detail)
+
+    def leave(self, name: str, who: str) -> None:
+        """Record that one of those who had trouble waits no more, whatever the part does."""
+        if who in self._state(name).troubles:
+            self.up(name, who)
+
+    def pause(self, name: str, detail: str) -> None:
+        """Record that a part is not used now, for another reason than its own."""
+        self._set(self._state(name), up=False, detail=detail)
 
     async def ask(self, name: str) -> None:
         """Tell how a part fared last, for a part that cannot be asked from here.
@@ -48,6 +91,17 @@ class Statistics:
         Raises:
             Outage: if it was down, or has not been heard of yet.
         """
-        state = self.parts.get(name)
-        if state is None or not state.up:
-            raise Outage(name, state.detail if state else "not started yet")
+        state = self._state(name)
+        if not state.up:
+            raise Outage(name, state.detail)
+
+    def _state(self, name: str) -> PartState:
+        if name not in self.parts:
+            self.parts[name] = PartState(up=False, detail=NOT_ASKED, since=time.time())
+        return self.parts[name]
+
+    @staticmethod
+    def _set(state: PartState, *, up: bool, detail: str) -> None:
+        if state.up is not up:
+            state.up, state.since = up, time.time()
+        state.detail = detail

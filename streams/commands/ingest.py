@@ -17,6 +17,7 @@ from streams.ingest.limit import WaitLimit
 from streams.ingest.report import SETTLED, Report
 from streams.ingest.store import PostgresStore
 from streams.ingest.worker import IngestWorker, Until
+from streams.logbook import Logbook
 from streams.postgres.session import Session
 from streams.queue.handoff import connect
 from streams.queue.reserve import ReservingQueue
@@ -83,7 +84,7 @@ class Ingest:
                 await self._serve(clients, queue, report)
             # Together, since each waits a while for a PostgreSQL that gives no answer.
             await asyncio.gather(*map(clients.enter_async_context, sessions))
-            await _reported(crew, report)
+            await _reported(crew, report, Logbook(self._statistics))
             if self._until is not Until.STOPPED:
                 await self._tell_the_end(report)
 
@@ -132,16 +133,18 @@ class Ingest:
         return Session(database_url, self._statistics, timeout_s=timeout_s)
 
 
-async def _reported(crew: Crew, report: Report) -> None:
+async def _reported(crew: Crew, report: Report, logbook: Logbook) -> None:
     """Run the crew, with a line now and then, and one in the end."""
     reporting = asyncio.create_task(report.run(), name="ingest report")
+    await logbook.start()
     try:
         await crew.run()
     finally:
         reporting.cancel()
         with suppress(asyncio.CancelledError):
             await reporting
-        await report.look()
+        await logbook.stop()
+        await report.tell()
 
 
 @app.command(

@@ -1,7 +1,7 @@
 """Waits for parts that are away, until they answer or the worker is told to stop."""
 
 import asyncio
-import logging
+import itertools
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TypeVar
@@ -11,9 +11,8 @@ from streams.errors import Outage
 from streams.ingest.limit import WaitLimit
 from streams.statistics import Statistics
 
-log = logging.getLogger(__name__)
-
 T = TypeVar("T")
+_numbers = itertools.count(1)
 
 
 class Patience:
@@ -29,6 +28,8 @@ class Patience:
         self._limit = limit
         self._stopping = asyncio.Event()
         self._is_sure = False
+        self._who = f"ingest {next(_numbers)}"
+        statistics.expect("redis")
 
     @property
     def is_over(self) -> bool:
@@ -81,16 +82,16 @@ class Patience:
             NotFinished: that has been so for longer than the run may wait.
         """
         self._is_sure = False
-        if self._statistics.set_part(outage.part, up=False, detail=str(outage)):
-            log.warning("%s; waiting until it answers", outage)
+        self._statistics.down(outage.part, self._who, outage.detail)
         if not self.is_over:
             self._limit.check(outage)
 
     def progressed(self) -> None:
         """Take in that a turn came to its end: what was away is not any more."""
         self._limit.progressed()
+        for part in list(self._statistics.parts):
+            self._statistics.leave(part, self._who)
 
     def redis_answers(self) -> None:
-        """Take in that Redis answered; of PostgreSQL its session tells."""
-        if self._statistics.set_part("redis", up=True):
-            log.info("redis answers")
+        """Take in that Redis answered."""
+        self._statistics.up("redis", self._who)

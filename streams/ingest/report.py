@@ -1,4 +1,4 @@
-"""What ``ingest`` does and how far it is behind: a line every few seconds, and what its web pages show."""
+"""What ``ingest`` does and how far it is behind: a line once a minute, and what its web pages show."""
 
 import asyncio
 import logging
@@ -15,6 +15,9 @@ from streams.statistics import Statistics
 log = logging.getLogger(__name__)
 
 EVERY_S = 5.0
+"""How often the rates are taken anew."""
+LINE_EVERY_S = 60.0
+IDLE_LINE_EVERY_S = 1800.0
 SETTLED = ("jobs_done", "jobs_released", "jobs_failed")
 COUNTED = ("ingested", *SETTLED)
 
@@ -38,14 +41,14 @@ class Counted(Protocol):
 
 
 class Rates(NamedTuple):
-    """What was done a second, in the time between the last two lines of the log."""
+    """What was done a second, in the time between the last two looks."""
 
     rows: float
     jobs: float
 
 
 class Report:
-    """Logs rates and lag, and nothing while nothing happens and nothing waits.
+    """Logs rates and lag, and next to nothing while nothing happens and nothing waits.
 
     Args:
         statistics: what the workers count in.
@@ -73,8 +76,10 @@ class Report:
         self._unix_clock = unix_clock
         self._front = Front()
         self.oldest_job_s: float | None = None
-        self._since = clock()
-        self._before = self._now()
+        self._since = self._line_since = clock()
+        self._before = self._line_before = self._now()
+        self._idle_since: float | None = None
+        self._idle_said: float | None = None
         self._progress = Progress(self._since)
         self.rates = Rates(0, 0)
 
@@ -85,23 +90,43 @@ class Report:
             await self.look()
 
     async def look(self) -> None:
-        """Log what happened since the last look, and what waits, if there is anything to tell."""
+        """Take the rates anew; log what happened since the last line, if a minute is over."""
         elapsed_s = max(self._clock() - self._since, 0.001)
         new = self._now() - self._before
         self._since, self._before = self._clock(), self._now()
-        settled = sum(new[how] for how in SETTLED)
-        self.rates = Rates(new["ingested"] / elapsed_s, settled / elapsed_s)
+        self.rates = Rates(new["ingested"] / elapsed_s, sum(new[how] for how in SETTLED) / elapsed_s)
+        if self._clock() - self._line_since >= LINE_EVERY_S:
+            await self.tell()
+        else:
+            await self.backlog()
+
+    async def tell(self) -> None:
+        """Log what happened since the last line, and what waits, if there is anything to tell."""
+        since, self._line_since = self._line_since, self._clock()
+        new, self._line_before = self._now() - self._line_before, self._now()
         backlog = await self.backlog()
-        if new or (backlog is not None and backlog.due):
+        if not new and (backlog is None or not backlog.due):
+            self._tell_idle(since, backlog)
+            return
+        self._idle_since = self._idle_said = None
+        elapsed_s = max(self._clock() - since, 0.001)
+        log.info(
+            "%d rows of %d jobs in %.1f s (%.0f rows/s); %d jobs to be tried again, %d given up; %s",
+            new["ingested"],
+            new["jobs_done"],
+            elapsed_s,
+            new["ingested"] / elapsed_s,
+            new["jobs_released"],
+            new["jobs_failed"],
+            _told(backlog, self.oldest_job_s),
+        )
+
+    def _tell_idle(self, since: float, backlog: Backlog | None) -> None:
+        now, self._idle_since = self._clock(), since if self._idle_since is None else self._idle_since
+        if self._idle_said is None or now - self._idle_said >= IDLE_LINE_EVERY_S:
+            self._idle_said = now
             log.info(
-                "%d rows of %d jobs in %.1f s (%.0f rows/s); %d jobs to be tried again, %d given up; %s",
-                new["ingested"],
-                new["jobs_done"],
-                elapsed_s,
-                self.rates.rows,
-                new["jobs_released"],
-                new["jobs_failed"],
-                _told(backlog, self.oldest_job_s),
+                "no job was settled in the last %.0f s; %s", now - self._idle_since, _told(backlog, None)
             )
 
     async def backlog(self) -> Backlog | None:

@@ -10,7 +10,7 @@ from streams.errors import Outage, RowsLocked, RowsRefused
 from streams.ingest.failing import FailedJob
 from streams.ingest.rows import Row, Rows, rows_of
 from streams.postgres.outages import blames_data, describe
-from streams.postgres.session import Session
+from streams.postgres.session import Proof, Session
 from streams.wire.job import Job
 
 INSERT = """
@@ -38,7 +38,8 @@ on conflict do nothing
 LOCK_TIMEOUT_S = 5.0
 """Much longer than any transaction of a worker that is well, and shorter than a command may take."""
 
-READY = "select from metrics_raw, failed_jobs limit 0"  # reads nothing, but needs the tables and the rights
+READY = {f"explain {UPSERT}": 6, f"explain {INSERT}": 6, f"explain {FAIL}": 5}
+"""By how many arguments each has. They write nothing, but need the tables as they must be, and the rights."""
 
 
 class MetricStore(Protocol):
@@ -88,8 +89,9 @@ class PostgresStore:
 
     async def check(self) -> None:
         """Return if the tables answer; see `MetricStore.check`."""
-        async with self._session.use() as connection:
-            await connection.execute(READY)
+        async with self._session.use(Proof.READY) as connection:
+            for statement, count in READY.items():
+                await connection.fetch(statement, *[None] * count)
 
     async def write(self, jobs: Sequence[Job]) -> int:
         """Write the rows in one transaction, with at most two statements; see `MetricStore.write`."""

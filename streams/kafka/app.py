@@ -4,6 +4,8 @@ import asyncio
 import logging
 import os
 import threading
+import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any, Protocol, cast
 
@@ -14,8 +16,10 @@ from faust.types import TP, ChannelT, ServiceT
 from faust.web.base import Web
 from mode import Service
 
+from streams.asking import Asking
 from streams.backoff import delays
 from streams.errors import Outage, StartupRefused
+from streams.flow_log import FlowLog
 from streams.kafka.admin import ensure_topics
 from streams.kafka.compiled import check_compiled
 from streams.kafka.consumer import GovernedConsumer
@@ -24,6 +28,7 @@ from streams.kafka.positions import UNFINISHED_MOST, PositionSource
 from streams.kafka.producer import Producer
 from streams.kafka.watch import KafkaEnds, KafkaWatch
 from streams.kafka.watchdog import Watchdog
+from streams.logbook import Logbook
 from streams.plain_log import escape_logs
 from streams.quiet_log import quieten
 from streams.refusal import refuse_start
@@ -36,6 +41,8 @@ log = logging.getLogger(__name__)
 
 STOP_LIMIT_S = 25.0
 """Below the 30 s that supervisors grant; with Kafka away a stop cannot be an orderly one."""
+
+WHO, WAITS = "the start", ("the start of this worker",)
 
 Probe = Callable[[], Awaitable[None]]
 """Asks a part whether it answers; raises Outage if not."""
@@ -101,11 +108,10 @@ class TopicKeeper(Service):
             try:
                 lines = await ensure_topics(self._settings)
             except Outage as outage:
-                if self._statistics.set_part("kafka", up=False, detail=str(outage)):
-                    log.warning("waiting for Kafka: %s", outage)
+                self._statistics.down("kafka", WHO, outage.detail, WAITS)
                 await asyncio.sleep(delay_s)
             else:
-                self._statistics.set_part("kafka", up=True)
+                self._statistics.up("kafka", WHO)
                 log.info("topics:\n  %s", "\n  ".join(lines))
                 return
 
@@ -119,6 +125,7 @@ class Boot(BootStrategy):
         return self._chain(
             self.sensors(),
             self.web_server(),
+            [ClientKeeper(app.logbook, loop=app.loop, beacon=app.beacon)],
             [TopicKeeper(app.settings, app.statistics, loop=app.loop, beacon=app.beacon)],
             app.services,
             self.kafka_producer(),
@@ -152,6 +159,8 @@ class StreamsApp(faust.App):
         self.services: list[ServiceT] = [ClientKeeper(self.watch), ClientKeeper(self.watchdog)]
         self.probes: dict[str, Probe] = {"kafka": self.watch.check}
         self.leadership = Leadership(self, settings.raw_topic)
+        statistics.expect("kafka")
+        self.logbook = Logbook(statistics, FlowLog(statistics, self.lag_by_topic, time.monotonic()))
 
     async def on_start(self) -> None:
         """Start, with the libraries' logs kept short."""
@@ -165,8 +174,9 @@ class StreamsApp(faust.App):
         await super().on_stop()
 
     def use(self, client: Client, *, part: str, probe: Probe) -> None:
-        """Start a client before the agents, and let readiness ask it."""
-        self.services.append(ClientKeeper(client))
+        """Start a client before the agents, ask it now and then how it fares, and let readiness ask it."""
+        self.statistics.expect(part)
+        self.services += [ClientKeeper(client), ClientKeeper(Asking(part, probe, self.statistics))]
         self.probes[part] = probe
 
     def end_on(self, bug: BaseException) -> None:
@@ -182,6 +192,17 @@ class StreamsApp(faust.App):
     def held(self) -> Collection[TP]:
         """Return the governed partitions that this worker holds."""
         return self.deliverer().cursors.keys()
+
+    def lag_by_topic(self) -> dict[str, int] | None:
+        """Return how many records this worker is behind by, for each topic; None while Kafka is away."""
+        if self.watch.outage is not None:
+            return None
+        lag: Counter[str] = Counter()
+        # Before the consumer stands, and after it has ended, there are none.
+        cursors = self.deliverer().cursors if self._consumer is not None else {}
+        for tp, cursor in cursors.items():
+            lag[tp.topic] += cursor.lag(self.watch.end(tp))
+        return lag
 
     async def raw_end(self, partition: int, beyond: int) -> int:
         """Return the offset at which metrics.raw ends, or some offset in it that lies beyond one.

@@ -18,9 +18,10 @@ from faust.types import TP
 from mode import Service
 
 from streams.backoff import delays
-from streams.errors import Outage
+from streams.errors import Outage, worded
 from streams.kafka.lanes import Lanes
 from streams.kafka.positions import Admission, Cursor, LogRange, PositionSource
+from streams.statistics import Statistics
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             )
         except KafkaError as error:
             # Commits only show the lag: the positions that count live with their effects.
-            log.warning("offsets were not committed, the next commit carries them: %r", error)
+            log.info("offsets were not committed, the next commit carries them: %s", worded(error))
             return False
         cast("GovernedConsumer", self.consumer).committed.update(offsets)
         return True
@@ -133,20 +134,29 @@ class GovernedConsumer(driver.Consumer):
 
     async def _place(self, tp: TP) -> None:
         """Find a partition's position, however long that takes, and start it there."""
-        said = False
-        for delay_s in delays():
-            try:
-                at = await self._position(tp)
-                break
-            except (Outage, KafkaError) as error:
-                if isinstance(error, Outage):
-                    self.cursor(tp).note_outage(error.part)
-                if not said:
-                    log.warning("%s[%d] is held back, its position is unknown: %s", *tp, error)
-                    said = True
-                await asyncio.sleep(delay_s)
+        at = await self._position_in_the_end(tp)
         await self._start_at(tp, at, proven=self._sources[tp.topic].proven)
         log.info("%s[%d] starts at offset %d", *tp, at)
+
+    async def _position_in_the_end(self, tp: TP) -> int:
+        """Ask for a partition's position until it can be told; the statistics know what it waits for."""
+        name, who = f"{tp.topic}[{tp.partition}]", f"the position of {tp.topic}[{tp.partition}]"
+        statistics: Statistics = cast("Any", self.app).statistics
+        waits_for: set[str] = set()
+        try:
+            for delay_s in delays():
+                try:
+                    return await self._position(tp)
+                except (Outage, KafkaError) as error:
+                    outage = error if isinstance(error, Outage) else Outage("kafka", worded(error))
+                    self.cursor(tp).note_outage(outage.part)
+                    waits_for.add(outage.part)
+                    statistics.down(outage.part, who, f"{name} is not read: {outage.detail}", (name,))
+                    await asyncio.sleep(delay_s)
+            raise AssertionError("delays never end")
+        finally:
+            for part in waits_for:
+                statistics.leave(part, who)
 
     async def _position(self, tp: TP) -> int:
         known = self._ranges.pop(tp, None)

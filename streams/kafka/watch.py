@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from streams.config.urls import shown_url
-from streams.errors import Outage
+from streams.errors import Outage, worded
 from streams.settings import Settings
 from streams.statistics import Statistics
 from streams.topics import topic_specs
@@ -32,6 +32,7 @@ outside does not."""
 STALE_S = 10.0
 CLOSE_LIMIT_S = 2.0
 NO_LEADER = -1
+WHO = "the watch"
 
 
 class Ends(Protocol):
@@ -170,7 +171,7 @@ class KafkaWatch:
         except Outage as outage:
             await self._away(outage)
         except (KafkaError, OSError, TimeoutError) as error:
-            await self._away(Outage("kafka", repr(error)))
+            await self._away(Outage("kafka", worded(error)))
         except Exception as bug:
             # Whatever is wrong with the watch, the worker goes on carrying.
             log.exception("the watch on Kafka has a bug")
@@ -179,9 +180,8 @@ class KafkaWatch:
             self._back()
 
     async def _away(self, outage: Outage) -> None:
-        if self._outage is None:
-            log.warning("Kafka is away: %s", outage)
-            self._statistics.set_part("kafka", up=False, detail=str(outage))
+        held = tuple(f"{tp.topic}[{tp.partition}]" for tp in self._held())
+        self._statistics.down("kafka", WHO, outage.detail, held)
         self._outage = outage
         # A new connection asks the bootstrap servers: Kafka may come back under other addresses.
         with suppress(KafkaError, OSError):
@@ -189,6 +189,5 @@ class KafkaWatch:
 
     def _back(self) -> None:
         if self._outage is not None:
-            log.info("Kafka answers")
-            self._statistics.set_part("kafka", up=True)
+            self._statistics.up("kafka", WHO)
         self._outage, self._seen_at = None, time.monotonic()

@@ -17,7 +17,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from streams.errors import ConnectionLost, MetricStreamsError, Outage, SessionTakenOver
+from streams.errors import ConnectionLost, MetricStreamsError, Outage, SessionTakenOver, worded
 from streams.mqtt.address import Address
 from streams.mqtt.inbox import LIMIT_PER_RECEIVE_MAXIMUM, Inbox
 from streams.mqtt.paho_client import NoConnackError, PahoClient
@@ -76,7 +76,7 @@ class AiomqttTransport:
         try:
             return await self._connect_as_it_speaks()
         except aiomqtt.MqttError as error:
-            raise Outage("mqtt", f"{self._address}: {error}") from error
+            raise Outage("mqtt", f"{self._address}: {worded(error)}") from error
 
     async def _connect_as_it_speaks(self) -> "AiomqttConnection":
         if not self._try_v5:

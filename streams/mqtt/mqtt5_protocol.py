@@ -92,7 +92,7 @@ class Mqtt5Protocol(asyncio.Protocol):
             return answer.result()
         if self.ended.done():
             raise self.ended.result()
-        raise NoAnswerError
+        raise NoAnswerError(f"no {_name(answer_type)} in {timeout_s:g} s")
 
     def send(self, data: bytes) -> None:
         """Write to the broker; does nothing once the connection is over."""
@@ -325,3 +325,8 @@ def _reason_of(packet: mqtt5.DisconnectPacket | LaxDisconnect) -> MetricStreamsE
         return SessionTakenOver("the broker says that another client has connected with our client id")
     told = f" ({packet.reason_str})" if packet.reason_str else ""
     return ConnectionLost(f"the broker closed the connection: {worded(packet.reason_code)}{told}")
+
+
+def _name(packet_type: type) -> str:
+    """Return a packet's name as the specification has it, such as SUBACK."""
+    return packet_type.__name__.removesuffix("Packet").upper()

@@ -15,11 +15,18 @@ from collections.abc import Sequence
 
 import mqtt5
 
-from streams.errors import ConnectionLost, MetricStreamsError, Outage, SessionTakenOver, SpeaksNoMqtt5
+from streams.errors import (
+    ConnectionLost,
+    MetricStreamsError,
+    Outage,
+    SessionTakenOver,
+    SpeaksNoMqtt5,
+    worded,
+)
 from streams.mqtt.address import Address
 from streams.mqtt.inbox import LIMIT_PER_RECEIVE_MAXIMUM, Inbox
 from streams.mqtt.mqtt5_protocol import TOPIC_ALIASES, Mqtt5Protocol, NoAnswerError
-from streams.mqtt.packets import worded
+from streams.mqtt.packets import worded as code_worded
 from streams.mqtt.transport import OFFLINE, ONLINE, Publication, Session, Token
 from streams.settings import Settings
 from streams.statistics import Statistics
@@ -72,7 +79,7 @@ class Mqtt5Transport:
         except BaseException as error:
             protocol.cut(ConnectionLost("given up while connecting"))
             if isinstance(error, _NotGrantedError | NoAnswerError):
-                raise Outage("mqtt", f"{self._address}: {error}") from error
+                raise Outage("mqtt", f"{self._address}: {worded(error)}") from error
             raise
         return connection
 
@@ -226,8 +233,8 @@ class Mqtt5Connection:
         granted = answer.reason_codes[0]
         if granted != mqtt5.SubAckReasonCode.GRANTED_QOS_AT_LEAST_ONCE:
             raise _NotGrantedError(
-                f"subscribing to {self._session.subscription} at QoS 1 was answered with {worded(granted)}; "
-                "check the broker's access control list"
+                f"subscribing to {self._session.subscription} at QoS 1 was answered with "
+                f"{code_worded(granted)}; check the broker's access control list"
             )
 
     async def _announce(self, status: bytes, timeout_s: float) -> None:
@@ -247,11 +254,11 @@ class _NotGrantedError(Exception):
 
 def _refusal(greeting: mqtt5.ConnAckPacket) -> str:
     more = [text for text in (greeting.reason_str, greeting.server_reference) if text]
-    return f"the broker refuses us: {' '.join([worded(greeting.reason_code), *more])}"
+    return f"the broker refuses us: {' '.join([code_worded(greeting.reason_code), *more])}"
 
 
 def _worded(error: OSError | UnicodeError) -> str:
     """Return what the system says of a refused connection, which asyncio calls a failed call alone."""
     if isinstance(error, ConnectionError) and error.errno:
         return os.strerror(error.errno)
-    return str(error) or repr(error)
+    return worded(error)

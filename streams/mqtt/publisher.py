@@ -17,7 +17,7 @@ from paho.mqtt.client import Client as Paho
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from streams.errors import Outage
+from streams.errors import Outage, worded
 from streams.mqtt.address import Address
 
 UNSUPPORTED_PROTOCOL = 0x84  # MQTT 5, 3.2.2.2; paho gives it for the 0x01 of 3.1.1, too
@@ -123,7 +123,7 @@ class MqttPublisher:
         try:
             self._client = await self._connect()
         except aiomqtt.MqttError as error:
-            raise Outage("mqtt", f"{self._address}: {error}") from error
+            raise Outage("mqtt", f"{self._address}: {worded(error)}") from error
         self.in_flight_max = self._client.receive_maximum
         return self
 
@@ -135,7 +135,7 @@ class MqttPublisher:
             try:
                 await client.__aexit__(kind, error, trace)
             except aiomqtt.MqttError as failure:
-                raise Outage("mqtt", f"{self._address}: {failure}") from failure
+                raise Outage("mqtt", f"{self._address}: {worded(failure)}") from failure
 
     def publish(self, topic: str, payload: bytes, qos: int) -> "asyncio.Future[bool]":
         """Send a message.

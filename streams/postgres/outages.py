@@ -14,8 +14,18 @@ ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientE
 # integrity constraint violation, an exception raised by a trigger, a view's check option.
 BAD_DATA_CLASSES = ("21", "22", "23", "P0", "44")
 
-# Undefined table, column or function, and a database that does not exist.
-NOT_SET_UP = ("42P01", "42703", "42883", "3D000")
+MENDS = {
+    "42P01": "create the tables with: metric-streams setup --database, where no Laravel has made them",
+    "42703": "the table is not as in streams/postgres/schema.sql: a column is missing or has another name",
+    "42P10": "the table is not as in streams/postgres/schema.sql: its unique index is missing",
+    "42883": "the table is not as in streams/postgres/schema.sql: is an id no uuid?",
+    "42804": "the table is not as in streams/postgres/schema.sql: a column has another type",
+    "3D000": "create the database, or name the right one in DATABASE_URL",
+    "28P01": "look at user and password in DATABASE_URL",
+    "28000": "look at user and password in DATABASE_URL, and at the server's pg_hba.conf",
+    "42501": "grant the right to the user of DATABASE_URL",
+}
+"""What to do, by SQLSTATE."""
 
 
 def blames_data(error: BaseException) -> bool:
@@ -33,9 +43,8 @@ def breaks_connection(error: BaseException) -> bool:
 def describe(error: BaseException) -> str:
     """Return one line on an error of `ERRORS`, with the mend where we know it."""
     text = f"{type(error).__name__}: {error}".rstrip(": ")
-    if isinstance(error, asyncpg.PostgresError) and error.sqlstate in NOT_SET_UP:
-        text += " (create the tables with: metric-streams setup --database)"
-    return " ".join(text.split())
+    mend = MENDS.get(error.sqlstate or "") if isinstance(error, asyncpg.PostgresError) else None
+    return " ".join(f"{text} ({mend})".split()) if mend else " ".join(text.split())
 
 
 def as_outage(error: BaseException) -> Outage:

@@ -1,9 +1,10 @@
 """One connection to PostgreSQL that comes back by itself; the tenants and ``ingest`` each hold one."""
 
 import asyncio
-import logging
+import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from enum import IntEnum
 from types import TracebackType
 from typing import Self
 
@@ -14,10 +15,19 @@ from streams.errors import Outage
 from streams.postgres.outages import ERRORS, PART, as_outage, breaks_connection, describe
 from streams.statistics import Statistics
 
-log = logging.getLogger(__name__)
-
-
 CONNECT_TIMEOUT_S = 5.0
+_numbers = itertools.count(1)
+
+
+class Proof(IntEnum):
+    """How much an answer proves: it ends the trouble that what proves as much, or less, has met.
+
+    A server that answers a sign of life does not take rows for all that: a table may be missing.
+    """
+
+    LIFE = 1
+    READY = 2
+    WORK = 3
 
 
 async def connect(database_url: str, *, timeout_s: float = 5.0) -> asyncpg.Connection:
@@ -84,6 +94,9 @@ class Session:
         self._lock = asyncio.Lock()
         self._keeper: asyncio.Task[None] | None = None
         self._why = "not connected yet"
+        self._who = f"session {next(_numbers)}"
+        self._failed_at: Proof | None = None
+        statistics.expect(PART)
 
     async def start(self) -> None:
         """Try to connect once, then keep at it in the background. Never fails because PostgreSQL is away."""
@@ -101,6 +114,7 @@ class Session:
             with suppress(*ERRORS):
                 await self._connection.close(timeout=CONNECT_TIMEOUT_S)
         self._connection = None
+        self._statistics.leave(PART, self._who)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -112,8 +126,11 @@ class Session:
         await self.stop()
 
     @asynccontextmanager
-    async def use(self) -> AsyncIterator[asyncpg.Connection]:
+    async def use(self, proof: Proof = Proof.WORK) -> AsyncIterator[asyncpg.Connection]:
         """Lend the connection to one task at a time.
+
+        Args:
+            proof: how much it proves if what the block runs succeeds.
 
         Raises:
             Outage: there is no connection, or what the block ran on it failed.
@@ -125,17 +142,18 @@ class Session:
             try:
                 yield connection
             except ERRORS as error:
-                self._failed(connection, error)
+                self._failed(connection, error, proof)
                 raise as_outage(error) from error
             except asyncio.CancelledError:
                 connection.terminate()  # what it is in the middle of is unknown
                 raise
-            self._is_up()
+            self._is_up(proof)
 
-    def _failed(self, connection: asyncpg.Connection, error: BaseException) -> None:
+    def _failed(self, connection: asyncpg.Connection, error: BaseException, proof: Proof) -> None:
         if breaks_connection(error):
             connection.terminate()
-        self._is_down(describe(error))
+            proof = Proof.LIFE
+        self._is_down(describe(error), proof)
 
     async def _keep_connected(self) -> None:
         waits = delays()
@@ -143,7 +161,7 @@ class Session:
             try:
                 await self._connect()
             except ERRORS as error:
-                self._is_down(describe(error))
+                self._is_down(describe(error), Proof.LIFE)
                 await asyncio.sleep(next(waits))
             else:
                 waits = delays()
@@ -157,7 +175,7 @@ class Session:
             if self._on_connect is not None:
                 await self._on_connect(connection)
             self._connection = connection
-            self._is_up()
+            self._is_up(Proof.LIFE)
         finally:
             self._attempted.set()
 
@@ -167,22 +185,23 @@ class Session:
                 await asyncio.wait_for(self._lost.wait(), self._ping_every_s)
             except TimeoutError:
                 await self._ping()
-        self._is_down("the connection was lost")
+        self._is_down("the connection was lost", Proof.LIFE)
 
     async def _ping(self) -> None:
         """Ask for a sign of life; a server that gives none loses the connection (in `use`)."""
         with suppress(Outage):
-            async with self.use() as connection:
+            async with self.use(Proof.LIFE) as connection:
                 await connection.execute("select 1")
 
     def _on_lost(self, _connection: object) -> None:
         self._lost.set()
 
-    def _is_up(self) -> None:
-        if self._statistics.set_part(PART, up=True):
-            log.info("postgres answers")
+    def _is_up(self, proof: Proof) -> None:
+        if self._failed_at is None or proof >= self._failed_at:
+            self._failed_at = None
+            self._statistics.up(PART, self._who)
 
-    def _is_down(self, why: str) -> None:
+    def _is_down(self, why: str, proof: Proof) -> None:
         self._why = why
-        if self._statistics.set_part(PART, up=False, detail=why):
-            log.warning("postgres: %s; trying again until it answers", why)
+        self._failed_at = max(proof, self._failed_at or proof)
+        self._statistics.down(PART, self._who, why)

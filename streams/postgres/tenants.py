@@ -21,7 +21,6 @@ from streams.statistics import Statistics
 log = logging.getLogger(__name__)
 
 EXISTING = "select id::text from tenants where id = any($1::uuid[])"
-READY = "select from tenants limit 0"  # reads nothing, but needs the table and the right
 
 
 class Tenants(Protocol):
@@ -96,7 +95,8 @@ class TenantDirectory:
             Outage: it does not, or there is no table of tenants.
         """
         async with self._session.use() as connection:
-            await connection.execute(READY)
+            # The question itself: it needs the table, the right, and an id that is a uuid.
+            await connection.fetch(EXISTING, [])
 
     async def _ask(self, missing: AbstractSet[str]) -> AbstractSet[str]:
         generation = self._cache.generation

@@ -5,7 +5,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from streams.errors import Outage
+from streams.errors import Outage, worded
 
 
 async def answered(call: Awaitable[Any]) -> Any:
@@ -17,4 +17,4 @@ async def answered(call: Awaitable[Any]) -> Any:
     try:
         return await call
     except (RedisError, OSError) as error:
-        raise Outage("redis", str(error) or type(error).__name__) from error
+        raise Outage("redis", worded(error)) from error

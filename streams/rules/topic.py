@@ -41,12 +41,15 @@ class Series(msgspec.Struct, frozen=True, gc=False):
 def read_topic(topic: str) -> Series | Problem:
     """Take a topic apart and check its levels."""
     levels = topic.split("/")
-    if len(levels) != LEVELS or levels[0] != ROOT:
-        return _malformed(f"the topic is {shown(topic)}")
+    # What is wrong is said in words: of a long topic only the beginning is shown.
+    if len(levels) != LEVELS:
+        return _malformed(f"the topic {shown(topic)} has {len(levels)} levels")
+    if levels[0] != ROOT:
+        return _malformed(f"the topic begins with {shown(levels[0])}")
     if not all(levels):
-        return _malformed("a level of the topic is empty")
+        return _malformed(f"level {levels.index('') + 1} of the topic {shown(topic)} is empty")
     if "\0" in topic:
-        return _malformed("the topic holds a NUL")
+        return _malformed(f"level {_level_with_nul(levels)} of the topic holds a NUL")
     _, tenant, agent_id, metric_name = levels
     tenant_id = read_tenant_id(tenant)
     names = f"{len(agent_id)}:{agent_id}{metric_name}".encode(errors="surrogatepass")
@@ -63,6 +66,10 @@ def read_topic(topic: str) -> Series | Problem:
         names,
         blake2b(known_as.encode(errors="surrogatepass"), digest_size=TAG_BYTES).digest(),
     )
+
+
+def _level_with_nul(levels: list[str]) -> int:
+    return next(number for number, level in enumerate(levels, 1) if "\0" in level)
 
 
 def _malformed(found: str) -> Problem:

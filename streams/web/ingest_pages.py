@@ -116,7 +116,7 @@ def metrics(statistics: Statistics, report: Report, backlog: Backlog | None) -> 
         Family(
             f"{PREFIX}_rate",
             "gauge",
-            "done a second, in the time between the last two lines of the log",
+            "done a second, in the last five seconds or so",
             "of",
             report.rates._asdict(),
         ),

@@ -45,7 +45,7 @@ async def _ask(probe: Probe) -> PartHealth:
     except TimeoutError:
         return PartHealth(up=False, detail=f"no answer within {PROBE_TIMEOUT_S:g} s")
     except Outage as outage:
-        return PartHealth(up=False, detail=str(outage))
+        return PartHealth(up=False, detail=outage.detail)
     return PartHealth(up=True, detail="")
 
 

@@ -1,6 +1,7 @@
 """Ingress between a real Mosquitto and a real Kafka, with each of them failing underneath it."""
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -301,6 +302,7 @@ async def test_what_was_under_way_when_the_connection_broke_comes_once_more_and_
 async def test_a_client_that_fights_for_our_id_stops_ingress(
     start: Start, mosquitto: Mosquitto, unique: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     running = await start()
 
     async def usurp() -> None:

@@ -458,6 +458,19 @@ async def test_that_it_falls_back_is_said_once_with_the_reason(
     assert "so it is spoken to in MQTT 3.1.1, by aiomqtt" in told
 
 
+@pytest.mark.parametrize("transport", ["mqtt5", "aiomqtt"], indirect=True)
+@pytest.mark.parametrize("silent_at", [SUBSCRIBE, PUBLISH])
+async def test_a_broker_that_does_not_answer_is_an_outage_with_a_reason(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, silent_at: int
+) -> None:
+    for module in (mqtt5_transport, aiomqtt_transport):
+        monkeypatch.setattr(module, "ANSWER_TIMEOUT_S", 0.5)
+        monkeypatch.setattr(module, "PROBE_TIMEOUT_S", 0.5)
+    async with ScriptedBroker(silent_at=silent_at) as broker:
+        with pytest.raises(Outage, match=r"^mqtt: mqtt://\S+: \w+"):
+            await connect(broker.url)
+
+
 @pytest.mark.parametrize("transport", ["mqtt5"], indirect=True)
 async def test_without_a_fallback_a_broker_that_speaks_no_5_is_an_outage(connect: Connect) -> None:
     async with ScriptedBroker(versions=(4,)) as broker:

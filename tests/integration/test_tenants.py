@@ -1,6 +1,7 @@
 """The tenants on a real PostgreSQL."""
 
 import asyncio
+import re
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -10,7 +11,7 @@ import pytest
 
 from streams.errors import MetricStreamsError, Outage
 from streams.postgres.schema import apply_schema, ensure_tables
-from streams.postgres.session import connected
+from streams.postgres.session import Session, connected
 from streams.postgres.tenant_admin import add_tenant, list_tenants, remove_tenant
 from streams.postgres.tenant_cache import TenantCache
 from streams.postgres.tenants import FakeTenants, TenantDirectory, Tenants
@@ -263,3 +264,61 @@ async def test_the_fake_behaves_as_the_real_one() -> None:
     kept.away = True
     with pytest.raises(Outage):
         await fake.known(["a"])
+
+
+@pytest.mark.parametrize(
+    ("preparation", "mend"),
+    [
+        ("drop table tenants cascade", "create the tables with: metric-streams setup --database"),
+        (
+            "drop table tenants cascade; create table tenants (id char(36) primary key, name text)",
+            "is an id no uuid?",
+        ),
+        ("alter table tenants rename column id to tenant", "a column is missing or has another name"),
+    ],
+)
+async def test_a_question_that_cannot_be_asked_is_told_with_its_mend_and_not_called_well_in_between(
+    database_url: str, database: asyncpg.Connection, preparation: str, mend: str
+) -> None:
+    await database.execute(preparation)
+    statistics = Statistics()
+    cache = TenantCache(known_s=KEPT_S, unknown_s=KEPT_S, clock=time.monotonic)
+    async with TenantDirectory(database_url, cache, statistics) as directory:
+        for ask in (directory.check, lambda: directory.known([str(uuid.uuid4())]), directory.check):
+            with pytest.raises(Outage, match=re.escape(mend)):
+                await ask()
+            assert not statistics.parts["postgres"].up
+
+
+async def test_a_database_that_does_not_exist_is_told_with_its_own_mend(
+    postgres: Postgres, unique: str
+) -> None:
+    with pytest.raises(Outage, match=r"create the database, or name the right one in DATABASE_URL\)$"):
+        async with connected(postgres.url_of(unique)):
+            pass
+
+
+async def test_a_sign_of_life_does_not_call_well_what_cannot_be_worked_with(
+    database_url: str, database: asyncpg.Connection
+) -> None:
+    statistics = Statistics()
+    pings = (
+        "select state_change from pg_stat_activity where query = 'select 1' and datname = current_database()"
+    )
+    async with Session(database_url, statistics, ping_every_s=0.05) as session:
+
+        async def work(statement: str) -> None:
+            async with session.use() as connection:
+                await connection.execute(statement)
+
+        with pytest.raises(Outage):
+            await work("select from nowhere")
+        first = await eventually(lambda: database.fetchval(pings))
+
+        async def again() -> bool:
+            return bool(await database.fetchval(pings) != first)
+
+        await eventually(again)
+        assert not statistics.parts["postgres"].up
+        await work("select 2")
+        assert statistics.parts["postgres"].up

@@ -21,6 +21,7 @@ class ScriptedBroker:
         suback: the reason code of each subscription.
         connack: the body of its CONNACK in MQTT 5.
         closes_at: a type of packet at which it closes instead of answering.
+        silent_at: a type of packet that it does not answer.
         packets: what it received, as (type, body).
     """
 
@@ -30,6 +31,7 @@ class ScriptedBroker:
     suback: int = 1
     connack: bytes = b"\0\0\0"
     closes_at: int | None = None
+    silent_at: int | None = None
     packets: list[tuple[int, bytes]] = field(default_factory=list)
     _level: int = 0
     _writers: list[asyncio.StreamWriter] = field(default_factory=list)
@@ -93,6 +95,8 @@ class ScriptedBroker:
     def _answer(self, first: int, body: bytes) -> None:
         if first >> 4 == self.closes_at:
             self.hang_up()
+        elif first >> 4 == self.silent_at:
+            return
         elif first >> 4 == CONNECT:
             self._answer_connect(body[6])
         elif first >> 4 == SUBSCRIBE:

@@ -265,17 +265,34 @@ async def test_to_lead_twice_opens_one_connection(parts: Bench) -> None:
     assert len(parts.broker.connections) == 1
 
 
-async def test_a_session_that_is_taken_over_is_not_fought_for(
+async def test_a_session_that_is_taken_over_is_not_fought_for_and_that_is_no_fault(
     parts: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     parts.broker.take_over()
     await eventually(lambda: not parts.ingress.is_leading)
 
     assert len(parts.broker.connections) == 1
     assert not parts.statistics.parts["mqtt"].up
     assert "taken over" in parts.detail()
-    (error,) = [record for record in caplog.records if record.levelno == logging.ERROR]
-    assert "MQTT_CLIENT_ID=metric-streams is in use elsewhere" in error.getMessage()
+    assert "MQTT_CLIENT_ID=metric-streams is in use elsewhere" in caplog.text
+    assert not [record for record in caplog.records if record.levelno > logging.INFO]
+
+
+async def test_two_that_take_the_session_from_each_other_are_an_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    parts = bench(come_back_s=0.01)
+    await parts.ingress.lead()
+    await parts.connected()
+    parts.broker.take_over()
+    await parts.connected(times=2)
+    parts.broker.take_over()
+    await eventually(lambda: caplog.records)
+    (error,) = caplog.records
+    assert error.levelno == logging.ERROR
+    assert "give each deployment a client id of its own" in error.getMessage()
+    await parts.ingress.stand_by()
 
 
 async def test_a_new_leadership_starts_anew_after_a_takeover(parts: Bench) -> None:
@@ -348,7 +365,7 @@ async def test_a_broker_that_was_away_in_between_has_not_given_the_session_to_an
     await parts.ingress.lead()
     await _lose_often(parts, lasting_s=[0.1] * (CLOSES_MEAN_TAKEOVER - 1))
     parts.broker.refusal = Outage("mqtt", "restarts")
-    await eventually(lambda: parts.detail() == "mqtt: restarts")
+    await eventually(lambda: parts.detail() == "restarts")
     parts.broker.refusal = None
     await parts.connected(times=CLOSES_MEAN_TAKEOVER)
     parts.broker.lose(wordless=True)
@@ -376,22 +393,22 @@ async def test_waits_between_attempts_grow_to_their_bound_and_are_short_again_af
     await parts.ingress.stand_by()
 
 
-async def test_an_outage_is_told_once_and_its_end_once(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_outage_is_noted_until_it_is_over(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     parts = bench()
     parts.broker.refusal = Outage("mqtt", "is away")
     await parts.ingress.lead()
     await eventually(lambda: len(parts.clock.slept) >= 5)
     assert not parts.statistics.parts["mqtt"].up
-    assert parts.detail() == "mqtt: is away"
+    assert parts.detail() == "is away"
     parts.broker.refusal = None
     await parts.connected()
     await eventually(lambda: parts.statistics.parts["mqtt"].up)
 
     told = [record.getMessage() for record in caplog.records if record.name == "agents.ingress"]
-    assert len(told) == 2
-    assert "is away" in told[0]
-    assert "ingress is connected (MQTT 5" in told[1]
+    assert len(told) == 1
+    assert "ingress is connected (MQTT 5" in told[0]
+    assert not parts.statistics.parts["mqtt"].troubles
     await parts.ingress.stand_by()
 
 
@@ -401,10 +418,13 @@ async def test_it_does_not_connect_while_kafka_is_away() -> None:
     await parts.ingress.lead()
     await eventually(lambda: len(parts.clock.slept) >= 3)
     assert parts.broker.connections == []
-    assert parts.detail() == "kafka: is away"
+    assert parts.detail() == "not connected, waiting for kafka: is away"
+    assert "ingress" in parts.statistics.parts["kafka"].troubles
+    assert not parts.statistics.parts["mqtt"].troubles
 
     parts.kafka.refusal = None
     await parts.connected()
+    await eventually(lambda: parts.statistics.parts["kafka"].up and parts.statistics.parts["mqtt"].up)
     await parts.ingress.stand_by()
 
 

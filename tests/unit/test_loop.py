@@ -151,7 +151,7 @@ async def test_a_bug_is_tried_again_and_never_skips_the_record(
     work = Work(ZeroDivisionError("a bug"))
     ran = await _carry(work, 0, 1)
     assert work.done == ran.acked == [0, 1]
-    assert "a bug holds up partition 0 at offset 0" in caplog.text
+    assert "a bug holds up metrics.raw[0] at offset 0" in caplog.text
 
 
 async def test_when_the_partition_is_taken_away_an_outage_is_given_up_and_the_record_stays_to_be_done() -> (

@@ -78,6 +78,22 @@ def test_a_topic_of_another_form_is_malformed(topic: str) -> None:
     assert rejection(b'{"value": 1}', topic).reason is Reason.TOPIC_MALFORMED
 
 
+@pytest.mark.parametrize(
+    ("topic", "said"),
+    [
+        (f"metrics/{TENANT}/edge-1/cpu.usage/extra", "has 5 levels"),
+        (f"metrics/{TENANT}/edge-1", "has 3 levels"),
+        (f"measures/{TENANT}/edge-1/cpu", "begins with 'measures'"),
+        (f"metrics/{TENANT}//cpu", "level 3 of the topic"),
+        (f"metrics/{TENANT}/edge-1/cpu\0", "level 4 of the topic holds a NUL"),
+    ],
+)
+def test_what_is_wrong_with_a_topic_is_said_however_far_behind_it_stands(topic: str, said: str) -> None:
+    detail = rejection(b'{"value": 1}', topic).detail
+    assert said in detail
+    assert "it must be metrics/{tenant_id}/{agent_id}/{metric_name}" in detail
+
+
 def test_the_topic_is_judged_before_the_payload() -> None:
     assert rejection(b"\xff", "metrics/a").reason is Reason.TOPIC_MALFORMED
 

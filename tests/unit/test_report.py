@@ -4,7 +4,7 @@ import pytest
 
 from streams.errors import Outage
 from streams.ingest.progress import STALLED_S
-from streams.ingest.report import EVERY_S, Rates, Report
+from streams.ingest.report import EVERY_S, LINE_EVERY_S, Rates, Report
 from streams.queue.reserve import Backlog
 from streams.statistics import Statistics
 
@@ -72,34 +72,41 @@ async def test_each_line_tells_the_rates_since_the_last_and_the_lag(
     clock.now_s += EVERY_S
     await report.look()
     assert report.rates == Rates(rows=400, jobs=2)
+    clock.now_s += LINE_EVERY_S - EVERY_S
+    await report.look()
+    assert report.rates == Rates(rows=0, jobs=0)
     statistics.messages.update(ingested=500, jobs_done=2, jobs_failed=3)
     queue.holds = EMPTY
-    clock.now_s += EVERY_S
+    clock.now_s += LINE_EVERY_S
     await report.look()
     first, second = caplog.messages
     assert first == (
-        "2000 rows of 8 jobs in 5.0 s (400 rows/s); 2 jobs to be tried again, 0 given up; "
+        "2000 rows of 8 jobs in 60.0 s (33 rows/s); 2 jobs to be tried again, 0 given up; "
         "8 are due, 2 delayed, 1 reserved"
     )
     assert second == (
-        "500 rows of 2 jobs in 5.0 s (100 rows/s); 0 jobs to be tried again, 3 given up; "
+        "500 rows of 2 jobs in 60.0 s (8 rows/s); 0 jobs to be tried again, 3 given up; "
         "0 are due, 0 delayed, 0 reserved"
     )
 
 
-async def test_nothing_is_said_while_nothing_happens(
+async def test_that_nothing_happens_is_said_after_a_minute_and_then_every_half_an_hour(
     report: Report, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    clock.now_s += EVERY_S
-    await report.look()
-    assert caplog.messages == []
+    for _ in range(31 * 12):
+        clock.now_s += EVERY_S
+        await report.look()
+    assert caplog.messages == [
+        "no job was settled in the last 60 s; 0 are due, 0 delayed, 0 reserved",
+        "no job was settled in the last 1860 s; 0 are due, 0 delayed, 0 reserved",
+    ]
 
 
 async def test_jobs_that_wait_while_none_is_done_are_told(
     report: Report, queue: FakeQueue, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     queue.holds = Backlog(waiting=12, delayed=0, reserved=0, due=12)
-    clock.now_s += EVERY_S
+    clock.now_s += LINE_EVERY_S
     await report.look()
     assert caplog.messages[0].endswith("12 are due, 0 delayed, 0 reserved")
 
@@ -109,7 +116,7 @@ async def test_while_redis_is_away_the_line_says_that_the_lag_is_not_known(
 ) -> None:
     statistics.messages.update(ingested=10, jobs_done=1)
     queue.away = True
-    clock.now_s += 1
+    clock.now_s += LINE_EVERY_S
     await report.look()
     assert caplog.messages[0].endswith("how many wait is not known")
 
@@ -140,7 +147,7 @@ async def test_the_job_in_front_has_waited_at_least_since_it_was_first_seen_ther
     report: Report, queue: FakeQueue, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     queue.holds, queue.in_front = Backlog(waiting=2, delayed=0, reserved=0, due=2), b"a job"
-    clock.now_s += 100
+    clock.now_s += LINE_EVERY_S - 7
     await report.look()
     assert report.oldest_job_s == 0
     clock.now_s += 7

@@ -1,0 +1,51 @@
+"""Asks a part every few seconds whether it answers: a worker without work would not notice an outage."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from streams.errors import Outage
+from streams.statistics import Statistics
+
+ASK_EVERY_S = 5.0
+WHO = "asked now and then"
+"""Who has trouble with a part that does not answer here."""
+
+
+class Asking:
+    """Asks one part while the worker runs.
+
+    Args:
+        part: its name.
+        probe: asks it.
+        statistics: told what it answers.
+    """
+
+    def __init__(self, part: str, probe: Callable[[], Awaitable[None]], statistics: Statistics) -> None:
+        self._part = part
+        self._probe = probe
+        self._statistics = statistics
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to ask."""
+        self._task = asyncio.create_task(self._keep_asking(), name=f"ask {self._part}")
+
+    async def stop(self) -> None:
+        """Ask no more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+    async def _keep_asking(self) -> None:
+        while True:
+            await self.ask()
+            await asyncio.sleep(ASK_EVERY_S)
+
+    async def ask(self) -> None:
+        """Ask once."""
+        try:
+            await self._probe()
+        except Outage as outage:
+            self._statistics.down(self._part, WHO, outage.detail)
+        else:
+            self._statistics.up(self._part, WHO)
