@@ -1,9 +1,12 @@
 """What an operator reads in the log of workers and of ingest: nothing to ignore, each outage told once."""
 
 import asyncio
+import json
 import re
+import urllib.request
 import uuid
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -96,12 +99,20 @@ def logs(processes: Sequence[Part]) -> list[str]:
     return [process.log_text() for process in processes]
 
 
+def statistics_of(worker: Worker) -> dict[str, Any]:
+    with urllib.request.urlopen(worker.web_url, timeout=5) as answer:  # noqa: S310 - loopback
+        page: dict[str, Any] = json.load(answer)
+    return page
+
+
 def told(log: str, text: str, part: str) -> int:
     return log.count(text.format(part))
 
 
 async def test_an_ordinary_start_work_rebalance_and_stop_hold_no_warning(scene: Scene) -> None:
     processes = [*scene.workers, scene.ingest]
+    for worker in scene.workers:
+        assert set(statistics_of(worker)["parts"]) == {"kafka", "mqtt", "postgres", "redis"}
     await scene.publish()
     await scene.landed()
     await asyncio.to_thread(scene.workers[0].stop)
