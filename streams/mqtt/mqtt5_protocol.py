@@ -298,7 +298,7 @@ class Mqtt5Protocol(asyncio.Protocol):
             self.cut(SpeaksNoMqtt5(str(error)))
             return
         self.send(MALFORMED)
-        self.cut(ConnectionLost(f"the broker sent what is not MQTT 5: {worded(error)}"))
+        self.cut(ConnectionLost(f"the broker sent what is not MQTT 5: {error}"))
 
     def _tick_later(self, interval_s: float) -> None:
         if not self.ended.done():
