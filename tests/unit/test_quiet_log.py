@@ -37,6 +37,7 @@ def test_a_line_is_said_at_once_and_its_repeats_once_a_minute_with_their_number(
 
 
 def test_different_lines_are_told_apart(logger: logging.Logger, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     logger.error("Unable to connect")
     logger.error("Unable to update metadata")
     assert len(caplog.messages) == 2
