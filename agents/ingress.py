@@ -6,9 +6,9 @@ flows through a connection is the business of `streams.mqtt.carrier.Carrier`.
 
 import asyncio
 import logging
+import socket
 import time
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import NoReturn
 
 from faust.types import StreamT
@@ -17,9 +17,11 @@ from streams.application import app, settings, statistics
 from streams.backoff import delays
 from streams.errors import ConnectionLost, DeliveryFailed, Outage, SessionTakenOver, worded
 from streams.kafka.chunk_writer import ChunkWriter, KafkaChunkWriter
+from streams.kafka.terms import KafkaOffice, KafkaTail, Office, Tenure
+from streams.lease import Lease
 from streams.mqtt.carrier import Carrier
 from streams.mqtt.choice import transport_of
-from streams.mqtt.transport import Connection, Transport
+from streams.mqtt.transport import Connection, Session, Transport
 from streams.settings import Settings
 from streams.statistics import Statistics
 
@@ -35,6 +37,12 @@ FINISH_TIMEOUT_S = 10.0
 """How long Kafka has to take the rest when this worker stands by; what it has not taken, the broker keeps."""
 QUICK_CLOSE_S, CLOSES_MEAN_TAKEOVER = 5.0, 3
 """So many wordless closes, with only such short connections between them, are taken for a takeover."""
+LEASE_SHARE = 0.8
+"""How long the event loop may stand still, as a share of CONSUMER_SESSION_S. Kafka counts from the last
+heartbeat, which may be a tenth of that old by then; the other tenth is for its way, and for slow clocks."""
+SESSION_LOST_S = 300.0
+"""How long readiness fails after the broker has lost our session: long enough for any monitor to notice, and
+no longer, since nothing that an operator does brings back what is gone."""
 COME_BACK_S = 60.0
 """After a takeover. Were it none, or is whoever took over gone, the broker would keep all messages for good;
 and two that fight for one client id do so once a minute, loudly."""
@@ -58,6 +66,8 @@ class Ingress:
         statistics: the part ``mqtt``; messages ``received``, ``written`` and ``acknowledged``.
         transport: connects to the broker.
         writer: writes to ``metrics.raw``.
+        office: says before each connection whether this worker leads, and as whom.
+        lease: lapses when the event loop has stood still; the one that `writer` asks.
         on_crash: told of a bug that has ended ingress; an outage never does.
         sleep: waits between attempts.
         monotonic: a clock in seconds.
@@ -71,6 +81,8 @@ class Ingress:
         transport: Transport,
         writer: ChunkWriter,
         *,
+        office: Office,
+        lease: Lease,
         on_crash: Callable[[BaseException], None] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         monotonic: Callable[[], float] = time.monotonic,
@@ -80,12 +92,14 @@ class Ingress:
         self._statistics = statistics
         self._transport = transport
         self._writer = writer
+        self._office = office
+        self._lease = lease
         self._come_back_s = come_back_s
         self._comeback: asyncio.Task[None] | None = None
         self._on_crash = on_crash
         self._sleep = sleep
         self._monotonic = monotonic
-        self._news = _News(statistics)
+        self._news = _News(statistics, monotonic)
         self._changing = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._carrier: Carrier | None = None
@@ -96,6 +110,15 @@ class Ingress:
     def is_leading(self) -> bool:
         """Whether it is connected or trying to be; False also after the session was taken over."""
         return self._task is not None and not self._task.done()
+
+    async def check(self) -> None:
+        """Return if messages get through from the MQTT broker; this is readiness' probe.
+
+        Raises:
+            Outage: if they do not, or some that were acknowledged to devices are gone.
+        """
+        await self._statistics.ask("mqtt")
+        self._news.check_session()
 
     async def lead(self) -> None:
         """Begin to carry; does nothing if it does already. After a takeover this starts it anew."""
@@ -144,34 +167,47 @@ class Ingress:
         """Connect and carry until the connection is lost; return why, and how many seconds it lasted."""
         connected_at: float | None = None
         try:
-            connection = await self._connect()
+            tenure, connection = await self._connect()
             connected_at = self._monotonic()
-            await self._carry(connection)
+            await self._carry(tenure, connection)
         except Outage as outage:
             return outage, 0.0 if connected_at is None else self._monotonic() - connected_at
 
-    async def _connect(self) -> Connection:
+    async def _connect(self) -> tuple[Tenure, Connection]:
+        self._lease.begin()
         await self._writer.open()
         if self._carrier is not None:
             # What the last connection left under way must have landed or failed. Otherwise each reconnect
             # during an outage of Kafka would read, and write, one more copy of what is not acknowledged.
             await self._carrier.settle()
+        # Last, so that the broker gives the session to nobody who has ceased to lead meanwhile.
+        tenure = await self._office.take()
         connection = await self._transport.connect()
-        self._news.connected(connection)
-        return connection
+        self._news.connected(connection, had_session=tenure.had_session)
+        return tenure, connection
 
-    async def _carry(self, connection: Connection) -> NoReturn:
+    async def _carry(self, tenure: Tenure, connection: Connection) -> NoReturn:
         carrier = self._carrier = Carrier(
-            self._settings, self._statistics, connection, self._writer, monotonic=self._monotonic
+            self._settings,
+            self._statistics,
+            connection,
+            self._writer,
+            more_headers=tenure.headers,
+            monotonic=self._monotonic,
         )
+        lease = asyncio.create_task(self._keep_lease(connection), name="ingress lease")
         try:
             await carrier.run()
         except asyncio.CancelledError:
             await self._leave(carrier, connection)
             raise
         finally:
+            lease.cancel()
             connection.drop(ConnectionLost("ingress is done with it"))
             carrier.abandon()
+
+    async def _keep_lease(self, connection: Connection) -> None:
+        connection.drop(await self._lease.keep())
 
     async def _leave(self, carrier: Carrier, connection: Connection) -> None:
         try:
@@ -212,25 +248,42 @@ class Ingress:
                 self._on_crash(bug)
 
 
+SESSION_LOST = (
+    "the MQTT broker has lost our session: what it had acknowledged to devices while we were away is gone. "
+    "Let the broker persist its sessions, and MQTT_SESSION_EXPIRY_S be longer than any absence; if MQTT_URL "
+    "names another broker than before, see what the old one still holds"
+)
+
+
 class _News:
     """Says what has changed, in the log and as the part ``mqtt`` of the statistics."""
 
-    def __init__(self, statistics: Statistics) -> None:
+    def __init__(self, statistics: Statistics, monotonic: Callable[[], float]) -> None:
         self._statistics = statistics
+        self._monotonic = monotonic
         self._was_connected = False
         self._was_taken_over = False
+        self._session_lost_at: float | None = None
         statistics.expect("mqtt")
 
-    def connected(self, connection: Connection) -> None:
+    def connected(self, connection: Connection, *, had_session: bool) -> None:
         kept = "kept" if connection.session_present else "new"
         log.info("ingress is connected (MQTT %s, session %s)", connection.protocol, kept)
-        if self._was_connected and not connection.session_present:
-            log.warning(
-                "the MQTT broker has lost our session, and with it what was published while we were away: "
-                "check its persistence and MQTT_SESSION_EXPIRY_S"
-            )
+        if (self._was_connected or had_session) and not connection.session_present:
+            self._session_lost()
         self._was_connected = True
         self._is_through(f"connected, MQTT {connection.protocol}")
+
+    def _session_lost(self) -> None:
+        log.error("%s", SESSION_LOST)
+        self._session_lost_at = self._monotonic()
+        self._statistics.notes["sessions_lost"] += 1
+
+    def check_session(self) -> None:
+        if self._session_lost_at is None:
+            return
+        if self._monotonic() - self._session_lost_at < SESSION_LOST_S:
+            raise Outage("mqtt", SESSION_LOST)
 
     def outage(self, outage: Outage) -> None:
         # Where Kafka is away, MQTT is left alone: the part that is waited for is the one that is to be told.
@@ -262,14 +315,21 @@ class _News:
         self._statistics.pause("mqtt", f"stopped by a bug: {bug!r}")
 
 
+lease = Lease(LEASE_SHARE * settings.consumer_session_s)
 bridge = Ingress(
     settings,
     statistics,
     transport_of(settings, statistics),
-    KafkaChunkWriter(settings),
+    KafkaChunkWriter(settings, lease),
+    office=KafkaOffice(
+        None if settings.mqtt_share_group else app.leadership,
+        KafkaTail(settings),
+        Session.of(settings, socket.gethostname()).client_id,
+    ),
+    lease=lease,
     on_crash=app.end_on,
 )
-app.probes["mqtt"] = partial(statistics.ask, "mqtt")
+app.probes["mqtt"] = bridge.check
 
 
 @app.agent(app.channel(), name="ingress")

@@ -5,6 +5,7 @@ MetricStreamsError
 ├── Outage               a part does not answer: wait and try again
 │   ├── DeliveryFailed   Kafka did not take a record
 │   ├── ConnectionLost   the MQTT connection is over
+│   ├── LeaseLapsed      this process stood still, and another may have taken its place
 │   ├── SpeaksNoMqtt5    the MQTT broker speaks an older version, or gave no answer to ours
 │   └── QueueFull        the job queue is at its limit: Kafka holds what follows
 ├── Displaced            the position moved under an agent: ask for it again
@@ -86,6 +87,15 @@ class ConnectionLost(Outage):
     def __init__(self, detail: str, *, wordless: bool = False) -> None:
         super().__init__("mqtt", detail)
         self.wordless = wordless
+
+
+class LeaseLapsed(Outage):
+    """This process stood still for so long that another worker may have taken its place meanwhile."""
+
+    def __init__(self, stood_s: float) -> None:
+        super().__init__(
+            "mqtt", f"this process stood still for {stood_s:.1f} s, and lets go of what it holds"
+        )
 
 
 class SpeaksNoMqtt5(Outage):

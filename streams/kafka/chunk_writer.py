@@ -7,16 +7,22 @@ the same in memory.
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, KafkaTimeoutError
+from aiokafka.errors import KafkaError, KafkaTimeoutError, NodeNotReadyError
+from aiokafka.protocol.produce import ProduceRequest
 
 from streams.config.urls import shown_url
-from streams.errors import DeliveryFailed, Outage
+from streams.errors import DeliveryFailed, LeaseLapsed, Outage
+from streams.kafka.writer_names import new_writer
+from streams.lease import Lease
 from streams.settings import Settings
+from streams.wire.headers import SEQ, WRITER
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +52,9 @@ class ChunkWriter(Protocol):
     async def write(self, partition: int, value: bytes, headers: Headers) -> Written:
         """Queue a record behind all that were queued before it; waits while there is no room.
 
+        One caller at a time. To the headers come `WRITER` and `SEQ`: the records that are taken between two
+        failures are numbered for each partition, under a name that is new after each failure.
+
         Returns:
             A future that is done when Kafka has acknowledged the record, or fails with `DeliveryFailed`.
             After one has failed, no record is taken before `open` is called again.
@@ -56,55 +65,120 @@ class ChunkWriter(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of Kafka. What is not acknowledged by then fails with `DeliveryFailed`."""
+        """Let go of Kafka. What is not sent by then never is; what is not acknowledged fails."""
         ...
 
 
-class KafkaChunkWriter:
-    """The real one."""
+class GatedProducer(AIOKafkaProducer):  # type: ignore[misc] # aiokafka has no types
+    """An aiokafka producer that asks, just before it sends records, whether it still may.
 
-    def __init__(self, settings: Settings) -> None:
+    Records wait in its accumulator, for their turn, for a connection or to be tried again, and none of that
+    can be taken back. So every request passes here, however long its records have waited. What has gone to
+    the socket by then is out of reach: the kernel sends it, whatever becomes of this process.
+
+    Args:
+        check: raises `Outage` if nothing may be sent any more.
+        options: of `AIOKafkaProducer`.
+    """
+
+    def __init__(self, check: Callable[[], None], **options: Any) -> None:
+        super().__init__(**options)
+        self._check = check
+        self._refusal: Outage | None = None
+        self._send_unasked = self.client.send
+        # Its sender calls it there (``producer/sender.py``).
+        self.client.send = self._send_if_allowed
+
+    def shut(self, why: Outage) -> None:
+        """Send no record any more; those that wait fail when their turn comes."""
+        self._refusal = self._refusal or why
+
+    async def discard(self) -> None:
+        """Stop. If it waits for a Kafka that is away, only its connections are closed."""
+        try:
+            await asyncio.wait_for(self.stop(), STOP_TIMEOUT_S)
+        except (KafkaError, TimeoutError) as error:
+            log.info("the Kafka producer of ingress did not stop cleanly: %r", error)
+            with suppress(KafkaError, TimeoutError):
+                await asyncio.wait_for(self._sender.close(), STOP_TIMEOUT_S)
+            await self.client.close()
+
+    async def _send_if_allowed(self, node_id: int, request: Any, **options: Any) -> Any:
+        if isinstance(request, ProduceRequest):
+            # Connected first: between the question and the sending nothing is waited for.
+            if not await self.client.ready(node_id):
+                raise NodeNotReadyError(f"node {node_id} is not connected")
+            try:
+                self._ask()
+            except Outage as outage:
+                raise KafkaError(str(outage)) from outage  # not one after which aiokafka tries again
+        return await self._send_unasked(node_id, request, **options)
+
+    def _ask(self) -> None:
+        if self._refusal is not None:
+            raise self._refusal
+        self._check()
+
+
+class KafkaChunkWriter:
+    """The real one.
+
+    Args:
+        settings: name the topic.
+        lease: without it nothing is written; None where nobody could take over meanwhile.
+    """
+
+    def __init__(self, settings: Settings, lease: Lease | None = None) -> None:
         self._settings = settings
+        self._lease = lease
         self._topic = settings.raw_topic
-        self._producer: AIOKafkaProducer | None = None
+        self._producer: GatedProducer | None = None
         self._failure: DeliveryFailed | None = None
         self._unwritten: set[Written] = set()
+        self._name = b""
+        self._sequences: Counter[int] = Counter()
+        """How many records each partition got under that name."""
 
     async def open(self) -> None:
         """Be ready to write."""
         if self._producer is not None and self._failure is None:
             return
         await self.close()
-        producer = AIOKafkaProducer(**self._options())
+        producer = GatedProducer(self._check_lease, **self._options())
         try:
             await producer.start()
             await self._check_partitions(producer)
         except BaseException as error:
-            await _discard(producer)
+            await producer.discard()
             if isinstance(error, KafkaError):
                 raise Outage("kafka", f"{shown_url(self._settings.broker_url)}: {error!r}") from error
             raise
         self._producer, self._failure = producer, None
+        self._name, self._sequences = new_writer().encode(), Counter()
 
     async def write(self, partition: int, value: bytes, headers: Headers) -> Written:
         """Queue a record."""
+        numbered = [*headers, (WRITER, self._name), (SEQ, b"%d" % self._sequences[partition])]
         while True:
             producer = self._usable()
             try:
-                sent = await producer.send(self._topic, value, partition=partition, headers=list(headers))
+                sent = await producer.send(self._topic, value, partition=partition, headers=numbered)
             except KafkaTimeoutError:
                 # Nothing was queued, so nothing is out of order or doubled by asking again.
                 log.warning("Kafka takes no chunk for %s[%d]; MQTT waits meanwhile", self._topic, partition)
             except KafkaError as error:
                 raise self._failed(error) from error
             else:
+                self._sequences[partition] += 1
                 return self._follow(sent)
 
     async def close(self) -> None:
         """Let go of Kafka."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            await _discard(producer)
+            # First: what waits in the producer must not go out on leaving, behind what a successor writes.
+            producer.shut(self._failed("the producer was closed"))
+            await producer.discard()
         for written in list(self._unwritten):
             if not written.done():
                 written.set_exception(self._failed("the producer was closed"))
@@ -130,7 +204,21 @@ class KafkaChunkWriter:
                 "messages would change their partition. Set TOPIC_PARTITIONS to what the topic has",
             )
 
-    def _usable(self) -> AIOKafkaProducer:
+    def _check_lease(self) -> None:
+        """Return if this worker may still write.
+
+        Raises:
+            DeliveryFailed: if it stood still for so long that another may have taken its place.
+        """
+        if self._lease is None:
+            return
+        try:
+            self._lease.check()
+        except LeaseLapsed as lapsed:
+            raise self._failed(str(lapsed)) from lapsed
+
+    def _usable(self) -> GatedProducer:
+        self._check_lease()
         if self._failure is not None:
             raise self._failure
         if self._producer is None:
@@ -155,19 +243,13 @@ class KafkaChunkWriter:
             written.set_result(None)
 
     def _failed(self, why: object) -> DeliveryFailed:
-        """Take no more: what follows a record that was not taken would be out of order.
+        """Take no more, and send no more: what follows a record that was not taken would be out of order.
 
         An idempotent producer could not go on anyway: the broker misses the sequence number (aiokafka fails
         each later batch of the partition with OutOfOrderSequenceNumber).
         """
-        self._failure = DeliveryFailed(self._topic, why if isinstance(why, str) else repr(why))
+        if self._failure is None:
+            self._failure = DeliveryFailed(self._topic, why if isinstance(why, str) else repr(why))
+        if self._producer is not None:
+            self._producer.shut(self._failure)
         return self._failure
-
-
-async def _discard(producer: AIOKafkaProducer) -> None:
-    """Stop a producer. If it waits for a Kafka that is away, only its connections are closed."""
-    try:
-        await asyncio.wait_for(producer.stop(), STOP_TIMEOUT_S)
-    except (KafkaError, TimeoutError) as error:
-        log.info("the Kafka producer of ingress did not stop cleanly: %r", error)
-        await producer.client.close()

@@ -2,11 +2,14 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
 from streams.errors import DeliveryFailed, Outage
 from streams.kafka.chunk_writer import Headers, Written
+from streams.kafka.writer_names import new_writer
+from streams.wire.headers import SEQ, WRITER
 
 
 class FakeRecord(NamedTuple):
@@ -44,12 +47,16 @@ class FakeChunkWriter:
         self.is_open = False
         self._held: list[tuple[Written, int, bytes, Headers]] = []
         self._failures = 0
+        self._name = b""
+        self._sequences: Counter[int] = Counter()
 
     async def open(self) -> None:
         """Be ready to write."""
         await asyncio.sleep(0)
         if self.refusal is not None:
             raise self.refusal
+        if not self.is_open:
+            self._name, self._sequences = new_writer().encode(), Counter()
         self.is_open = True
 
     async def write(self, partition: int, value: bytes, headers: Headers) -> Written:
@@ -58,7 +65,9 @@ class FakeChunkWriter:
         if not self.is_open:
             raise DeliveryFailed("metrics.raw", "the fake writer is not open")
         written: Written = asyncio.get_running_loop().create_future()
-        self._held.append((written, partition, value, headers))
+        numbered = [*headers, (WRITER, self._name), (SEQ, b"%d" % self._sequences[partition])]
+        self._sequences[partition] += 1
+        self._held.append((written, partition, value, numbered))
         if self._failures:
             self._failures -= 1
             self.fail_held()

@@ -9,9 +9,17 @@ import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
 from faust.types import TP
 
+from streams.errors import Outage
+
 log = logging.getLogger(__name__)
+
+
+CONFIRM_LIMIT_S = 5.0
+"""Below the session timeout, so that an answer is about now."""
 
 
 class Leadership:
@@ -39,6 +47,41 @@ class Leadership:
             if term != self._term:
                 term = self._term
                 yield self._leads
+
+    async def confirm(self) -> tuple[int, str]:
+        """Ask Kafka whether this worker leads now; return the group's generation and our name in it.
+
+        A worker that was frozen still believes in its old assignment when it goes on.
+
+        Raises:
+            Outage: if it does not lead, or Kafka does not say.
+        """
+        thread = self._app.consumer._thread  # Faust's consumer lives in a thread, with a loop of its own
+        try:
+            elected: tuple[int, str] | None = await thread.call_thread(self._ask, thread)
+        except (KafkaError, TimeoutError) as error:
+            raise Outage("kafka", f"the group does not say whether this worker leads: {error!r}") from error
+        if elected is None:
+            raise Outage("mqtt", "this worker does not lead now, or the group is about to change")
+        return elected
+
+    async def _ask(self, thread: Any) -> tuple[int, str] | None:
+        """Send the heartbeat that aiokafka sends all the time, and see what Kafka says to it.
+
+        The one place that reaches into aiokafka's coordinator (``consumer/group_coordinator.py``), for the
+        generation. `_do_heartbeat` returns False to a member whom the group does not know any more; while
+        the group is rebalancing it returns True, and notes that we have to join again.
+        """
+        consumer = thread._ensure_consumer()
+        coordinator = consumer._coordinator
+        elected = coordinator.generation, coordinator.member_id
+        stands = await asyncio.wait_for(coordinator._do_heartbeat(), CONFIRM_LIMIT_S)
+        joining = coordinator._rejoin_needed_fut.done()
+        # Between joining and being told the new assignment, the generation is new and the assignment old.
+        told = self._app.consumer_generation_id
+        current = elected == (coordinator.generation, coordinator.member_id) and told == elected[0]
+        seated = TopicPartition(*self._seat) in consumer.assignment()
+        return elected if stands and current and seated and not joining else None
 
     async def _on_assigned(self, *_: Any, **__: Any) -> None:
         # A rebalance revokes everything and mostly gives it back, so the session stays until another worker

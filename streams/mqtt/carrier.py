@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from streams.chunks import Chunk, Chunker, InOrderAcks, Linger, Ticket
 from streams.errors import MetricStreamsError
-from streams.kafka.chunk_writer import ChunkWriter, Written
+from streams.kafka.chunk_writer import ChunkWriter, Headers, Written
 from streams.load import Load
 from streams.mqtt.transport import Connection, Publication, Token
 from streams.settings import Settings
@@ -25,7 +25,17 @@ NS_PER_S, NS_PER_US = 1_000_000_000, 1_000
 
 
 class Carrier:
-    """The flow of one connection: receive, chunk, write, acknowledge."""
+    """The flow of one connection: receive, chunk, write, acknowledge.
+
+    Args:
+        settings: how chunks are made.
+        statistics: counts messages.
+        connection: delivers them.
+        writer: takes chunks.
+        more_headers: what every chunk carries beside its own.
+        monotonic: a clock in seconds.
+        cpu: the seconds of CPU that the process has used.
+    """
 
     def __init__(
         self,
@@ -34,12 +44,14 @@ class Carrier:
         connection: Connection,
         writer: ChunkWriter,
         *,
+        more_headers: Headers = (),
         monotonic: Callable[[], float] = time.monotonic,
         cpu: Callable[[], float] = time.process_time,
     ) -> None:
         self._statistics = statistics
         self._connection = connection
         self._writer = writer
+        self._more_headers = more_headers
         self._monotonic = monotonic
         self._cpu = cpu
         self._load = Load(monotonic(), cpu())
@@ -145,7 +157,8 @@ class Carrier:
         while self._cut:
             # Taken out only when it is queued: this may be cancelled, and `finish` then goes on here.
             chunk = self._cut[0]
-            written = await self._writer.write(chunk.partition, chunk.value(), headers(len(chunk.messages)))
+            described = [*headers(len(chunk.messages)), *self._more_headers]
+            written = await self._writer.write(chunk.partition, chunk.value(), described)
             self._cut.popleft()
             self._in_flight.add(written)
             self._unwritten += len(chunk.messages)

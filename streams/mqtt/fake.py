@@ -49,6 +49,7 @@ class FakeTransport:
     acknowledged: list[tuple[str, bytes]] = field(default_factory=list)
     statuses: list[bytes] = field(default_factory=list)
     connections: list["FakeConnection"] = field(default_factory=list)
+    _keeps_session: bool = False
     _queued: deque[Delivery] = field(default_factory=deque)
     _under_way: dict[int, Delivery] = field(default_factory=dict)
 
@@ -96,6 +97,17 @@ class FakeTransport:
         if self.connection is not None:
             self.connection.drop(SessionTakenOver("the fake broker was told to"))
 
+    def lose_session(self) -> None:
+        """Forget the client, and what waits for it, as a broker does that persists nothing."""
+        self._keeps_session = False
+        self._queued.clear()
+        self._under_way.clear()
+
+    def begin_session(self) -> bool:
+        """Keep a session from now on; return whether there was one."""
+        kept, self._keeps_session = self._keeps_session, True
+        return kept
+
     def acknowledge(self, tokens: Sequence[Token]) -> None:
         """Forget messages of the open connection.
 
@@ -130,7 +142,7 @@ class FakeConnection:
 
     def __init__(self, broker: FakeTransport) -> None:
         self.protocol = broker.protocol
-        self.session_present = bool(broker.connections)
+        self.session_present = broker.begin_session()
         self.closed: asyncio.Future[MetricStreamsError] = asyncio.get_running_loop().create_future()
         self.inbox = Inbox(
             LIMIT_PER_RECEIVE_MAXIMUM * broker.receive_maximum, broker.statistics, gather_s=0.0

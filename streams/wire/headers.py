@@ -1,6 +1,7 @@
 """The headers of the records on our topics: plain strings, to be read in a console.
 
-metrics.raw        format: 1   messages: 42   writer: 9f86d081884c7d65   seq: 17   term: 4294967301
+metrics.raw        format: 1   messages: 42   writer: 9f86d081884c7d65   seq: 17   term: 126649119451119623
+                   session: metric-streams
 metrics.unique     format: 1   messages: 40   writer: 2c26b46b68ffc68f   seq: 8   epoch: 4
                    digest: 8c1f2a9e00d4b7f3   group: metric-streams
 metrics.rejected   format: 1   messages: 2   reason: tenant_unknown   stage: validate
@@ -32,7 +33,9 @@ WRITER = "writer"
 SEQ = "seq"
 """How many records that writer had put into this partition before: a gap shows another log."""
 TERM = "term"
-"""Of metrics.raw: the leadership under which ingress wrote. Grows from leader to leader."""
+"""Of metrics.raw: the leadership under which ingress wrote; it only grows (`streams.wire.term`)."""
+SESSION = "session"
+"""Of metrics.raw: the MQTT client id under which the broker keeps the session that the chunk came from."""
 
 _EPOCH_DIGITS = 16  # as many as Lua's integers, which compare epochs
 _NUMBER = re.compile(rb"[0-9]{1,19}")

@@ -12,6 +12,8 @@ from agents.loop import Record
 from agents.refine import Refinery
 from streams.kafka.fake import FakeTopics
 from streams.kafka.fake_chunk_writer import FakeChunkWriter
+from streams.kafka.fake_office import FakeOffice
+from streams.lease import Lease
 from streams.mqtt.fake import FakeTransport
 from streams.postgres.tenants import FakeTenants
 from streams.queue.fake import FakeJobQueue
@@ -40,7 +42,9 @@ class Bridge:
 
     def __post_init__(self) -> None:
         statistics = Statistics()
-        self.ingress = Ingress(self.settings, statistics, self.broker, self.raw)
+        self.ingress = Ingress(
+            self.settings, statistics, self.broker, self.raw, office=FakeOffice(), lease=Lease(8.0)
+        )
         self.refinery = Refinery(
             self.settings,
             seen=self.seen,

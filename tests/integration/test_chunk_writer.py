@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -9,8 +10,10 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import OutOfOrderSequenceNumber
 
 from streams.errors import DeliveryFailed, Outage
-from streams.kafka.chunk_writer import KafkaChunkWriter
+from streams.kafka.chunk_writer import MAX_BATCH_BYTES, KafkaChunkWriter
+from streams.lease import Lease
 from streams.settings import Settings
+from streams.wire.headers import ChainLink, read_link
 from tests.parts.kafka import Kafka
 
 PARTITIONS = 2
@@ -48,6 +51,16 @@ async def create_topic(kafka: Kafka, topic: str, **configuration: str) -> None:
 
 
 async def read_all(kafka: Kafka, topic: str, partition: int = 0) -> list[bytes]:
+    return [record.value for record in await records_of(kafka, topic, partition)]
+
+
+async def links_of(kafka: Kafka, topic: str, partition: int = 0) -> list[tuple[bytes, ChainLink | None]]:
+    """Return each record's value, and where it says that it stands among its writer's."""
+    records = await records_of(kafka, topic, partition)
+    return [(record.value, read_link(dict(record.headers))) for record in records]
+
+
+async def records_of(kafka: Kafka, topic: str, partition: int = 0) -> list[Any]:
     consumer = AIOKafkaConsumer(bootstrap_servers=kafka.bootstrap, enable_auto_commit=False)
     await consumer.start()
     try:
@@ -55,10 +68,10 @@ async def read_all(kafka: Kafka, topic: str, partition: int = 0) -> list[bytes]:
         consumer.assign([place])
         await consumer.seek_to_beginning(place)
         end = (await consumer.end_offsets([place]))[place]
-        values: list[bytes] = []
-        while len(values) < end:
-            values.append((await asyncio.wait_for(consumer.getone(), 30)).value)
-        return values
+        records: list[Any] = []
+        while len(records) < end:
+            records.append(await asyncio.wait_for(consumer.getone(), 30))
+        return records
     finally:
         await consumer.stop()
 
@@ -185,3 +198,122 @@ async def test_a_topic_with_another_number_of_partitions_is_refused_with_the_men
 async def test_a_writer_that_is_not_open_takes_nothing(settings: Settings) -> None:
     with pytest.raises(DeliveryFailed, match="not open"):
         await KafkaChunkWriter(settings).write(0, b"x", HEADERS)
+
+
+async def test_records_are_numbered_for_each_partition_under_the_writers_name(
+    kafka: Kafka, settings: Settings, writer: KafkaChunkWriter
+) -> None:
+    for number in range(30):
+        await writer.write(number % 3 // 2, b"%d" % number, HEADERS)
+    await (await writer.write(0, b"last", HEADERS))
+    await writer.close()
+
+    name = writer._name
+    assert [link for _, link in await links_of(kafka, settings.raw_topic, 0)] == [
+        ChainLink(name, number) for number in range(21)
+    ]
+    assert [link for _, link in await links_of(kafka, settings.raw_topic, 1)] == [
+        ChainLink(name, number) for number in range(10)
+    ]
+
+
+@pytest.mark.parametrize("idempotence", [True, False])
+async def test_a_record_that_failed_ends_its_writer_and_nothing_of_it_follows(
+    kafka: Kafka, unique: str, *, idempotence: bool
+) -> None:
+    settings = settings_for(kafka, unique, compression="none", producer_idempotence=idempotence)
+    await create_topic(kafka, settings.raw_topic, **{"max.message.bytes": "1000"})
+    writer = KafkaChunkWriter(settings)
+    await writer.open()
+    await (await writer.write(0, b"first", HEADERS))
+    too_large = await writer.write(0, b"x" * MAX_BATCH_BYTES, HEADERS)
+    behind = await writer.write(0, b"behind", HEADERS)  # a batch of its own, since that one is full
+    results = await asyncio.gather(too_large, behind, return_exceptions=True)
+    assert [type(result) for result in results] == [DeliveryFailed] * 2
+
+    await writer.open()
+    await (await writer.write(0, b"anew", HEADERS))
+    await writer.close()
+    (first, before), (anew, after) = await links_of(kafka, settings.raw_topic)
+    assert (first, anew) == (b"first", b"anew")
+    assert before is not None
+    assert after == ChainLink(writer._name, 0)
+    assert before.writer != after.writer
+
+
+async def test_a_kafka_that_is_killed_breaks_no_sequence(
+    kafka: Kafka, settings: Settings, writer: KafkaChunkWriter
+) -> None:
+    await (await writer.write(0, b"0", HEADERS))
+    await asyncio.to_thread(kafka.kill)
+    queued = [await writer.write(0, b"%d" % number, HEADERS) for number in range(1, 10)]
+    await asyncio.to_thread(kafka.start)
+    for written in queued:
+        await asyncio.wait_for(written, 60)
+
+    links = await links_of(kafka, settings.raw_topic)
+    assert links == [(b"%d" % number, ChainLink(writer._name, number)) for number in range(10)]
+
+
+class Clock:
+    """Time that a test moves: the machine was suspended, or the process stopped."""
+
+    now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def test_what_waits_in_the_producer_is_never_sent_once_the_process_stood_still(
+    kafka: Kafka, settings: Settings
+) -> None:
+    clock = Clock()
+    lease = Lease(8.0, clock)
+    writer = KafkaChunkWriter(settings, lease)
+    await writer.open()
+    await (await writer.write(0, b"before", HEADERS))
+    # Queued without a chance for the producer's task to run: this is what a freeze may leave behind.
+    queued = [await writer.write(number % 2, b"held", HEADERS) for number in range(10)]
+    clock.now += 23.0
+
+    for result in await asyncio.gather(*queued, return_exceptions=True):
+        assert "stood still for 23.0 s" in str(result)
+    with pytest.raises(DeliveryFailed, match="stood still"):
+        await writer.write(0, b"after", HEADERS)
+    lease.begin()
+    await writer.open()
+    await (await writer.write(0, b"anew", HEADERS))
+    await writer.close()
+    assert await read_all(kafka, settings.raw_topic) == [b"before", b"anew"]
+    assert await read_all(kafka, settings.raw_topic, 1) == []
+
+
+async def test_what_waits_for_a_kafka_that_is_away_is_never_sent_once_the_process_stood_still(
+    kafka: Kafka, settings: Settings
+) -> None:
+    clock = Clock()
+    lease = Lease(8.0, clock)
+    writer = KafkaChunkWriter(settings, lease)
+    await writer.open()
+    await (await writer.write(0, b"before", HEADERS))
+    await asyncio.to_thread(kafka.kill)
+    queued = [await writer.write(0, b"held", HEADERS) for _ in range(10)]
+    clock.now += 23.0
+    await asyncio.to_thread(kafka.start)
+
+    for result in await asyncio.wait_for(asyncio.gather(*queued, return_exceptions=True), 60):
+        assert "stood still for 23.0 s" in str(result)
+    await writer.close()
+    assert await read_all(kafka, settings.raw_topic) == [b"before"]
+
+
+async def test_closing_sends_nothing_of_what_waits(kafka: Kafka, settings: Settings) -> None:
+    writer = KafkaChunkWriter(settings)
+    await writer.open()
+    await (await writer.write(0, b"before", HEADERS))
+    held = await writer.write(0, b"held", HEADERS)
+    await writer.close()
+
+    with pytest.raises(DeliveryFailed, match="the producer was closed"):
+        await held
+    assert await read_all(kafka, settings.raw_topic) == [b"before"]

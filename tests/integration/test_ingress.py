@@ -13,6 +13,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from agents.ingress import Ingress
 from streams.kafka.chunk_writer import KafkaChunkWriter
+from streams.kafka.fake_office import FakeOffice
+from streams.lease import Lease
 from streams.models import Message
 from streams.mqtt.choice import transport_of
 from streams.settings import Settings
@@ -89,11 +91,12 @@ async def start(
             "mqtt_status_topic": f"status/{unique}",
         }
         settings, statistics = Settings(**(named | different)), Statistics()
-        transport, writer = transport_of(settings, statistics, "host"), KafkaChunkWriter(settings)
+        transport, lease = transport_of(settings, statistics, "host"), Lease(8.0)
+        writer, office = KafkaChunkWriter(settings, lease), FakeOffice()
         one = Running(
             settings,
             statistics,
-            Ingress(settings, statistics, transport, writer),
+            Ingress(settings, statistics, transport, writer, office=office, lease=lease),
             await consumer_of(kafka, settings.raw_topic),
             [],
             [[] for _ in range(PARTITIONS)],

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 from agents.ingress import Ingress
 from streams.kafka.fake_chunk_writer import FakeChunkWriter
+from streams.kafka.fake_office import FakeOffice
+from streams.lease import Lease
 from streams.mqtt.fake import FakeConnection, FakeTransport
 from streams.statistics import Statistics
 
@@ -38,6 +40,8 @@ class IngressProcess:
             Statistics(),
             self._door,
             self.writer,
+            office=FakeOffice(),
+            lease=Lease(8.0),
             sleep=lambda _seconds: asyncio.sleep(0),
             monotonic=lambda: world.now,
         )

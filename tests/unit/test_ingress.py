@@ -9,13 +9,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.ingress import CLOSES_MEAN_TAKEOVER, QUICK_CLOSE_S, RECONNECT_MOST_S, STEADY_S, Ingress
+from agents.ingress import (
+    CLOSES_MEAN_TAKEOVER,
+    QUICK_CLOSE_S,
+    RECONNECT_MOST_S,
+    SESSION_LOST_S,
+    STEADY_S,
+    Ingress,
+)
 from streams.errors import Outage
 from streams.kafka.fake_chunk_writer import FakeChunkWriter
+from streams.kafka.fake_office import FakeOffice
+from streams.lease import Lease
 from streams.mqtt.carrier import rfc3339
 from streams.mqtt.fake import FakeTransport
 from streams.settings import Settings
 from streams.statistics import Statistics
+from streams.wire.headers import ChainLink, read_link
 from streams.wire.raw import decode
 from tests.parts.eventually import eventually
 
@@ -48,10 +58,13 @@ class Bench:
 
     broker: FakeTransport
     kafka: FakeChunkWriter
+    office: FakeOffice
     clock: Clock
     statistics: Statistics
     ingress: Ingress
     bugs: list[BaseException]
+    lease_clock: Clock
+    """By which the event loop stands still."""
 
     def carried(self) -> list[bytes]:
         """The payloads in the log."""
@@ -69,18 +82,22 @@ def bench(come_back_s: float = 60.0, **different: object) -> Bench:
     chosen = Settings(**({"chunk_linger_ms": 0.0} | different))
     statistics, clock, bugs = Statistics(), Clock(), list[BaseException]()
     broker = FakeTransport(receive_maximum=chosen.mqtt_receive_maximum, statistics=statistics)
-    kafka = FakeChunkWriter()
+    kafka, office = FakeChunkWriter(), FakeOffice()
+    lease_clock = Clock()
+    lease = Lease(8.0, lease_clock.monotonic)
     ingress = Ingress(
         chosen,
         statistics,
         broker,
         kafka,
+        office=office,
+        lease=lease,
         on_crash=bugs.append,
         sleep=clock.sleep,
         monotonic=clock.monotonic,
         come_back_s=come_back_s,
     )
-    return Bench(broker, kafka, clock, statistics, ingress, bugs)
+    return Bench(broker, kafka, office, clock, statistics, ingress, bugs, lease_clock)
 
 
 @pytest.fixture
@@ -99,9 +116,109 @@ async def test_a_message_is_carried_as_it_came_and_acknowledged(parts: Bench) ->
     (record,) = parts.kafka.log
     (message,) = decode(record.value)
     assert (message.topic, message.payload, message.qos) == (topic(), '{"value": 42.17}', 1)
-    assert record.headers == {"format": b"1", "messages": b"1"}
+    writer = record.headers["writer"]
+    assert record.headers == {"format": b"1", "messages": b"1", "term": b"1", "writer": writer, "seq": b"0"}
     assert parts.broker.waiting == 0
     assert parts.statistics.messages == {"received": 1, "written": 1, "acknowledged": 1}
+
+
+async def test_records_are_numbered_for_each_partition_until_one_fails(parts: Bench) -> None:
+    links: list[ChainLink | None] = []
+    for number in range(4):
+        if number == 2:
+            parts.kafka.fail_next()
+        parts.broker.publish(topic(), b"%d" % number)
+        await eventually(lambda number=number: len(parts.broker.acknowledged) == number + 1)
+        links.append(read_link(parts.kafka.log[-1].headers))
+
+    first, second, third, fourth = links
+    assert first is not None
+    assert third is not None
+    assert second == ChainLink(first.writer, 1)
+    assert third == ChainLink(third.writer, 0)
+    assert fourth == ChainLink(third.writer, 1)
+    assert third.writer != first.writer
+
+
+async def test_a_worker_that_does_not_lead_any_more_does_not_connect(parts: Bench) -> None:
+    parts.office.refusal = Outage("kafka", "does not lead")
+    parts.broker.lose()
+    await eventually(lambda: len(parts.clock.slept) >= 3)
+    assert len(parts.broker.connections) == 1
+    assert parts.detail() == "kafka: does not lead"
+
+    parts.office.refusal, parts.office.term = None, 9
+    await parts.connected(times=2)
+    parts.broker.publish(topic(), b"1")
+    await eventually(lambda: parts.kafka.log)
+    assert parts.kafka.log[0].headers["term"] == b"9"
+
+
+async def test_without_a_term_none_is_written() -> None:
+    parts = bench()
+    parts.office.term = 0
+    await parts.ingress.lead()
+    parts.broker.publish(topic(), b"1")
+    await eventually(lambda: parts.kafka.log)
+    assert "term" not in parts.kafka.log[0].headers
+    await parts.ingress.stand_by()
+
+
+async def test_an_ingress_that_stood_still_drops_its_connection_and_leads_again_only_if_it_still_does(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("streams.lease.EVERY_S", 0.001)
+    parts = bench()
+    parts.kafka.away = True
+    await parts.ingress.lead()
+    await parts.connected()
+    parts.office.refusal = Outage("kafka", "does not lead")
+    parts.lease_clock.now += 9.0
+    await eventually(lambda: "kafka: does not lead" in parts.detail())
+
+    assert parts.broker.connection is None
+    assert "this process stood still for" in caplog.text
+    await parts.ingress.stand_by()
+
+
+async def test_a_lost_session_is_told_with_the_mend_counted_and_readiness_fails_for_a_while(
+    parts: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    await parts.ingress.check()
+    parts.broker.lose_session()
+    parts.broker.lose()
+    await parts.connected(times=2)
+
+    with pytest.raises(Outage, match=r"the MQTT broker has lost our session.*MQTT_SESSION_EXPIRY_S"):
+        await parts.ingress.check()
+    assert "the MQTT broker has lost our session" in caplog.text
+    assert parts.statistics.notes["sessions_lost"] == 1
+    assert parts.statistics.parts["mqtt"].up
+
+    parts.clock.now += SESSION_LOST_S + 1
+    await parts.ingress.check()
+
+
+async def test_a_lost_session_is_told_by_a_process_that_has_only_the_log_to_know_it_from(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    parts = bench()
+    parts.office.had_session = True
+    await parts.ingress.lead()
+    await parts.connected()
+    await eventually(lambda: parts.statistics.notes["sessions_lost"] == 1)
+    assert "the MQTT broker has lost our session" in caplog.text
+    await parts.ingress.stand_by()
+
+
+async def test_a_session_that_never_was_is_not_lost() -> None:
+    parts = bench()
+    await parts.ingress.lead()
+    await parts.connected()
+    await eventually(lambda: parts.statistics.parts["mqtt"].up)
+    await parts.ingress.check()
+    assert parts.statistics.notes["sessions_lost"] == 0
+    await parts.ingress.stand_by()
 
 
 async def test_nothing_is_acknowledged_before_kafka_has_it(parts: Bench) -> None:
@@ -453,17 +570,6 @@ async def test_a_bug_is_told_and_handed_on(parts: Bench, caplog: pytest.LogCaptu
     assert not parts.statistics.parts["mqtt"].up
     assert any(record.levelno == logging.CRITICAL for record in caplog.records)
     assert parts.broker.waiting == 1
-
-
-async def test_a_lost_session_is_told_because_messages_may_be_gone(
-    parts: Bench, caplog: pytest.LogCaptureFixture
-) -> None:
-    kept = parts.broker.connections
-    parts.broker.connections = []  # the broker forgets that it ever knew us
-    kept[-1].drop(Outage("mqtt", "restarted without persistence"))
-    await parts.connected()
-
-    await eventually(lambda: "has lost our session" in caplog.text)
 
 
 Step = Callable[[Bench], None]

@@ -1,0 +1,144 @@
+"""Terms on a real Kafka: whoever leads writes under a higher one than all before, whatever the group says."""
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from streams.errors import Outage
+from streams.kafka.chunk_writer import KafkaChunkWriter
+from streams.kafka.terms import KafkaOffice, KafkaTail
+from streams.settings import Settings
+from streams.wire.headers import TERM
+from streams.wire.term import Term
+from tests.parts.kafka import Kafka
+
+PARTITIONS = 3
+MINUTE = 29_487_796
+HEADERS = [("format", b"1"), ("messages", b"1")]
+
+
+class Elected:
+    """A voter that says what a test tells it to."""
+
+    def __init__(self, generation: int, member: str = "a") -> None:
+        self.generation = generation
+        self.member = member
+
+    async def confirm(self) -> tuple[int, str]:
+        return self.generation, self.member
+
+
+class CountingTail(KafkaTail):
+    """Counts how often the log is looked at."""
+
+    looks = 0
+
+    async def newest(self) -> list[dict[str, bytes]]:
+        self.looks += 1
+        return await super().newest()
+
+
+@pytest.fixture
+async def settings(kafka: Kafka, unique: str) -> Settings:
+    settings = Settings(broker_url=kafka.url, topic_prefix=unique, topic_partitions=PARTITIONS)
+    await create(kafka, settings.raw_topic)
+    return settings
+
+
+async def create(kafka: Kafka, topic: str) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    await admin.start()
+    try:
+        await admin.create_topics([NewTopic(topic, PARTITIONS, 1)])
+    finally:
+        await admin.close()
+
+
+def office_of(settings: Settings, elected: Elected | None, session: str = "bridge") -> KafkaOffice:
+    return KafkaOffice(elected, KafkaTail(settings), session, clock=lambda: MINUTE * 60.0)
+
+
+async def lead(settings: Settings, generation: int, *, partitions: tuple[int, ...] = (0,)) -> Term:
+    """Lead as a new process, and write a chunk to each of these partitions."""
+    tenure = await office_of(settings, Elected(generation)).take()
+    await write(settings, list(tenure.headers), partitions)
+    return Term.of(int(dict(tenure.headers)[TERM]))
+
+
+async def write(settings: Settings, headers: list[tuple[str, bytes]], partitions: tuple[int, ...]) -> None:
+    writer = KafkaChunkWriter(settings)
+    await writer.open()
+    for partition in partitions:
+        await (await writer.write(partition, b"x", [*HEADERS, *headers]))
+    await writer.close()
+
+
+async def test_two_leaders_in_a_row_write_under_rising_terms(settings: Settings) -> None:
+    assert await lead(settings, 4) == Term(MINUTE, 4)
+    assert await lead(settings, 7, partitions=(2,)) == Term(MINUTE, 7)
+    assert await lead(settings, 8) == Term(MINUTE, 8)
+
+
+async def test_a_group_that_was_deleted_begins_above_what_any_partition_holds(settings: Settings) -> None:
+    await lead(settings, 50, partitions=(1,))
+    await lead(settings, 51, partitions=(2,))
+    assert await lead(settings, 1) == Term(MINUTE + 1, 1)
+    assert await lead(settings, 2) == Term(MINUTE + 1, 2)
+
+
+async def test_a_leader_that_never_wrote_leaves_no_trace_and_its_successor_is_above_it(
+    settings: Settings,
+) -> None:
+    await lead(settings, 50)
+    silent = await lead(settings, 51, partitions=())
+    assert await lead(settings, 52) > silent
+
+
+async def test_the_same_generation_twice_is_two_terms(settings: Settings) -> None:
+    first = await lead(settings, 5)
+    assert await lead(settings, 5) > first
+
+
+async def test_a_late_write_of_a_former_leader_at_the_very_end_does_not_lower_the_next_term(
+    settings: Settings,
+) -> None:
+    former = await lead(settings, 5)
+    await lead(settings, 9)
+    await write(settings, [(TERM, b"%d" % former.packed)], (0, 0, 0))
+    assert await lead(settings, 6) == Term(MINUTE + 1, 6)
+
+
+async def test_records_of_an_older_version_tell_no_term(settings: Settings) -> None:
+    await write(settings, [], (0, 1, 2))
+    assert await lead(settings, 3) == Term(MINUTE, 3)
+
+
+async def test_the_log_is_looked_at_once_for_each_election(settings: Settings) -> None:
+    elected, tail = Elected(3), CountingTail(settings)
+    office = KafkaOffice(elected, tail, "bridge", clock=lambda: MINUTE * 60.0)
+    first = await office.take()
+    assert await office.take() == first
+    assert tail.looks == 1
+
+    elected.generation = 4
+    assert await office.take() != first
+    elected.member = "b"  # the same generation, of another life of the group
+    assert dict((await office.take()).headers)[TERM] == b"%d" % Term(MINUTE + 1, 4).packed
+    assert tail.looks == 3
+
+
+async def test_in_a_share_group_there_is_no_term(settings: Settings) -> None:
+    tenure = await office_of(settings, None).take()
+    assert tenure.headers == (("session", b"bridge"),)
+
+
+async def test_the_log_shows_whether_there_was_a_session_under_our_client_id(settings: Settings) -> None:
+    assert not (await office_of(settings, Elected(1)).take()).had_session
+    await lead(settings, 2)
+    assert (await office_of(settings, Elected(3)).take()).had_session
+    assert not (await office_of(settings, Elected(3), session="another").take()).had_session
+
+
+async def test_a_kafka_that_is_not_there_is_an_outage(unique: str) -> None:
+    settings = Settings(broker_url="kafka://127.0.0.1:1", topic_prefix=unique)
+    with pytest.raises(Outage, match="cannot be read"):
+        await office_of(settings, Elected(1)).take()
