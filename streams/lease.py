@@ -6,10 +6,13 @@ whoever stood still for nearly as long lets go of what it holds before it writes
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 
 from streams.errors import LeaseLapsed
+
+log = logging.getLogger(__name__)
 
 EVERY_S = 1.0
 
@@ -52,7 +55,12 @@ class Lease:
         now = self._clock()
         stood_s, self._checked_at = now - self._checked_at, now
         if stood_s > self._lasts_s:
-            self._stood_s = max(self._stood_s, stood_s)
+            self._stood_s = stood_s
+            log.warning(
+                "this process stood still for %.1f s, as long as Kafka's group waits for it: it lets go "
+                "of what it holds; the MQTT broker delivers that again at QoS 1, to whoever leads now",
+                stood_s,
+            )
         if self._stood_s:
             raise LeaseLapsed(self._stood_s)
 
