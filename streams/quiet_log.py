@@ -100,6 +100,8 @@ def _mend(record: logging.LogRecord) -> None:
 
 def quieten(names: Iterable[str] = (*AIOKAFKA, TIMERS)) -> None:
     """Put the filter on some loggers; calling it again changes nothing."""
+    # It tells of every look at a single record of a log.
+    logging.getLogger("aiokafka.consumer.subscription_state").setLevel(logging.WARNING)
     for name in names:
         logger = logging.getLogger(name)
         if not any(isinstance(one, SayOnce) for one in logger.filters):

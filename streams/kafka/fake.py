@@ -15,6 +15,12 @@ class FakeRecord(NamedTuple):
     headers: dict[str, bytes]
 
 
+class FakeLanding(NamedTuple):
+    """Where a record has landed."""
+
+    offset: int
+
+
 class FakeTopics:
     """Keeps what is sent, by topic and partition; `away` makes it an outage."""
 
@@ -22,12 +28,15 @@ class FakeTopics:
         self.logs: dict[tuple[str, int], list[FakeRecord]] = defaultdict(list)
         self.away = False
 
-    async def emit(self, records: Sequence[Outgoing]) -> None:
+    async def emit(self, records: Sequence[Outgoing]) -> list[FakeLanding]:
         """Append records."""
+        landed: list[FakeLanding] = []
         for topic, value, partition, headers, _key in records:
             if self.away:
                 raise DeliveryFailed(topic, "is away")
+            landed.append(FakeLanding(len(self.logs[topic, partition])))
             self.logs[topic, partition].append(FakeRecord(value or b"", dict(headers)))
+        return landed
 
     def all(self, topic: str) -> list[FakeRecord]:
         """Return a topic's records, partition by partition."""

@@ -37,7 +37,7 @@ TERM = "term"
 SESSION = "session"
 """Of metrics.raw: the MQTT client id under which the broker keeps the session that the chunk came from."""
 
-_EPOCH_DIGITS = 16  # as many as Lua's integers, which compare epochs
+_EPOCH_DIGITS = 19  # as many as 64 bits hold
 _NUMBER = re.compile(rb"[0-9]{1,19}")
 _DIGEST = re.compile(rb"[0-9a-f]{16}")
 _SHOWN_BYTES = 40

@@ -27,6 +27,13 @@ _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(UniqueChunk)
 
 
+class _Origin(msgspec.Struct, frozen=True):
+    origin: Origin
+
+
+_origin_decoder = msgspec.json.Decoder(_Origin)
+
+
 def encode(origin: Origin, readings: Sequence[Reading]) -> bytes:
     """Return a record's value."""
     return _encoder.encode(UniqueChunk(origin, readings))
@@ -40,5 +47,17 @@ def decode(value: bytes) -> UniqueChunk:
     """
     try:
         return _decoder.decode(value)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedRecord(f"not a chunk of readings: {error}") from error
+
+
+def decode_origin(value: bytes) -> Origin:
+    """Read of a record's value only which raw record it was made from.
+
+    Raises:
+        MalformedRecord: if it does not say so.
+    """
+    try:
+        return _origin_decoder.decode(value).origin
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedRecord(f"not a chunk of readings: {error}") from error

@@ -1,0 +1,223 @@
+"""Reads single records of a log: the proof that a position is about this log and no other.
+
+On a connection of its own, without a group: it disturbs nobody's position, and nobody's theirs.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import NamedTuple, Protocol, TypeVar
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+from faust.types import TP
+
+from streams.errors import Outage
+from streams.kafka.positions import Anchor, LogRange
+from streams.settings import Settings
+from streams.wire.decision import digest
+
+T_co = TypeVar("T_co", covariant=True)
+T = TypeVar("T")
+
+REQUEST_TIMEOUT_MS = 5_000
+FETCH_WAIT_MS = 50
+FETCH_BYTES = 1024 * 1024
+READ_LIMIT_S = 10.0
+CLOSE_LIMIT_S = 2.0
+
+
+class LogRecord(NamedTuple):
+    """A record as its log holds it."""
+
+    offset: int
+    value: bytes
+    headers: dict[str, bytes]
+    timestamp_ms: int = 0
+
+    @property
+    def anchor(self) -> Anchor:
+        """What the record is known by."""
+        return Anchor(self.offset, digest(self.value))
+
+
+class LogReader(Protocol):
+    """Reads what a partition's log holds."""
+
+    async def range(self, tp: TP) -> LogRange:
+        """Return the offsets that the log holds now.
+
+        Raises:
+            Outage: if Kafka does not answer.
+        """
+        ...
+
+    async def read(self, tp: TP, start: int, count: int = 1) -> Sequence[LogRecord]:
+        """Return up to `count` records from offset `start` on; none from where the log holds none.
+
+        Raises:
+            Outage: if Kafka does not answer.
+        """
+        ...
+
+    async def offset_at(self, tp: TP, timestamp_ms: int) -> int | None:
+        """Return the offset of the first record that is not older; None if all are.
+
+        Raises:
+            Outage: if Kafka does not answer.
+        """
+        ...
+
+
+async def still_there(reader: LogReader, tp: TP, anchor: Anchor | None) -> bool:
+    """Tell whether a log still has a record, as far as it can be told.
+
+    Where retention has removed it, or where there never was one, nothing speaks against it.
+
+    Raises:
+        Outage: if Kafka does not answer.
+    """
+    if anchor is None:
+        return True
+    log = await reader.range(tp)
+    if anchor.offset < log.start:
+        return True
+    found = await reader.read(tp, anchor.offset) if anchor.offset < log.end else []
+    return bool(found) and found[0].anchor == anchor
+
+
+class KafkaLogReader:
+    """The real one. It connects when it is first asked, and anew after a failure."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._consumer: AIOKafkaConsumer | None = None
+        self._asking = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Do nothing: it connects when it is first asked."""
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            with suppress(KafkaError, TimeoutError, OSError):
+                await asyncio.wait_for(consumer.stop(), CLOSE_LIMIT_S)
+
+    async def range(self, tp: TP) -> LogRange:
+        """Return the offsets that the log holds now."""
+        return await self._ask(tp, self._range)
+
+    async def read(self, tp: TP, start: int, count: int = 1) -> Sequence[LogRecord]:
+        """Return up to `count` records from offset `start` on."""
+
+        async def ask(consumer: AIOKafkaConsumer, tp: TopicPartition) -> list[LogRecord]:
+            log = await self._range(consumer, tp)
+            first, end = max(start, log.start), min(start + count, log.end)
+            return await _fetch(consumer, tp, first, end) if first < end else []
+
+        return await self._ask(tp, ask)
+
+    async def offset_at(self, tp: TP, timestamp_ms: int) -> int | None:
+        """Return the offset of the first record that is not older."""
+
+        async def ask(consumer: AIOKafkaConsumer, tp: TopicPartition) -> int | None:
+            found = (await consumer.offsets_for_times({tp: timestamp_ms}))[tp]
+            return None if found is None else int(found.offset)
+
+        return await self._ask(tp, ask)
+
+    @staticmethod
+    async def _range(consumer: AIOKafkaConsumer, tp: TopicPartition) -> LogRange:
+        starts, ends = await consumer.beginning_offsets([tp]), await consumer.end_offsets([tp])
+        return LogRange(starts[tp], ends[tp])
+
+    async def _ask(self, tp: TP, question: "Question[T]") -> T:
+        # One at a time, since the consumer is assigned to one partition.
+        async with self._asking:
+            try:
+                return await asyncio.wait_for(self._answer(tp, question), READ_LIMIT_S)
+            except (KafkaError, TimeoutError, OSError) as error:
+                await self.stop()
+                raise Outage("kafka", f"{tp.topic}[{tp.partition}] cannot be read: {error!r}") from error
+
+    async def _answer(self, tp: TP, question: "Question[T]") -> T:
+        return await question(await self._connected(), TopicPartition(*tp))
+
+    async def _connected(self) -> AIOKafkaConsumer:
+        if self._consumer is None:
+            consumer = AIOKafkaConsumer(
+                bootstrap_servers=self._settings.bootstrap_servers,
+                client_id=f"{self._settings.consumer_group}-reader",
+                request_timeout_ms=REQUEST_TIMEOUT_MS,
+                fetch_max_wait_ms=FETCH_WAIT_MS,
+                max_partition_fetch_bytes=FETCH_BYTES,
+                enable_auto_commit=False,
+                auto_offset_reset="none",
+            )
+            try:
+                await consumer.start()
+            except BaseException:
+                await consumer.stop()
+                raise
+            self._consumer = consumer
+        return self._consumer
+
+
+async def _fetch(consumer: AIOKafkaConsumer, tp: TopicPartition, start: int, end: int) -> list[LogRecord]:
+    """Return the records from `start` up to, not including, `end`, all of which the log has."""
+    consumer.assign([tp])
+    consumer.seek(tp, start)
+    found: list[LogRecord] = []
+    while not found or found[-1].offset < end - 1:
+        batches = await consumer.getmany(tp, timeout_ms=REQUEST_TIMEOUT_MS, max_records=end - start)
+        records = batches.get(tp, [])
+        if not records:
+            break  # the log lost them meanwhile, or the broker is away: the caller asks again
+        found += [
+            LogRecord(record.offset, record.value or b"", dict(record.headers), record.timestamp)
+            for record in records
+            if record.offset < end
+        ]
+        if records[-1].offset >= end - 1:
+            break
+    return found
+
+
+class Question(Protocol[T_co]):
+    """Asks a consumer about a partition."""
+
+    async def __call__(self, consumer: AIOKafkaConsumer, tp: TopicPartition, /) -> T_co:
+        """Return the answer."""
+        ...
+
+
+class FakeLogReader:
+    """Reads logs in memory, for tests without a server; ``away`` makes it an outage."""
+
+    def __init__(self, records: Callable[[TP], Sequence[LogRecord]]) -> None:
+        self._records = records
+        self.starts: dict[TP, int] = {}
+        """Before these offsets retention has removed everything."""
+        self.away = False
+
+    async def range(self, tp: TP) -> LogRange:
+        """Return the offsets that the log holds now."""
+        records = self._answer(tp)
+        start = self.starts.get(tp, 0)
+        return LogRange(records[0].offset, records[-1].offset + 1) if records else LogRange(start, start)
+
+    async def read(self, tp: TP, start: int, count: int = 1) -> Sequence[LogRecord]:
+        """Return up to `count` records from offset `start` on."""
+        return [record for record in self._answer(tp) if start <= record.offset < start + count]
+
+    async def offset_at(self, tp: TP, timestamp_ms: int) -> int | None:
+        """Return the offset of the first record that is not older."""
+        newer = (record.offset for record in self._answer(tp) if record.timestamp_ms >= timestamp_ms)
+        return next(newer, None)
+
+    def _answer(self, tp: TP) -> Sequence[LogRecord]:
+        if self.away:
+            raise Outage("kafka", "is away")
+        start = self.starts.get(tp, 0)
+        return [record for record in self._records(tp) if record.offset >= start]
