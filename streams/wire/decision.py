@@ -2,13 +2,17 @@
 
 Key: the chunk's raw coordinate as ``b"3-1841"``. Value: a MessagePack array
 
-    [2, 1795442400123, 1764000000.25, <8 bytes>, [7],
-     [[4, "validate", "tenant_unknown", "no tenant 7c9e…"]], <24 n bytes>, 0]
+    [2, 4, 1764000000.25, <8 bytes>, [7],
+     [[4, "validate", "tenant_unknown", "no tenant 7c9e…"]], <24 n bytes>, 0, 1839, 4294967301]
 
 of format, epoch, time of the decision, digest of the raw record, indexes of the duplicates, the rejections,
-for each accepted reading that has an id its fingerprint, 16 bytes of id and 8 of content, and how many chunks
-before this one may not have been emitted. All indexes that are named nowhere were accepted. A replay needs
+for each accepted reading that has an id its fingerprint, 16 bytes of id and 8 of content, how many chunks
+before this one may not have been emitted, the last raw offset before those that went to metrics.unique, and
+the highest term of an ingress so far. All indexes that are named nowhere were accepted. A replay needs
 nothing else to emit the very same again.
+
+Fields are added at the end, where an older version ignores them, and stand in for what an older one left
+out by a default: so versions run beside each other. What a reader must not ignore raises `FORMAT`.
 """
 
 import math
@@ -19,11 +23,13 @@ from typing import Annotated, TypeAlias
 import msgspec
 from xxhash import xxh3_64_digest
 
-from streams.errors import MalformedRecord
+from streams.errors import MalformedRecord, NewerFormat
 from streams.models import Origin, Reason, Stage
 
 FORMAT = 2
 """1 had digests of another kind, and no `Decision.unsettled`."""
+LARGEST_FORMAT = 99
+"""What claims to be newer than this is no row of ours, and must not keep workers from starting."""
 ID_BYTES = 16
 CONTENT_BYTES = 8
 FINGERPRINT_BYTES = ID_BYTES + CONTENT_BYTES
@@ -31,16 +37,20 @@ FINGERPRINT_BYTES = ID_BYTES + CONTENT_BYTES
 LARGEST_OFFSET = 2**48 - 1
 """What the index over the ids has room for: at 1,000 records a second, enough for 8,900 years."""
 MOST_UNSETTLED = 255
+NONE_EMITTED = -1
+"""No chunk is known to have gone to metrics.unique."""
 _KEY = re.compile(
     rb"(0|[1-9][0-9]{0,9})-(0|[1-9][0-9]{0,18})"
 )  # one key for one coordinate, so no zeros ahead
 _SHOWN_BYTES = 40
 
 Index: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
-Epoch: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
-"""Lua, which compares epochs in the fence's script, has no larger integers."""
+LARGEST_EPOCH = 2**62
+Epoch: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=LARGEST_EPOCH)]
 
 Unsettled: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=MOST_UNSETTLED)]
+LastEmitted: TypeAlias = Annotated[int, msgspec.Meta(ge=-1, le=LARGEST_OFFSET)]
+Term: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 class Refusal(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -68,14 +78,23 @@ class Decision(msgspec.Struct, array_like=True, frozen=True):
     unsettled: Unsettled = 0
     """So many chunks right before this one were decided on together with it, and may not have been emitted
     when this was recorded; all before those had been."""
+    last_emitted: LastEmitted = NONE_EMITTED
+    """Of the chunks before the unsettled ones the last that has gone to metrics.unique."""
+    term: Term = 0
+    """The highest term of an ingress up to this chunk (`streams.wire.headers.TERM`)."""
 
     def pairs(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield (id, content) of every accepted reading that has an id."""
         return unpack(self.fingerprints)
 
 
+class _Format(msgspec.Struct, array_like=True, frozen=True):
+    format: int
+
+
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Decision)
+_format_decoder = msgspec.msgpack.Decoder(_Format)
 
 
 def encode(decision: Decision) -> bytes:
@@ -87,17 +106,33 @@ def decode(value: bytes) -> Decision:
     """Read a changelog record's value.
 
     Raises:
-        MalformedRecord: if it is not a decision of a known format.
+        MalformedRecord: if it is no decision.
+        NewerFormat: if a newer version wrote it: what it says must not be ignored.
     """
     try:
         decision = _decoder.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        _check_format(_written_format(value))
         raise MalformedRecord(f"not a decision: {error}") from error
+    _check_format(decision.format)
     if decision.format != FORMAT or len(decision.fingerprints) % FINGERPRINT_BYTES:
         raise MalformedRecord(f"not a decision of format {FORMAT}: format {decision.format}")
     if not math.isfinite(decision.decided_at):  # it would never leave the window, and NaN cannot be sorted
         raise MalformedRecord(f"not a decision: decided at {decision.decided_at}")
     return decision
+
+
+def _written_format(value: bytes) -> int:
+    """Return the format of a row whose other fields cannot be read; 0 if it has none."""
+    try:
+        return _format_decoder.decode(value).format
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return 0
+
+
+def _check_format(written: int) -> None:
+    if FORMAT < written <= LARGEST_FORMAT:
+        raise NewerFormat(f"a decision has format {written}; this version reads up to {FORMAT}")
 
 
 def encode_key(origin: Origin) -> bytes:

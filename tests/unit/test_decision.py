@@ -8,11 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.errors import MalformedRecord
+from streams.errors import MalformedRecord, NewerFormat
 from streams.models import Origin, Reason, Stage
 from streams.wire.decision import (
     FINGERPRINT_BYTES,
     FORMAT,
+    LARGEST_FORMAT,
+    LARGEST_OFFSET,
+    NONE_EMITTED,
     Decision,
     Refusal,
     decode,
@@ -39,6 +42,9 @@ decisions = st.builds(
     fingerprints=st.integers(0, 5).flatmap(
         lambda n: st.binary(min_size=n * FINGERPRINT_BYTES, max_size=n * FINGERPRINT_BYTES)
     ),
+    unsettled=st.integers(0, 255),
+    last_emitted=st.integers(NONE_EMITTED, LARGEST_OFFSET),
+    term=st.integers(0, 2**63 - 1),
 )
 
 
@@ -57,7 +63,7 @@ def test_rubbish_is_refused_or_a_decision_but_never_a_crash(value: bytes) -> Non
     for read in (decode, decode_key):
         try:
             read(value)
-        except MalformedRecord:
+        except (MalformedRecord, NewerFormat):
             continue
 
 
@@ -86,10 +92,42 @@ def test_a_key_that_is_no_coordinate_is_refused(key: bytes) -> None:
         decode_key(key)
 
 
-def test_a_decision_of_another_format_is_refused() -> None:
-    value = encode(Decision(FORMAT + 1, 0, 0.0, b"8 bytes.", [], [], b""))
-    with pytest.raises(MalformedRecord, match="format 2"):
+@pytest.mark.parametrize("written", [1, 0, -1, LARGEST_FORMAT + 1, 2**62])
+def test_a_decision_of_a_format_that_no_version_beside_this_one_writes_is_refused(written: int) -> None:
+    value = encode(Decision(written, 0, 0.0, b"8 bytes.", [], [], b""))
+    with pytest.raises(MalformedRecord, match=f"format {written}"):
         decode(value)
+
+
+@pytest.mark.parametrize("written", [FORMAT + 1, LARGEST_FORMAT])
+def test_a_decision_of_a_newer_version_is_not_taken_for_rubbish(written: int) -> None:
+    """To pass it over would be to believe an older one."""
+    value = encode(Decision(written, 0, 0.0, b"8 bytes.", [], [], b""))
+    with pytest.raises(NewerFormat, match=f"format {written}"):
+        decode(value)
+
+
+@pytest.mark.parametrize(
+    "fields", [[], [1], ["four", {}, None], [{"epoch": 4}], [4, 1.0, b"8 bytes.", [0], [], b"", 0, 7, 8, 9]]
+)
+def test_a_newer_version_is_known_whatever_has_become_of_the_other_fields(fields: list[object]) -> None:
+    with pytest.raises(NewerFormat, match=f"format {FORMAT + 1}"):
+        decode(msgspec.msgpack.encode([FORMAT + 1, *fields]))
+
+
+SHORT = [FORMAT, 4, 1.0, b"8 bytes.", [7], [], b""]
+
+
+@pytest.mark.parametrize("later", [[], [3], [3, 1839], [3, 1839, 2**32 + 5]])
+def test_fields_that_an_older_version_did_not_write_have_their_defaults(later: list[int]) -> None:
+    found = decode(msgspec.msgpack.encode([*SHORT, *later]))
+    assert [found.unsettled, found.last_emitted, found.term] == [*later, *[0, NONE_EMITTED, 0][len(later) :]]
+    assert (found.epoch, found.duplicates) == (4, [7])
+
+
+def test_fields_that_a_later_version_adds_are_ignored() -> None:
+    longer = msgspec.msgpack.encode([*SHORT, 3, 1839, 5, {"of": "a later version"}, [None]])
+    assert decode(longer) == Decision(FORMAT, 4, 1.0, b"8 bytes.", [7], [], b"", 3, 1839, 5)
 
 
 def test_a_refused_key_is_shown_but_not_all_of_it() -> None:
@@ -104,6 +142,10 @@ LYING: list[dict[str, Any]] = [
     {"epoch": -1},
     {"epoch": 2**63},
     {"duplicates": [-1]},
+    {"last_emitted": -2},
+    {"last_emitted": LARGEST_OFFSET + 1},
+    {"term": -1},
+    {"term": 2**63},
     {"refusals": [Refusal(-1, Stage.PARSE, Reason.TOPIC_MALFORMED, "")]},
 ]
 
