@@ -15,14 +15,18 @@ from faust.types import StreamT
 
 from agents.loop import Record, carry
 from streams.application import app, settings, statistics
+from streams.book import Outcome
 from streams.errors import Displaced, MalformedRecord, QueueFull
 from streams.kafka.app import raw_bytes
-from streams.models import Origin, Reading
-from streams.queue.handoff import ChunkOfJobs, Fence, FencePositions, JobQueue, Push, RedisJobQueue, connect
+from streams.models import Reading
+from streams.queue.fence import Fence
+from streams.queue.fence_positions import FencePositions
+from streams.queue.handoff import ChunkOfJobs, JobQueue, Push, RedisJobQueue, connect
+from streams.queue.replays import Chunk, Replays
 from streams.settings import Settings
 from streams.statistics import Statistics
 from streams.wire import unique
-from streams.wire.headers import read_epoch
+from streams.wire.headers import read_digest, read_epoch, read_messages
 from streams.wire.job import JobMetric, Row, encode_job
 
 log = logging.getLogger(__name__)
@@ -50,19 +54,30 @@ def encoder(settings: Settings, clock: Callable[[], float] = time.time) -> Encod
 
 
 class Handoff:
-    """The agent's work on records of metrics.unique, whose name here is `topic`."""
+    """The agent's work on records of metrics.unique.
+
+    Args:
+        queue: takes the jobs.
+        replays: knows what was handed off before.
+        topic: metrics.unique, as it is called, for the log.
+        derive_ids: whether a row without a dedupe id gets one.
+        statistics: counts.
+        encode: makes a job of a tenant's rows.
+    """
 
     def __init__(
         self,
         queue: JobQueue,
+        replays: Replays,
         *,
         topic: str,
         derive_ids: bool,
         statistics: Statistics,
         encode: Encode = encode_job,
     ) -> None:
-        self._topic = topic
         self._queue = queue
+        self._replays = replays
+        self._topic = topic
         self._derive_ids = derive_ids
         self._encode = encode
         self._statistics = statistics
@@ -71,36 +86,65 @@ class Handoff:
         """Push the jobs of successive chunks, unless they were pushed before.
 
         Raises:
-            Outage: if Redis is away.
+            Outage: if Redis is away, or Kafka where a replay is to be proved.
             QueueFull: if the queue is at its limit: Kafka holds what follows.
             Displaced: if the fence moved: Redis came back with older data, or another worker pushed.
+            StartupRefused: if the fence is another consumer group's.
         """
-        chunks = [chunk for record in records if (chunk := self._jobs_of(record)) is not None]
+        partition = records[0].partition
+        # Were one pushed again that is read again, the fence would go back behind what follows it.
+        ahead = [record for record in records if not self._replays.is_behind(partition, record.offset)]
+        told = [told for record in ahead if (told := self._read(record)) is not None]
+        chunks: list[ChunkOfJobs] = []
+        together: list[Chunk] = []
+        for record, chunk, known_by in told:
+            is_replay = await self._replays.is_proved(partition, known_by, record.offset, together)
+            together.append(known_by)
+            chunks.append(self._jobs_of(record, chunk, known_by, is_replay=is_replay))
         if not chunks:
             return
-        outcomes = await self._queue.push(records[0].partition, chunks)
-        if outcomes[0] is Push.FULL:
+        outcome = await self._queue.push(partition, chunks)
+        if outcome is Push.FULL:
             raise QueueFull
-        if outcomes[0] is Push.MOVED:
+        if outcome is Push.MOVED:
             raise Displaced(f"the fence is not where this worker left it before chunk {chunks[0].fence}")
-        self._statistics.notes["chunks_replayed"] += outcomes.count(Push.REPLAY)
-        for chunk, outcome in zip(chunks, outcomes, strict=True):
-            if outcome is Push.PUSHED:
+        for record, _, known_by in told:
+            self._replays.note(partition, known_by, record.offset)
+        self._count(chunks)
+        for (record, chunk, _), pushed in zip(told, chunks, strict=True):
+            became = Outcome.REPLAYS if pushed.is_replay else Outcome.PUSHED
+            came_in = read_messages(record.headers) or len(chunk.readings)
+            self._statistics.book.enter(self._topic, partition, came_in, {became: pushed.readings})
+
+    def _count(self, chunks: Sequence[ChunkOfJobs]) -> None:
+        for chunk in chunks:
+            if chunk.is_replay:
+                self._statistics.notes["chunks_replayed"] += 1
+            else:
                 self._statistics.messages["pushed"] += chunk.readings
                 self._statistics.messages["jobs"] += len(chunk.jobs)
 
-    def _jobs_of(self, record: Record) -> ChunkOfJobs | None:
+    def _read(self, record: Record) -> tuple[Record, unique.UniqueChunk, Chunk] | None:
         try:
             chunk, epoch = _read(record)
         except MalformedRecord as error:
             log.error(NOT_OURS, self._topic, record.partition, record.offset, error)
             return None
-        jobs = jobs_of(chunk, epoch, derive_ids=self._derive_ids, encode=self._encode)
-        return ChunkOfJobs(Fence(epoch, chunk.origin.offset, record.offset), jobs, len(chunk.readings))
+        return record, chunk, Chunk(epoch, chunk.origin.offset, read_digest(record.headers))
+
+    def _jobs_of(
+        self, record: Record, chunk: unique.UniqueChunk, known_by: Chunk, *, is_replay: bool
+    ) -> ChunkOfJobs:
+        fence = Fence(known_by.epoch, known_by.raw_offset, record.offset, known_by.digest)
+        jobs = [] if is_replay else self._encoded(chunk, known_by)
+        return ChunkOfJobs(fence, jobs, len(chunk.readings), is_replay=is_replay)
+
+    def _encoded(self, chunk: unique.UniqueChunk, known_by: Chunk) -> list[bytes]:
+        return jobs_of(chunk, known_by, derive_ids=self._derive_ids, encode=self._encode)
 
 
 def jobs_of(
-    chunk: unique.UniqueChunk, epoch: int, *, derive_ids: bool, encode: Encode = encode_job
+    chunk: unique.UniqueChunk, known_by: Chunk, *, derive_ids: bool, encode: Encode = encode_job
 ) -> list[bytes]:
     """Return a chunk's jobs, one for each tenant, the same ones whenever it is asked, but for `Extras`."""
     by_tenant: dict[str, list[Reading]] = {}
@@ -110,7 +154,7 @@ def jobs_of(
         encode(
             tenant_id,
             _metrics_of(readings, derive_ids=derive_ids),
-            *job_names(chunk.origin, epoch, tenant_id),
+            *job_names(chunk.origin.partition, known_by, tenant_id),
         )
         for tenant_id, readings in by_tenant.items()
     ]
@@ -144,9 +188,9 @@ def _last_of_each(metrics: Sequence[JobMetric]) -> list[JobMetric]:
     return list(last.values())
 
 
-def job_names(origin: Origin, epoch: int, tenant_id: str) -> tuple[str, str]:
+def job_names(partition: int, chunk: Chunk, tenant_id: str) -> tuple[str, str]:
     """Return a job's uuid and id: from its chunk, so that a job in the queue leads back to metrics.raw."""
-    identity = f"{epoch}/{origin.partition}/{origin.offset}/{tenant_id}".encode()
+    identity = f"{chunk.epoch}/{partition}/{chunk.raw_offset}/{tenant_id}/{chunk.digest.hex()}".encode()
     digest = blake2b(identity, digest_size=_UUID_BYTES + JOB_ID_LENGTH).digest()
     name = uuid.UUID(bytes=digest[:_UUID_BYTES], version=4)
     return str(name), digest[_UUID_BYTES:].translate(_LETTER_OF).decode()
@@ -165,23 +209,26 @@ def _read(record: Record) -> tuple[unique.UniqueChunk, int]:
 
 
 redis = connect(settings.redis_url.get_secret_value())
-queue = RedisJobQueue(
-    redis,
-    prefix=settings.queue_prefix,
-    queue=settings.queue_name,
-    topics=settings.topic_prefix,
-    max_jobs=settings.handoff_max_queued_jobs,
-)
+queue = RedisJobQueue.from_settings(redis, settings)
+replays = Replays(app.histories, statistics, settings.unique_topic)
 work = Handoff(
     queue,
+    replays,
     topic=settings.unique_topic,
     derive_ids=settings.dedupe_id_when_missing == "derive",
     statistics=statistics,
     encode=encoder(settings),
 )
 
+app.fences = queue
 app.position_sources[settings.unique_topic] = FencePositions(
-    queue, app.raw_end, raw_topic=settings.raw_topic, unique_topic=settings.unique_topic
+    queue,
+    app.histories,
+    app.log_reader,
+    replays,
+    statistics,
+    topic=settings.unique_topic,
+    rewind_s=settings.fence_lost_rewind_s,
 )
 app.use(queue, probe=queue.ping, part="redis")
 

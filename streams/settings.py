@@ -155,6 +155,10 @@ class Settings(BaseModel):
     handoff_max_queued_jobs: Count = Field(
         100_000, description="above this the hand-off waits, and Kafka holds"
     )
+    fence_lost_rewind_s: Seconds = Field(
+        7 * 86_400,
+        description="seconds of metrics.unique that are handed off again where Redis has lost the fence",
+    )
     job_class: PhpClass = Field(JOB_CLASS, description="the application's job, without a backslash in front")
     tenant_model_class: PhpClassOrAlias = Field(
         MODEL_CLASS, description="the application's model of a tenant, or its alias in the morph map"

@@ -9,6 +9,8 @@ from streams.commands.base import PlainCommand
 from streams.errors import MetricStreamsError
 from streams.kafka.admin import ensure_topics
 from streams.postgres.schema import ensure_tables
+from streams.queue.handoff import RedisJobQueue, connect
+from streams.settings import Settings
 
 Step = Callable[[], Awaitable[list[str]]]
 
@@ -32,13 +34,31 @@ async def take_steps(steps: Sequence[Step], say: Callable[[str], None]) -> None:
         raise MetricStreamsError("\n".join(problems))
 
 
+async def hand_over(settings: Settings) -> list[str]:
+    """Mark the fence in Redis as this consumer group's, so that its workers may use topics and fence.
+
+    Raises:
+        Outage: if Redis does not answer.
+    """
+    redis = connect(settings.redis_url.get_secret_value())
+    queue = RedisJobQueue.from_settings(redis, settings)
+    try:
+        await queue.adopt()
+    finally:
+        await queue.stop()
+    return [f"topics {settings.topic_prefix}.* and their fence belong to {settings.consumer_group} now"]
+
+
 @app.command(
     option("--database", is_flag=True, help="Also create the tables, for those who run no Laravel."),
+    option("--adopt", is_flag=True, help="Hand topics and fence over to this CONSUMER_GROUP, for good."),
     base=PlainCommand,
 )
-async def setup(self: PlainCommand, *, database: bool) -> None:
+async def setup(self: PlainCommand, *, database: bool, adopt: bool) -> None:
     """Create the topics and, with --database, the tables; what is there is left alone."""
     steps: list[Step] = [lambda: ensure_topics(settings)]
     if database:
         steps.append(lambda: ensure_tables(settings.database_url.get_secret_value()))
+    if adopt:
+        steps.append(lambda: hand_over(settings))
     await take_steps(steps, self.say)

@@ -10,8 +10,13 @@ from typing import Any, NamedTuple, cast
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from streams.queue.handoff import FENCED_PUSH, Fence, Push, RedisJobQueue
+from streams.kafka.histories import Histories
+from streams.kafka.log_reader import FakeLogReader
+from streams.queue.fence import OWNER
+from streams.queue.handoff import FENCED_PUSH, Push, RedisJobQueue
 from streams.queue.pipelined import Script
+from streams.queue.replays import Replays
+from streams.statistics import Statistics
 
 
 class Snapshot(NamedTuple):
@@ -22,7 +27,7 @@ class Snapshot(NamedTuple):
 
 
 class FakeRedis:
-    """Keeps jobs in a list and fences by partition; `away` makes it an outage.
+    """Keeps jobs in a list and the fences' hash as a dict; `away` makes it an outage.
 
     Shared by several `FakeJobQueue`, it is one Redis with several workers.
     """
@@ -32,10 +37,17 @@ class FakeRedis:
         self.fences: dict[str, str] = {}
         self.away = False
 
-    async def hget(self, _key: str, field: str) -> bytes | None:
-        """Read a partition's fence."""
+    async def hmget(self, _key: str, fields: Sequence[str]) -> list[bytes | None]:
+        """Read fields of the fences' hash."""
         self._answer()
-        return self.fences[field].encode() if field in self.fences else None
+        return [self.fences[field].encode() if field in self.fences else None for field in fields]
+
+    async def hset(self, _key: str, field: str, value: str) -> int:
+        """Write a field of the fences' hash."""
+        self._answer()
+        is_new = field not in self.fences
+        self.fences[field] = value
+        return int(is_new)
 
     def register_script(self, _script: str) -> Script:
         """Return the only script there is: `streams.queue.handoff.FENCED_PUSH`."""
@@ -56,29 +68,21 @@ class FakeRedis:
         """Come back with what was saved."""
         self.jobs, self.fences = list(snapshot.jobs), dict(snapshot.fences)
 
-    async def _fenced_push(self, *, keys: Sequence[str], args: Sequence[Any]) -> list[Any]:  # noqa: ARG002 - the script's signature
+    async def _fenced_push(self, *, keys: Sequence[str], args: Sequence[Any]) -> list[str]:  # noqa: ARG002 - the script's signature
         self._answer()
-        partition, believed, max_jobs, *chunks = args
-        text = self.fences.get(str(partition), "")
-        if text != believed:
-            return [Push.MOVED, text]
-        if len(self.jobs) >= max_jobs:
-            return [Push.FULL, text]
-        outcomes: list[Push] = []
-        while chunks:
-            epoch, raw_offset, unique_offset, count, *chunks = chunks
-            outcomes.append(self._push(partition, Fence(epoch, raw_offset, unique_offset), chunks[:count]))
-            chunks = chunks[count:]
-        return [outcomes, self.fences[str(partition)]]
-
-    def _push(self, partition: int, chunk: Fence, jobs: Sequence[bytes]) -> Push:
-        fence = Fence.parse(self.fences.get(str(partition), ""))
-        if fence is not None and fence[:2] >= chunk[:2]:
-            self.fences[str(partition)] = str(fence._replace(unique_offset=chunk.unique_offset))
-            return Push.REPLAY
+        partition, believed, proof, owner, max_jobs, new_fence, new_proof, locator, *jobs = args
+        found = self.fences.get(str(partition), ""), self.fences.get(f"{partition}:proof", "")
+        if self.fences.get(OWNER, owner) != owner:
+            return [Push.OWNED, self.fences[OWNER], ""]
+        if found != (believed, proof):
+            return [Push.MOVED, *found]
+        if jobs and len(self.jobs) >= max_jobs:
+            return [Push.FULL, *found]
         self.jobs.extend(jobs)
-        self.fences[str(partition)] = str(chunk)
-        return Push.PUSHED
+        self.fences |= {str(partition): new_fence, f"{partition}:proof": new_proof, OWNER: owner}
+        if locator:
+            self.fences[f"{partition}:locator"] = locator
+        return [Push.PUSHED, new_fence, new_proof]
 
     def _answer(self) -> None:
         if self.away:
@@ -88,13 +92,16 @@ class FakeRedis:
 class FakeJobQueue(RedisJobQueue):
     """One worker's view of the queue: the real one, between it and a `FakeRedis`."""
 
-    def __init__(self, max_jobs: int = 100_000, redis: FakeRedis | None = None) -> None:
+    def __init__(
+        self, max_jobs: int = 100_000, redis: FakeRedis | None = None, owner: str = "metric-streams"
+    ) -> None:
         self.redis = redis or FakeRedis()
         super().__init__(
             cast("Redis", self.redis),
             prefix="",
             queue="default",
             topics="metrics",
+            owner=owner,
             max_jobs=max_jobs,
             script=self.redis.register_script(FENCED_PUSH),
         )
@@ -103,3 +110,11 @@ class FakeJobQueue(RedisJobQueue):
     def jobs(self) -> list[bytes]:
         """What is on the queue."""
         return self.redis.jobs
+
+
+class FakeReplays(Replays):
+    """Knows what it was told to note, and no log."""
+
+    def __init__(self, statistics: Statistics, topic: str = "metrics.unique") -> None:
+        histories = Histories(FakeLogReader(lambda _tp: []), raw_topic="metrics.raw", unique_topic=topic)
+        super().__init__(histories, statistics, topic)

@@ -1,91 +1,65 @@
 r"""The hand-off into the Laravel queue: jobs and fence in one script, so once in effect.
 
-Between handoff and Redis. The fence of a partition is ``epoch:raw offset:unique offset`` of the chunk that
-was pushed last, in the hash ``{prefix}metric-streams:{topics}:fence`` beside the queue itself, so a Redis
-that comes back with older data has an older fence. The queue's keys are those of
-``Illuminate\Queue\RedisQueue``: a push is an RPUSH of the payload to ``queues:{name}`` and of 1 to
-``queues:{name}:notify``.
+Between handoff and Redis. The fence (`streams.queue.fence`) stands beside the queue itself, so a Redis that
+comes back with older data has an older fence. The queue's keys are those of ``Illuminate\Queue\RedisQueue``:
+a push is an RPUSH of the payload to ``queues:{name}`` and of 1 to ``queues:{name}:notify``.
 """
 
 import logging
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Any, NamedTuple, Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from streams.kafka.positions import LogRange
+from streams.errors import StartupRefused
+from streams.queue.fence import OWNER, Fence, Standing
 from streams.queue.outages import answered
 from streams.queue.pipelined import PipelinedScript, Script
+from streams.settings import Settings
 
 log = logging.getLogger(__name__)
 
+# Whatever fails in here, jobs were pushed without the fence at worst: then they are pushed again.
 FENCED_PUSH = """
-local fence = redis.call('HGET', KEYS[1], ARGV[1]) or ''
-if fence ~= ARGV[2] then
-  return {'moved', fence}
+local partition, owner = ARGV[1], ARGV[4]
+local found = redis.call('HMGET', KEYS[1], partition, partition .. ':proof', 'owner')
+local fence, proof = found[1] or '', found[2] or ''
+if (found[3] or owner) ~= owner then
+  return {'owned', found[3], ''}
 end
-if redis.call('LLEN', KEYS[2]) >= tonumber(ARGV[3]) then
-  return {'full', fence}
+if fence ~= ARGV[2] or proof ~= ARGV[3] then
+  return {'moved', fence, proof}
 end
-local epoch, raw = string.match(fence, '^(%d+):(%d+):')
-epoch, raw = tonumber(epoch or -1), tonumber(raw or -1)
-local outcomes = {}
-local at = 4
-while at <= #ARGV do
-  local chunk_epoch, chunk_raw = tonumber(ARGV[at]), tonumber(ARGV[at + 1])
-  local jobs = tonumber(ARGV[at + 3])
-  if epoch > chunk_epoch or (epoch == chunk_epoch and raw >= chunk_raw) then
-    table.insert(outcomes, 'replay')
-  else
-    for i = at + 4, at + 3 + jobs do
-      redis.call('RPUSH', KEYS[2], ARGV[i])
-      redis.call('RPUSH', KEYS[3], 1)
-    end
-    epoch, raw = chunk_epoch, chunk_raw
-    table.insert(outcomes, 'pushed')
-  end
-  fence = string.format('%.0f:%.0f:%s', epoch, raw, ARGV[at + 2])
-  at = at + 4 + jobs
+if #ARGV > 8 and redis.call('LLEN', KEYS[2]) >= tonumber(ARGV[5]) then
+  return {'full', fence, proof}
 end
-redis.call('HSET', KEYS[1], ARGV[1], fence)
-return {outcomes, fence}
+for i = 9, #ARGV do
+  redis.call('RPUSH', KEYS[2], ARGV[i])
+  redis.call('RPUSH', KEYS[3], 1)
+end
+redis.call('HSET', KEYS[1], partition, ARGV[6], partition .. ':proof', ARGV[7], 'owner', owner)
+if ARGV[8] ~= '' then
+  redis.call('HSET', KEYS[1], partition .. ':locator', ARGV[8])
+end
+return {'pushed', ARGV[6], ARGV[7]}
 """
 
 SOCKET_TIMEOUT_S = 5.0
-
-
-class Fence(NamedTuple):
-    """The chunk of a partition that was pushed last."""
-
-    epoch: int
-    raw_offset: int
-    unique_offset: int
-
-    @classmethod
-    def parse(cls, text: str) -> Self | None:
-        """Read a fence as Redis holds it; None for an absent or unreadable one."""
-        parts = text.split(":")
-        if len(parts) != len(cls._fields) or not all(part.isdigit() for part in parts):
-            return None
-        return cls(*map(int, parts))
-
-    def __str__(self) -> str:
-        return f"{self.epoch}:{self.raw_offset}:{self.unique_offset}"
 
 
 class Push(StrEnum):
     """What became of a push."""
 
     PUSHED = "pushed"
-    REPLAY = "replay"
-    """The chunk's jobs had been pushed before."""
     FULL = "full"
     """The queue is at its limit: nothing was done."""
     MOVED = "moved"
     """The fence is not where this worker left it: nothing was done."""
+    OWNED = "owned"
+    """The fence is another consumer group's: nothing was done."""
 
 
 class ChunkOfJobs(NamedTuple):
@@ -95,28 +69,38 @@ class ChunkOfJobs(NamedTuple):
     """Where the fence stands when it has been pushed."""
     jobs: Sequence[bytes]
     readings: int = 0
-    """How many metrics the jobs hold."""
+    """How many metrics it holds."""
+    is_replay: bool = False
+    """Whether it was handed off before: then there are no jobs, and only the fence moves behind it."""
 
 
 class JobQueue(Protocol):
     """The Redis queue, as handoff needs it."""
 
-    async def fence(self, partition: int) -> Fence | None:
+    async def standing(self, partition: int) -> Standing:
         """Read a partition's fence, and take it for what the next push must find.
+
+        Raises:
+            Outage: if Redis does not answer.
+            StartupRefused: if it is another consumer group's.
+            NewerFormat: if a newer version wrote it.
+        """
+        ...
+
+    async def is_unmoved(self, partition: int) -> bool:
+        """Tell whether the fence is where this worker has read it, or left it.
 
         Raises:
             Outage: if Redis does not answer.
         """
         ...
 
-    async def push(self, partition: int, chunks: Sequence[ChunkOfJobs]) -> list[Push]:
+    async def push(self, partition: int, chunks: Sequence[ChunkOfJobs]) -> Push:
         """Push the jobs of successive chunks and move the fence behind them, or do nothing.
-
-        Returns:
-            What became of each chunk; if it is `Push.FULL` or `Push.MOVED`, it is so of all.
 
         Raises:
             Outage: if Redis does not answer; whether it was done shows at the next try.
+            StartupRefused: if the fence is another consumer group's.
         """
         ...
 
@@ -132,6 +116,14 @@ def connect(url: str) -> Redis:
     )
 
 
+class _Believed(NamedTuple):
+    """What a push must find, and what it stands for."""
+
+    standing: Standing
+    fence: str = ""
+    proof: str = ""
+
+
 class RedisJobQueue:
     """The real queue."""
 
@@ -142,34 +134,116 @@ class RedisJobQueue:
         prefix: str,
         queue: str,
         topics: str,
+        owner: str,
         max_jobs: int,
         script: Script | None = None,
     ) -> None:
         self._redis = redis
         self._fence_key = f"{prefix}metric-streams:{topics}:fence"
         self._keys = [self._fence_key, f"{prefix}queues:{queue}", f"{prefix}queues:{queue}:notify"]
+        self._owner = owner
         self._max_jobs = max_jobs
         self._script = script or PipelinedScript(redis, FENCED_PUSH)
-        self._believed: dict[int, str] = {}
+        self._believed: dict[int, _Believed] = {}
 
-    async def fence(self, partition: int) -> Fence | None:
+    @classmethod
+    def from_settings(cls, redis: Redis, settings: Settings) -> Self:
+        """Return the queue that the settings describe."""
+        return cls(
+            redis,
+            prefix=settings.queue_prefix,
+            queue=settings.queue_name,
+            topics=settings.topic_prefix,
+            owner=settings.consumer_group,
+            max_jobs=settings.handoff_max_queued_jobs,
+        )
+
+    async def standing(self, partition: int) -> Standing:
         """Read a partition's fence."""
-        found = await answered(self._redis.hget(self._fence_key, str(partition)))
-        text = _text(found or b"")
-        before, self._believed[partition] = self._believed.get(partition), text
-        if before and text != before:
+        fields = [str(partition), f"{partition}:proof", f"{partition}:locator", OWNER]
+        found = await answered(self._redis.hmget(self._fence_key, fields))
+        fence, proof, locator, owner = (_text(text or b"") for text in found)
+        if owner not in ("", self._owner):
+            raise self._refusal(owner)
+        standing = Standing.parse(fence, proof, locator)
+        before = self._believed.get(partition)
+        if before is not None and (before.fence, before.proof) != (fence, proof):
             log.warning(
-                "the fence of partition %d is %s, and not %s as this worker left it", partition, text, before
+                "the fence of partition %d is %s, and not %s as this worker left it",
+                partition,
+                fence or "gone",
+                before.fence,
             )
-        return Fence.parse(text)
+        self._believed[partition] = _Believed(standing, fence, proof)
+        return standing
 
-    async def push(self, partition: int, chunks: Sequence[ChunkOfJobs]) -> list[Push]:
+    async def is_unmoved(self, partition: int) -> bool:
+        """Tell whether the fence is where this worker has read it, or left it."""
+        fields = [str(partition), f"{partition}:proof"]
+        before = self._believed.get(partition)
+        found = await answered(self._redis.hmget(self._fence_key, fields))
+        now = self._believed.get(partition)
+        # A push of our own may have gone through while Redis was asked.
+        return (
+            now is not before
+            or before is None
+            or [before.fence, before.proof] == [_text(text or b"") for text in found]
+        )
+
+    async def push(self, partition: int, chunks: Sequence[ChunkOfJobs]) -> Push:
         """Push the jobs of successive chunks and move the fence behind them, or do nothing."""
-        arguments: list[int | str | bytes] = [partition, self._believed.get(partition, ""), self._max_jobs]
-        for fence, jobs, _ in chunks:
-            arguments += (*fence, len(jobs), *jobs)
-        outcome, found = await answered(self._script(keys=self._keys, args=arguments))
-        return self._settle(partition, chunks, outcome, _text(found))
+        believed = self._believed.get(partition, _Believed(Standing()))
+        standing = believed.standing.moved(chunks[-1].fence)
+        fence, proof, locator = standing.texts()
+        if standing.locator == believed.standing.locator:
+            locator = ""
+        arguments: list[int | str | bytes] = [
+            *(partition, believed.fence, believed.proof, self._owner, self._max_jobs, fence, proof, locator),
+            *(job for chunk in chunks for job in chunk.jobs),
+        ]
+        answer = await answered(self._script(keys=self._keys, args=arguments))
+        outcome, *found = map(_text, answer)
+        if outcome == Push.OWNED:
+            raise self._refusal(found[0])
+        if outcome == Push.PUSHED or found == [fence, proof]:  # the latter by a script whose answer was lost
+            self._believed[partition] = _Believed(standing, fence, proof)
+            return Push.PUSHED
+        return Push(outcome)
+
+    async def epoch(self, partition: int) -> int:
+        """Return the epoch of a partition's fence, 0 where there is none.
+
+        Raises:
+            Outage: if Redis does not answer.
+        """
+        found = await answered(self._redis.hmget(self._fence_key, [str(partition)]))
+        fence = Fence.parse(_text(found[0] or b""))
+        return 0 if fence is None else fence.epoch
+
+    async def is_ours(self) -> bool:
+        """Tell whether the fence is marked as this consumer group's.
+
+        Raises:
+            Outage: if Redis does not answer.
+        """
+        found = await answered(self._redis.hmget(self._fence_key, [OWNER]))
+        return _text(found[0] or b"") == self._owner
+
+    async def adopt(self) -> None:
+        """Mark the fence as this consumer group's, whosever it was.
+
+        Raises:
+            Outage: if Redis does not answer.
+        """
+        await answered(self._redis.hset(self._fence_key, OWNER, self._owner))
+
+    def _refusal(self, owner: str) -> StartupRefused:
+        return StartupRefused(
+            f"the fence {self._fence_key} in Redis is that of CONSUMER_GROUP={owner}, and this worker's is "
+            f"{self._owner}: two groups would push everything twice. Set CONSUMER_GROUP={owner}; or another "
+            "TOPIC_PREFIX for a second pipeline; or, if that group is gone for good, hand its topics over "
+            "with: setup --adopt"
+        )
 
     async def start(self) -> None:
         """Do nothing: the client connects when it is first used."""
@@ -186,80 +260,6 @@ class RedisJobQueue:
         """
         await answered(self._redis.ping())
 
-    def _settle(self, partition: int, chunks: Sequence[ChunkOfJobs], outcome: Any, fence: str) -> list[Push]:
-        if isinstance(outcome, list):
-            outcomes = [Push(_text(of_chunk)) for of_chunk in outcome]
-        elif (of_all := Push(_text(outcome))) is Push.MOVED and fence == str(chunks[-1].fence):
-            outcomes = [Push.PUSHED for _ in chunks]  # by our own script, whose answer was lost
-        else:
-            return [of_all for _ in chunks]
-        self._believed[partition] = fence
-        return outcomes
-
 
 def _text(answer: bytes | str) -> str:
     return answer if isinstance(answer, str) else answer.decode(errors="replace")
-
-
-class FencePositions:
-    """Where handoff stands: one past the chunk that the fence names."""
-
-    proven = True
-
-    def __init__(self, queue: JobQueue, raw_end: "RawEnd", *, raw_topic: str, unique_topic: str) -> None:
-        self._queue = queue
-        self._raw_end = raw_end
-        self._raw_topic = raw_topic
-        self._unique_topic = unique_topic
-
-    async def position(self, partition: int, log_range: LogRange, committed: int | None) -> int:
-        """Return the offset of metrics.unique at which handoff resumes.
-
-        Raises:
-            Outage: if Redis does not answer.
-        """
-        fence, name = await self._queue.fence(partition), f"{self._unique_topic}[{partition}]"
-        if fence is None:
-            return _without_fence(name, log_range, committed)
-        if fence.raw_offset >= await self._raw_end(partition, fence.raw_offset):
-            log.error(
-                "%s[%d] was recreated: its fence %s lies beyond its end. A new epoch begins.",
-                self._raw_topic,
-                partition,
-                fence,
-            )
-        return _within(name, fence.unique_offset + 1, log_range)
-
-
-class RawEnd(Protocol):
-    """Asks Kafka for the end of a partition of metrics.raw."""
-
-    async def __call__(self, partition: int, beyond: int) -> int:
-        """Return the offset at which the log ends, or some offset in it that lies beyond one."""
-        ...
-
-
-def _within(name: str, at: int, log_range: LogRange) -> int:
-    if at > log_range.end:
-        log.error("%s was recreated: it ends at %d, %d was next.", name, log_range.end, at)
-        return log_range.start
-    if at < log_range.start:
-        log.error(
-            "%s begins at %d but offset %d was next: retention removed what stood between.",
-            name,
-            log_range.start,
-            at,
-        )
-    return max(at, log_range.start)
-
-
-def _without_fence(name: str, log_range: LogRange, committed: int | None) -> int:
-    if committed is None:
-        return log_range.start
-    log.error(
-        "the fence of %s is gone from Redis (committed: %d). Jobs that were lost with it cannot be told: "
-        "going on at the committed offset.",
-        name,
-        committed,
-    )
-    return _within(name, committed, log_range)

@@ -1,35 +1,46 @@
 """The fenced hand-off: one contract for the Lua script on a real Redis and for the fake beside it."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
-from streams.errors import Outage
+from streams.errors import NewerFormat, Outage, StartupRefused
 from streams.queue.fake import FakeJobQueue, FakeRedis
-from streams.queue.handoff import ChunkOfJobs, Fence, JobQueue, Push, RedisJobQueue, connect
+from streams.queue.fence import MARK_EVERY, Fence, Mark, Standing
+from streams.queue.handoff import ChunkOfJobs, Push, RedisJobQueue, connect
 from tests.parts.redis import Redis as RedisServer
 
 MAX_JOBS = 4
 PREFIX = "laravel_database_"
 QUEUE = f"{PREFIX}queues:default"
 FENCE = f"{PREFIX}metric-streams:metrics:fence"
+OWNER = "metric-streams"
+DIGEST, OTHER = b"8 bytes.", b"another."
 
 
 @dataclass
 class Subject:
-    """A queue, a second worker's view of it, and how a test looks behind it."""
+    """Workers' views of one queue, and how a test looks behind it."""
 
-    queue: JobQueue
-    other: JobQueue
+    worker: Callable[[str], RedisJobQueue]
+    """Returns another worker's view, of a consumer group."""
     jobs: Callable[[], Awaitable[list[bytes]]]
-    set_fence: Callable[[int, Fence | None], Awaitable[None]]
+    fields: Callable[[], Awaitable[dict[str, str]]]
+    """Return the hash of the fences."""
+    set_fields: Callable[[Mapping[str, str | None]], Awaitable[None]]
+    """Change fields of that hash; None removes one."""
+
+    def __post_init__(self) -> None:
+        self.queue, self.other = self.worker(OWNER), self.worker(OWNER)
 
 
-def _real_queue(client: Redis) -> RedisJobQueue:
-    return RedisJobQueue(client, prefix=PREFIX, queue="default", topics="metrics", max_jobs=MAX_JOBS)
+def _real_queue(client: Redis, owner: str = OWNER) -> RedisJobQueue:
+    return RedisJobQueue(
+        client, prefix=PREFIX, queue="default", topics="metrics", owner=owner, max_jobs=MAX_JOBS
+    )
 
 
 @pytest.fixture(params=["fake", "redis"])
@@ -43,146 +54,238 @@ async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
         answer: Any = client.lrange(QUEUE, 0, -1)
         return list(await answer)
 
-    async def set_fence(partition: int, fence: Fence | None) -> None:
-        change: Any = (
-            client.hset(FENCE, str(partition), str(fence)) if fence else client.hdel(FENCE, str(partition))
-        )
-        await change
+    async def fields() -> dict[str, str]:
+        answer: Any = client.hgetall(FENCE)
+        return {name.decode(): text.decode() for name, text in (await answer).items()}
 
-    yield Subject(_real_queue(client), _real_queue(client), jobs, set_fence)
+    async def set_fields(changes: Mapping[str, str | None]) -> None:
+        for name, text in changes.items():
+            change: Any = client.hdel(FENCE, name) if text is None else client.hset(FENCE, name, text)
+            await change
+
+    yield Subject(lambda owner: _real_queue(client, owner), jobs, fields, set_fields)
     await client.aclose()
 
 
 def _fake_subject() -> Subject:
     redis = FakeRedis()
-    queue, other = FakeJobQueue(MAX_JOBS, redis), FakeJobQueue(MAX_JOBS, redis)
 
     async def jobs() -> list[bytes]:
         return redis.jobs
 
-    async def set_fence(partition: int, fence: Fence | None) -> None:
-        if fence:
-            redis.fences[str(partition)] = str(fence)
-        else:
-            redis.fences.pop(str(partition), None)
+    async def fields() -> dict[str, str]:
+        return dict(redis.fences)
 
-    return Subject(queue, other, jobs, set_fence)
+    async def set_fields(changes: Mapping[str, str | None]) -> None:
+        for name, text in changes.items():
+            if text is None:
+                redis.fences.pop(name, None)
+            else:
+                redis.fences[name] = text
+
+    return Subject(lambda owner: FakeJobQueue(MAX_JOBS, redis, owner), jobs, fields, set_fields)
 
 
-async def test_jobs_and_fence_are_written_together(subject: Subject) -> None:
-    assert await subject.queue.fence(3) is None
-    assert await subject.queue.push(3, [ChunkOfJobs(Fence(1, 10, 7), [b"a", b"b"])]) == [Push.PUSHED]
+def chunk(number: int, *jobs: bytes, epoch: int = 1, digest: bytes = DIGEST) -> ChunkOfJobs:
+    return ChunkOfJobs(Fence(epoch, number, number, digest), jobs)
+
+
+def replay(of: int, at: int) -> ChunkOfJobs:
+    return ChunkOfJobs(Fence(1, of, at, DIGEST), [], is_replay=True)
+
+
+async def test_jobs_fence_proof_and_owner_are_written_together(subject: Subject) -> None:
+    assert await subject.queue.standing(3) == Standing()
+    assert await subject.queue.push(3, [chunk(10, b"a", b"b")]) is Push.PUSHED
     assert await subject.jobs() == [b"a", b"b"]
-    assert await subject.other.fence(3) == Fence(1, 10, 7)
+    assert await subject.fields() == {
+        "3": "1:10:10",
+        "3:proof": f"1;1;10;{DIGEST.hex()}",
+        "owner": OWNER,
+    }
+    assert await subject.other.standing(3) == Standing(Fence(1, 10, 10, DIGEST), push=1)
 
 
-async def test_a_chunk_that_comes_again_at_a_new_offset_pushes_nothing_and_moves_the_position(
-    subject: Subject,
-) -> None:
-    await subject.queue.fence(3)
-    await subject.queue.push(3, [ChunkOfJobs(Fence(1, 10, 7), [b"a"])])
-    assert await subject.queue.push(3, [ChunkOfJobs(Fence(1, 10, 8), [b"a"])]) == [Push.REPLAY]
+async def test_a_worker_that_has_read_nothing_pushes_where_there_is_no_fence(subject: Subject) -> None:
+    assert await subject.queue.push(3, [chunk(10, b"a")]) is Push.PUSHED
+    assert await subject.other.push(3, [chunk(11, b"b")]) is Push.MOVED
+
+
+async def test_a_replay_pushes_nothing_and_moves_the_fence(subject: Subject) -> None:
+    await subject.queue.push(3, [chunk(10, b"a")])
+    assert await subject.queue.push(3, [replay(10, at=11)]) is Push.PUSHED
     assert await subject.jobs() == [b"a"]
-    assert await subject.other.fence(3) == Fence(1, 10, 8)
+    standing = await subject.other.standing(3)
+    assert standing.fence == Fence(1, 10, 11, DIGEST)
+
+
+async def test_the_fence_goes_where_it_is_told_also_back(subject: Subject) -> None:
+    """Which chunk is a replay, the log tells, and no number in Redis."""
+    await subject.queue.push(3, [chunk(1_000, b"a", epoch=2)])
+    assert await subject.queue.push(3, [chunk(5, b"b", epoch=1)]) is Push.PUSHED
+    assert await subject.jobs() == [b"a", b"b"]
+    assert (await subject.other.standing(3)).fence == Fence(1, 5, 5, DIGEST)
 
 
 async def test_a_zombie_with_an_old_view_of_the_fence_does_nothing(subject: Subject) -> None:
-    await subject.queue.fence(3)
-    await subject.other.fence(3)
-    await subject.other.push(3, [ChunkOfJobs(Fence(1, 10, 7), [b"a"])])
-    assert await subject.queue.push(3, [ChunkOfJobs(Fence(1, 11, 8), [b"b"])]) == [Push.MOVED]
+    await subject.queue.standing(3)
+    await subject.other.push(3, [chunk(10, b"a")])
+    assert await subject.queue.push(3, [chunk(11, b"b")]) is Push.MOVED
     assert await subject.jobs() == [b"a"]
+    assert (await subject.fields())["3"] == "1:10:10"
 
 
-async def test_a_fence_that_went_back_stops_the_push(subject: Subject) -> None:
-    await subject.queue.fence(3)
-    await subject.queue.push(3, [ChunkOfJobs(Fence(1, 10, 7), [b"a"])])
-    await subject.queue.push(3, [ChunkOfJobs(Fence(1, 11, 8), [b"b"])])
-    await subject.set_fence(3, Fence(1, 10, 7))
-    assert await subject.queue.push(3, [ChunkOfJobs(Fence(1, 12, 9), [b"c"])]) == [Push.MOVED]
-    assert await subject.queue.fence(3) == Fence(1, 10, 7)
-    assert await subject.queue.push(3, [ChunkOfJobs(Fence(1, 11, 8), [b"b"])]) == [Push.PUSHED]
+async def test_a_zombie_is_known_by_the_proof_alone(subject: Subject) -> None:
+    """The numbers may be the same where Kafka was set back in between."""
+    await subject.queue.push(3, [chunk(10, b"a")])
+    await subject.other.standing(3)
+    await subject.other.push(3, [chunk(10, b"b", digest=OTHER)])
+    assert await subject.queue.push(3, [chunk(11, b"c")]) is Push.MOVED
+    assert await subject.jobs() == [b"a", b"b"]
+
+
+async def test_a_fence_that_went_back_stops_the_push_until_it_was_read(subject: Subject) -> None:
+    await subject.queue.push(3, [chunk(10, b"a")])
+    before = await subject.fields()
+    await subject.queue.push(3, [chunk(11, b"b")])
+    await subject.set_fields(before)
+    assert await subject.queue.push(3, [chunk(12, b"c")]) is Push.MOVED
+    assert (await subject.queue.standing(3)).fence == Fence(1, 10, 10, DIGEST)
+    assert await subject.queue.push(3, [chunk(11, b"b")]) is Push.PUSHED
+    assert await subject.jobs() == [b"a", b"b", b"b"]
 
 
 async def test_a_fence_that_is_gone_stops_the_push_until_it_was_read(subject: Subject) -> None:
-    await subject.queue.fence(3)
-    await subject.queue.push(3, [ChunkOfJobs(Fence(1, 10, 7), [b"a"])])
-    await subject.set_fence(3, None)
-    assert await subject.queue.push(3, [ChunkOfJobs(Fence(1, 11, 8), [b"b"])]) == [Push.MOVED]
-    assert await subject.queue.fence(3) is None
-    assert await subject.queue.push(3, [ChunkOfJobs(Fence(1, 11, 8), [b"b"])]) == [Push.PUSHED]
+    await subject.queue.push(3, [chunk(10, b"a")])
+    await subject.set_fields({"3": None, "3:proof": None, "owner": None})
+    assert await subject.queue.push(3, [chunk(11, b"b")]) is Push.MOVED
+    assert await subject.queue.standing(3) == Standing()
+    assert await subject.queue.push(3, [chunk(11, b"b")]) is Push.PUSHED
 
 
-async def test_a_new_epoch_is_not_held_back_by_the_offsets_of_the_old_one(subject: Subject) -> None:
-    await subject.queue.fence(3)
-    await subject.queue.push(3, [ChunkOfJobs(Fence(1_795_442_400_123, 1_000, 7), [b"a"])])
-    assert await subject.queue.push(3, [ChunkOfJobs(Fence(1_795_442_500_000, 0, 8), [b"b"])]) == [Push.PUSHED]
-    assert await subject.queue.push(3, [ChunkOfJobs(Fence(1_795_442_400_123, 1_001, 9), [b"c"])]) == [
-        Push.REPLAY
-    ]
-    assert await subject.other.fence(3) == Fence(1_795_442_500_000, 0, 9)
+async def test_what_an_older_version_pushes_in_between_stops_the_push_until_it_was_read(
+    subject: Subject,
+) -> None:
+    await subject.queue.push(3, [chunk(10, b"a")])
+    await subject.set_fields({"3": "1:11:11"})  # it knows of no proof
+    assert await subject.queue.push(3, [chunk(11, b"b")]) is Push.MOVED
+    assert (await subject.queue.standing(3)).fence == Fence(1, 11, 11)
+    assert await subject.queue.push(3, [chunk(12, b"c")]) is Push.PUSHED
+    assert (await subject.other.standing(3)).fence == Fence(1, 12, 12, DIGEST)
 
 
-async def test_successive_chunks_are_pushed_in_order_but_for_those_that_were_before(subject: Subject) -> None:
-    await subject.queue.fence(3)
-    await subject.queue.push(3, [ChunkOfJobs(Fence(1, 10, 7), [b"a"])])
-    chunks = [
-        ChunkOfJobs(Fence(1, 10, 8), [b"a"]),
-        ChunkOfJobs(Fence(1, 11, 9), [b"b", b"c"]),
-        ChunkOfJobs(Fence(1, 11, 10), [b"b", b"c"]),
-        ChunkOfJobs(Fence(1, 14, 11), []),
-        ChunkOfJobs(Fence(2, 0, 12), [b"d", b"e", b"f"]),
-        ChunkOfJobs(Fence(1, 15, 13), [b"g"]),
-    ]
-    assert await subject.queue.push(3, chunks) == [
-        Push.REPLAY,
-        Push.PUSHED,
-        Push.REPLAY,
-        Push.PUSHED,
-        Push.PUSHED,
-        Push.REPLAY,
-    ]
-    assert await subject.jobs() == [b"a", b"b", b"c", b"d", b"e", b"f"]
-    assert await subject.other.fence(3) == Fence(2, 0, 13)
+async def test_an_unmoved_fence_is_told_from_one_that_moved(subject: Subject) -> None:
+    assert await subject.queue.is_unmoved(3)
+    await subject.queue.standing(3)
+    assert await subject.queue.is_unmoved(3)
+    await subject.queue.push(3, [chunk(10, b"a")])
+    assert await subject.queue.is_unmoved(3)
+    before = await subject.fields()
+    await subject.queue.push(3, [chunk(10, digest=OTHER)])
+    assert await subject.queue.is_unmoved(3)
+    await subject.set_fields(before)
+    assert not await subject.queue.is_unmoved(3)
+    assert not await subject.queue.is_unmoved(3)
+    await subject.queue.standing(3)
+    assert await subject.queue.is_unmoved(3)
+
+
+async def test_successive_chunks_are_pushed_in_order_and_the_fence_stands_behind_the_last(
+    subject: Subject,
+) -> None:
+    chunks = [replay(9, at=10), chunk(11, b"a", b"b"), chunk(12), chunk(13, b"c", epoch=2)]
+    assert await subject.queue.push(3, chunks) is Push.PUSHED
+    assert await subject.jobs() == [b"a", b"b", b"c"]
+    assert await subject.other.standing(3) == Standing(Fence(2, 13, 13, DIGEST), push=1)
 
 
 async def test_of_chunks_that_meet_another_fence_none_is_pushed(subject: Subject) -> None:
-    await subject.queue.fence(3)
-    await subject.set_fence(3, Fence(1, 10, 7))
-    chunks = [ChunkOfJobs(Fence(1, number, number), [b"a"]) for number in (11, 12)]
-    assert await subject.queue.push(3, chunks) == [Push.MOVED, Push.MOVED]
+    await subject.queue.standing(3)
+    await subject.set_fields({"3": "1:10:7"})
+    assert await subject.queue.push(3, [chunk(11, b"a"), chunk(12, b"a")]) is Push.MOVED
     assert await subject.jobs() == []
 
 
 async def test_a_full_queue_takes_nothing_and_keeps_the_fence(subject: Subject) -> None:
-    await subject.queue.fence(3)
-    await subject.queue.push(3, [ChunkOfJobs(Fence(1, 10, 7), [b"a", b"b", b"c", b"d"])])
-    assert await subject.queue.push(3, [ChunkOfJobs(Fence(1, 11, 8), [b"e"])]) == [Push.FULL]
-    assert await subject.other.fence(3) == Fence(1, 10, 7)
+    await subject.queue.push(3, [chunk(10, b"a", b"b", b"c", b"d")])
+    assert await subject.queue.push(3, [chunk(11, b"e")]) is Push.FULL
+    assert (await subject.other.standing(3)).fence == Fence(1, 10, 10, DIGEST)
     assert len(await subject.jobs()) == MAX_JOBS
+    assert await subject.queue.push(3, [chunk(11), replay(11, at=12)]) is Push.PUSHED  # there is no job
 
 
-async def test_our_own_script_whose_answer_was_lost_counts_as_pushed(redis_url: str) -> None:
-    async with connect(redis_url) as client:
-        queue, twin = _real_queue(client), _real_queue(client)
-        await queue.fence(3)
-        await twin.fence(3)
-        await twin.push(
-            3, [ChunkOfJobs(Fence(1, 10, 7), [b"a"])]
-        )  # what this worker sent before the connection broke
-        assert await queue.push(3, [ChunkOfJobs(Fence(1, 10, 7), [b"a"])]) == [Push.PUSHED]
-        chunks = [ChunkOfJobs(Fence(1, 11, 8), [b"b"]), ChunkOfJobs(Fence(1, 12, 9), [b"c"])]
-        await twin.push(3, chunks)
-        assert await queue.push(3, chunks) == [Push.PUSHED, Push.PUSHED]
-        answer: Any = client.lrange(QUEUE, 0, -1)
-        assert await answer == [b"a", b"b", b"c"]
+async def test_partitions_do_not_share_their_fences(subject: Subject) -> None:
+    await subject.queue.push(3, [chunk(10, b"a")])
+    assert await subject.other.push(4, [chunk(1, b"b")]) is Push.PUSHED
+    assert (await subject.other.standing(3)).fence == Fence(1, 10, 10, DIGEST)
+
+
+async def test_marks_of_earlier_pushes_are_kept_beside_the_fence(subject: Subject) -> None:
+    for number in range(3 * MARK_EVERY):
+        await subject.queue.push(3, [chunk(number)])
+    standing = await subject.other.standing(3)
+    assert standing.push == 3 * MARK_EVERY
+    assert standing.locator[0] == Mark(standing.push - 1, 1, 3 * MARK_EVERY - 2, 3 * MARK_EVERY - 2, DIGEST)
+    assert await subject.other.push(3, [chunk(3 * MARK_EVERY)]) is Push.PUSHED
+    assert (await subject.queue.standing(3)).locator == standing.locator
+
+
+async def test_our_own_script_whose_answer_was_lost_counts_as_pushed(subject: Subject) -> None:
+    chunks = [chunk(11, b"b"), chunk(12, b"c")]
+    for sent in ([chunk(10, b"a")], chunks):
+        await subject.other.push(3, sent)  # what this worker sent before the connection broke
+        assert await subject.queue.push(3, sent) is Push.PUSHED
+    assert await subject.jobs() == [b"a", b"b", b"c"]
+    assert await subject.queue.push(3, [chunk(13, b"d")]) is Push.PUSHED
+
+
+async def test_a_fence_of_another_group_is_refused_with_the_mend_and_nothing_is_done(
+    subject: Subject,
+) -> None:
+    await subject.queue.push(3, [chunk(10, b"a")])
+    before = await subject.fields()
+    another = subject.worker("another")
+    for refused in (another.standing(3), another.push(4, [chunk(1, b"b")])):
+        with pytest.raises(StartupRefused, match=f"CONSUMER_GROUP={OWNER}"):
+            await refused
+    assert await subject.fields() == before
+    assert await subject.jobs() == [b"a"]
+
+
+async def test_a_fence_that_was_handed_over_is_the_other_groups(subject: Subject) -> None:
+    await subject.queue.push(3, [chunk(10, b"a")])
+    another = subject.worker("another")
+    assert [await subject.queue.is_ours(), await another.is_ours()] == [True, False]
+    await another.adopt()
+    assert [await subject.queue.is_ours(), await another.is_ours()] == [False, True]
+    assert (await another.standing(3)).fence == Fence(1, 10, 10, DIGEST)
+    assert await another.push(3, [chunk(11, b"b")]) is Push.PUSHED
+    with pytest.raises(StartupRefused, match="CONSUMER_GROUP=another"):
+        await subject.queue.push(3, [chunk(11, b"c")])
+    assert await subject.jobs() == [b"a", b"b"]
+
+
+async def test_the_epoch_of_a_fence_is_told_and_that_of_none_is_zero(subject: Subject) -> None:
+    assert await subject.queue.epoch(3) == 0
+    await subject.queue.push(3, [chunk(10, epoch=1_795_442_400_123)])
+    assert await subject.other.epoch(3) == 1_795_442_400_123
+    assert await subject.other.epoch(4) == 0
+    await subject.set_fields({"3": "rubbish"})
+    assert await subject.other.epoch(3) == 0
+
+
+async def test_a_fence_of_a_newer_version_is_not_taken_for_none(subject: Subject) -> None:
+    await subject.set_fields({"3": "1:10:10", "3:proof": "2;of a later version"})
+    with pytest.raises(NewerFormat):
+        await subject.queue.standing(3)
+    assert await subject.queue.push(3, [chunk(11, b"a")]) is Push.MOVED
+    assert await subject.jobs() == []
 
 
 async def test_each_job_is_announced_to_blocking_workers(redis_url: str) -> None:
     async with connect(redis_url) as client:
         queue = _real_queue(client)
-        await queue.fence(0)
-        await queue.push(0, [ChunkOfJobs(Fence(1, 0, 0), [b"a", b"b"])])
+        await queue.push(0, [chunk(0, b"a", b"b")])
         answer: Any = client.llen(f"{QUEUE}:notify")
         assert await answer == len([b"a", b"b"])
 
@@ -192,6 +295,10 @@ async def test_a_redis_that_does_not_answer_is_an_outage(redis_server: RedisServ
         queue = _real_queue(client)
         redis_server.kill()
         with pytest.raises(Outage, match="redis"):
-            await queue.fence(0)
+            await queue.standing(0)
         with pytest.raises(Outage, match="redis"):
-            await queue.push(0, [ChunkOfJobs(Fence(1, 0, 0), [b"a"])])
+            await queue.push(0, [chunk(0, b"a")])
+        with pytest.raises(Outage, match="redis"):
+            await queue.is_unmoved(0)
+        with pytest.raises(Outage, match="redis"):
+            await queue.epoch(0)
