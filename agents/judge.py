@@ -14,12 +14,14 @@ import msgspec
 from agents.dedupe import TogetherSeen, accepted, dedupe
 from agents.examine import Examined, in_turns, read_chunk
 from agents.loop import Record
+from agents.stale import is_stale
 from agents.validate import tenant_unknown
 from streams.errors import Displaced
 from streams.models import Candidate, Message, Origin
 from streams.postgres.tenants import Tenants
 from streams.settings import Settings
 from streams.wire.decision import FORMAT, Decision, Refusal, digest
+from streams.wire.headers import read_term
 from tables.state import PartitionState, SeenState
 
 log = logging.getLogger(__name__)
@@ -32,10 +34,6 @@ class Standing(Protocol):
 
     memory: SeenState
 
-    async def drop_partition(self, partition: int) -> None:
-        """Forget a partition's decisions for good, or raise Outage."""
-        ...
-
 
 class Judged(NamedTuple):
     """A chunk and what becomes of its messages."""
@@ -47,6 +45,8 @@ class Judged(NamedTuple):
     disagreeing: int
     is_new: bool
     """Whether the decision is still to be recorded."""
+    is_stale: bool = False
+    """Whether a former leader of ingress wrote the chunk."""
 
 
 class Attempts:
@@ -98,8 +98,8 @@ class Judge:
         """Say of each chunk what becomes of it; what was decided before stands, whatever holds by now.
 
         Raises:
-            Outage: if the tenants' database is away, or Kafka where decisions are to be dropped.
-            Displaced: if a decision is about another record: metrics.raw was recreated.
+            Outage: if the tenants' database is away.
+            Displaced: if a decision is about another record: the raw log is not the one that was decided on.
         """
         partition = records[0].partition
         state = self._seen.memory.partition(partition)
@@ -115,13 +115,18 @@ class Judge:
         await self._check_tenants([each for each in examined if each is not None])
         together = TogetherSeen(state)
         chunks: list[Judged] = []
+        highest = state.term
         for record, each in zip(records, examined, strict=True):
             if each is None:
                 is_new = record.offset not in state.unsettled
                 chunk = await self._again(record, standing[record.offset], is_new=is_new)
             else:
                 unsettled = record.offset - records[0].offset
-                chunk = self._decide(record, each, together, _epoch(state, records[0]), unsettled)
+                term = read_term(record.headers)
+                stale, highest = is_stale(term, highest), max(term, highest)
+                chunk = self._decide(
+                    record, each, together, state, unsettled=unsettled, term=highest, stale=stale
+                )
             if chunk.is_new and len(records) > 1:
                 together.accept(chunk.decision.pairs())
             chunks.append(chunk)
@@ -138,29 +143,41 @@ class Judge:
         return await _taking_turns(in_turns(messages, origin, skew_s, earliest=self._earliest))
 
     def _decide(
-        self, record: Record, examined: Examined, seen: TogetherSeen, epoch: int, unsettled: int
+        self,
+        record: Record,
+        examined: Examined,
+        seen: TogetherSeen,
+        state: PartitionState,
+        *,
+        unsettled: int,
+        term: int,
+        stale: bool,
     ) -> Judged:
         now = self._clock()
-        verdict = dedupe(examined.candidates, seen, now - self._settings.dedupe_window_s)
+        horizon = self._seen.memory.timeline.at(now) - self._settings.dedupe_window_s
+        verdict = dedupe(examined.candidates, seen, horizon, stale=stale)
         decision = Decision(
             FORMAT,
-            epoch,
+            state.epoch,
             now,
             digest(record.value),
             verdict.duplicates,
             _refusals(examined),
             verdict.fingerprints,
             unsettled,
+            state.last_emitted,
+            term,
         )
         kept = accepted(examined.candidates, verdict.duplicates)
         origin = Origin(record.partition, record.offset)
-        return Judged(origin, examined.messages, decision, kept, examined.disagreeing, is_new=True)
+        return Judged(
+            origin, examined.messages, decision, kept, examined.disagreeing, is_new=True, is_stale=stale
+        )
 
     async def _again(self, record: Record, decision: Decision, *, is_new: bool) -> Judged:
         """Return what was decided, if it was about this very record."""
         if decision.digest != digest(record.value):
-            await self._seen.drop_partition(record.partition)
-            raise Displaced("another record was decided on here: the topic was recreated, a new epoch begins")
+            raise Displaced("another record was decided on here")
         origin = Origin(record.partition, record.offset)
         messages, _ = read_chunk(record.value)
         settled = {refusal.index for refusal in decision.refusals} | set(decision.duplicates)
@@ -198,16 +215,6 @@ async def _taking_turns(turns: Generator[None, None, Examined]) -> Examined:
             examined: Examined = end.value
             return examined
         await asyncio.sleep(0)
-
-
-def _epoch(state: PartitionState, first: Record) -> int:
-    """Return the epoch in which what comes next is decided.
-
-    A partition without decisions begins one: were its raw log or its table recreated, the fence of the old
-    epoch must not hold back the new one's offsets. The record names it, not the clock, so that two workers
-    that both take the first record for theirs name the same one.
-    """
-    return state.last.epoch if state.last is not None else max(first.timestamp_ms, state.first_epoch)
 
 
 def _refusals(examined: Examined) -> list[Refusal]:

@@ -15,8 +15,11 @@ from agents.examine import by_reason
 from agents.judge import Judge, Judged, Standing
 from agents.loop import Record, carry
 from streams.application import app, settings, statistics
+from streams.book import Outcome
+from streams.errors import Displaced
 from streams.kafka.app import raw_bytes
 from streams.kafka.producer import Outgoing, deliver
+from streams.kafka.writer_names import WrittenRecords
 from streams.models import Origin
 from streams.postgres.tenants import TenantDirectory, Tenants
 from streams.settings import Settings
@@ -24,9 +27,9 @@ from streams.statistics import Statistics
 from streams.topics import SEEN_TABLE
 from streams.wire import rejected, unique
 from streams.wire.decision import Decision
-from streams.wire.headers import headers
+from streams.wire.headers import headers, read_messages
 from tables.seen import SeenTable
-from tables.seen_positions import SeenPositions
+from tables.seen_positions import OwnersSay, SeenPositions
 from tables.state import SeenState
 
 
@@ -38,11 +41,20 @@ class Seen(Standing, Protocol):
         ...
 
 
+class Landed(Protocol):
+    """Where a record has landed."""
+
+    @property
+    def offset(self) -> int:
+        """In its partition."""
+        ...
+
+
 class Emit(Protocol):
     """Sends records in order and waits until Kafka has all, or raises Outage."""
 
-    async def __call__(self, records: Sequence[Outgoing]) -> object:
-        """Send them; what it returns says nothing more."""
+    async def __call__(self, records: Sequence[Outgoing]) -> Sequence[Landed]:
+        """Send them; return where each has landed."""
         ...
 
 
@@ -64,13 +76,14 @@ class Refinery:
         self._judge = Judge(settings, seen=seen, tenants=tenants, clock=clock)
         self._emit = emit
         self._statistics = statistics
+        self._written = WrittenRecords()
 
     async def refine(self, records: Sequence[Record]) -> None:
         """Take successive chunks of one partition to metrics.unique and metrics.rejected.
 
         Raises:
             Outage: if Kafka or the tenants' database is away; nothing is decided by that.
-            Displaced: if the coordinate belongs to an earlier life of metrics.raw.
+            Displaced: if the raw log is not the one that was decided on, or metrics.unique has lost records.
         """
         chunks = await self._judge.judge(records)
         new = [chunk for chunk in chunks if chunk.is_new]
@@ -81,9 +94,37 @@ class Refinery:
             self._judge.attempts.succeed(partition)
             for chunk in new:
                 self._count(chunk)
-        emitted = [record for chunk in chunks for record in self._records_of(chunk)]
-        if emitted:
-            await self._emit(emitted)
+        if chunks:
+            await self._emit_all(chunks)
+        came_in = {record.offset: read_messages(record.headers) for record in records}
+        for chunk in chunks:
+            self._enter(chunk, came_in[chunk.origin.offset] or len(chunk.messages))
+
+    def _enter(self, chunk: Judged, came_in: int) -> None:
+        outcomes = {
+            Outcome.ACCEPTED: len(chunk.accepted),
+            Outcome.REJECTED: len(chunk.decision.refusals),
+            Outcome.DUPLICATES: len(chunk.decision.duplicates),
+        }
+        self._statistics.book.enter(self._settings.raw_topic, chunk.origin.partition, came_in, outcomes)
+
+    async def _emit_all(self, chunks: Sequence[Judged]) -> None:
+        partition = chunks[0].origin.partition
+        outgoing = [(chunk.origin, record) for chunk in chunks for record in self._records_of(chunk)]
+        if not outgoing:
+            return
+        try:
+            landed = await self._emit([record for _, record in outgoing])
+        except BaseException:
+            self._written.interrupted(partition)
+            raise
+        state = self._seen.memory.partition(partition)
+        for (origin, record), at in zip(outgoing, landed, strict=True):
+            is_unique = record.topic == self._settings.unique_topic
+            if is_unique and not state.emitted(origin.offset, at.offset):
+                raise Displaced(
+                    f"{record.topic}[{partition}] is shorter than it had been: it has lost records"
+                )
 
     def _count(self, chunk: Judged) -> None:
         counts, decision = self._statistics.messages, chunk.decision
@@ -93,6 +134,7 @@ class Refinery:
         counts["rejected"] += len(decision.refusals)
         self._statistics.rejected.update(refusal.reason for refusal in decision.refusals)
         self._statistics.notes["payload_disagrees"] += chunk.disagreeing
+        self._statistics.notes["stale_chunks"] += chunk.is_stale
 
     def _records_of(self, chunk: Judged) -> Iterator[Outgoing]:
         origin, decision = chunk.origin, chunk.decision
@@ -102,7 +144,13 @@ class Refinery:
                 self._settings.unique_topic,
                 unique.encode(origin, readings),
                 origin.partition,
-                headers(len(readings), epoch=str(decision.epoch)),
+                headers(
+                    len(readings),
+                    epoch=str(decision.epoch),
+                    digest=decision.digest.hex(),
+                    group=self._settings.consumer_group,
+                    **self._written.next(origin.partition),
+                ),
             )
         for (stage, reason), group in by_reason(chunk.messages, decision.refusals).items():
             yield Outgoing(
@@ -125,7 +173,15 @@ directory = TenantDirectory.from_settings(settings, statistics)
 refinery = Refinery(settings, seen=seen, tenants=directory, emit=partial(deliver, app), statistics=statistics)
 
 app.tables.add(seen)
-app.position_sources[settings.raw_topic] = SeenPositions(seen, settings.raw_topic)
+app.position_sources[settings.raw_topic] = SeenPositions(
+    seen,
+    app.histories,
+    statistics,
+    raw_topic=settings.raw_topic,
+    unique_topic=settings.unique_topic,
+    epoch_seen=app.epoch_seen,
+    owners=OwnersSay(settings.consumer_group, app.is_adopted),
+)
 app.use(directory, probe=directory.check, part="postgres")
 
 

@@ -30,12 +30,6 @@ class FakeSeen:
                 self.memory.remove(old)
                 self.changelog.append((encode_key(old), None))
 
-    async def drop_partition(self, partition: int) -> None:
-        """Forget a partition's decisions for good."""
-        for offset in self.memory.partition(partition).offsets_from(0):
-            await self.append(Origin(partition, offset), None)
-        self.memory.begin_anew(partition)
-
     async def drop_from(self, partition: int, start: int) -> None:
         """Forget a partition's decisions about `start` and all offsets behind it for good."""
         for offset in self.memory.partition(partition).offsets_from(start):

@@ -8,7 +8,7 @@ their own, are passed over, since a row that raised would stall Faust's recovery
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import faust
 import msgspec
@@ -17,7 +17,7 @@ from faust.exceptions import ProducerSendError
 from faust.stores.memory import Store
 from faust.types import TP, EventT
 
-from streams.errors import MalformedRecord
+from streams.errors import MalformedRecord, NewerFormat
 from streams.kafka.producer import Outgoing, deliver, send
 from streams.models import Origin
 from streams.wire.decision import Decision, decode, decode_key, encode, encode_key
@@ -28,6 +28,10 @@ log = logging.getLogger(__name__)
 
 EVICTIONS_A_DECISION = 32
 TOMBSTONES_AT_ONCE = 500
+CHANGELOG_SET_BACK = (
+    "%s[%d] took a row at offset %d, though it had reached offset %d: Kafka was set back, or the topic was "
+    "made anew. Until their window is over, some duplicates may pass; their rows are there and stay single"
+)
 TOMBSTONE_LOST = "a tombstone was not written, the row is evicted again after a recovery: %r"
 
 
@@ -36,6 +40,7 @@ def apply_row(memory: SeenState, partition: int, key: bytes | None, value: bytes
 
     Raises:
         MalformedRecord: if it is none of ours; the state is as it was.
+        NewerFormat: if a newer version wrote it; likewise.
     """
     origin = decode_key(key or b"")
     if origin.partition != partition:  # it would move the position of a partition that has its own rows
@@ -66,6 +71,12 @@ class SeenStore(Store[bytes, bytes]):
         """Note that the state holds everything up to a changelog offset."""
         self.offsets[tp] = max(offset, self.offsets.get(tp, -1))
 
+    def landed(self, tp: TP, offset: int) -> None:
+        """Note where a row of ours has landed: a changelog that was set back is shorter than it had been."""
+        if offset <= self.offsets.get(tp, -1):
+            log.error(CHANGELOG_SET_BACK, *tp, offset, self.offsets[tp])
+        self.offsets[tp] = offset
+
     def apply_changelog_batch(
         self,
         batch: Iterable[EventT[bytes]],
@@ -79,6 +90,11 @@ class SeenStore(Store[bytes, bytes]):
                 apply_row(self.memory, message.tp.partition, message.key, message.value)
             except MalformedRecord as error:
                 self._passed_over.note(message.tp, message.offset, str(error))
+            except NewerFormat as newer:
+                # Without it, an older decision would count as the last one. Nothing more is taken in.
+                where = f"{message.tp.topic}[{message.tp.partition}] offset {message.offset}"
+                cast("Any", self.app).refuse(NewerFormat(f"{where}: {newer}"))
+                return
             self.set_persisted_offset(message.tp, message.offset)
 
     async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
@@ -109,18 +125,8 @@ class SeenTable(faust.Table[bytes, bytes]):
         rows = await deliver(self.app, outgoing)
         for (origin, decision), row in zip(decisions, rows, strict=True):
             self.memory.add(origin, decision)
-            self.data.set_persisted_offset(row.topic_partition, row.offset)
+            cast("SeenStore", self.data).landed(row.topic_partition, row.offset)
             await self._evict(origin.partition)
-
-    async def drop_partition(self, partition: int) -> None:
-        """Forget all decisions of a partition for good, because its raw log was recreated.
-
-        Raises:
-            DeliveryFailed: if Kafka did not take it; all are held still.
-        """
-        for portion in _portions(self.memory.partition(partition).offsets_from(0)):
-            await self._bury(partition, portion)
-        self.memory.begin_anew(partition)
 
     async def drop_from(self, partition: int, start: int) -> None:
         """Forget a partition's decisions about `start` and all offsets behind it for good.

@@ -1,29 +1,49 @@
-"""Where refine stands after a rebalance: at the decisions in the table, if they are about this very log.
+"""Where refine stands after a rebalance: at the decisions in the table, if both logs bear them out.
 
-Between the table ``seen`` and the stream's positions. A log that was recreated begins at 0 again, and
-decisions about the old one must neither move the position nor tell duplicates.
+Between the table ``seen`` and the stream's positions. A decision is about a raw record, known by its digest,
+and what was accepted of it must be on metrics.unique. Where either log says otherwise, refine goes back to
+the last place that both logs have in common, and decides anew on all behind it: rows have identities, so
+doing too much is safe, and doing too little is not.
 """
 
 import logging
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
-from streams.kafka.positions import LogRange
+from streams.errors import StartupRefused
+from streams.kafka.histories import Emitted, Histories, is_unbroken
+from streams.kafka.positions import UNFINISHED_MOST, Anchor, LogRange, Position
+from streams.statistics import Statistics
+from streams.wire.decision import LARGEST_EPOCH, NONE_EMITTED
 from tables.seen import SeenTable
+from tables.state import PartitionState
 
 log = logging.getLogger(__name__)
 
-RECREATED = (
-    "%s[%d] was recreated: the last decision is about offset %d and the log ends at %d. "
-    "Its decisions are dropped; reading begins at the start of the new log."
+OTHER_RECORD = "another record stands at offset %d than refine has decided on"
+ENDED = "the log ends at offset %d, but refine has decided on offset %d"
+UNIQUE_LOST = "%s[%d] no longer holds what refine has put there of raw offset %d"
+UNIQUE_GAP = "%s[%d] lacks records before offset %d that refine has put there"
+GOING_BACK = (
+    "%s[%d]: %s. Kafka was set back, or a topic was made anew. refine goes back to offset %d, the first "
+    "behind what %s still bears out, and decides again on all that follows; jobs may be pushed again"
 )
-BEYOND = (
-    "%s[%d] ends at %d, but a decision in the table is about offset %d. The group has committed %d, "
-    "so the log is the one that was read: the decisions from there on are dropped, and made anew."
+WITHOUT_DECISION = "%s[%d] has no decision in the table: refine begins at offset %d%s"
+CUT = (
+    "%s[%d]: the records from offset %d up to %d were removed before refine had read them. They are gone. "
+    "Retention (RAW_RETENTION_S) is too short for such a delay, or somebody has deleted records"
 )
-CUT_OFF = (
-    "%s[%d]: a worker has ended while it dropped decisions, which its log tells more of. "
-    "The %d that are left are dropped now."
-)
-CUT = "%s[%d] begins at %d but offset %d was next: retention removed what stood between."
+
+EpochSeen = Callable[[int], Awaitable[int]]
+"""Returns the highest epoch of a partition that something outside of Kafka has seen, or raises Outage."""
+
+
+class OwnersSay(NamedTuple):
+    """Who may use metrics.unique."""
+
+    group: str
+    adopted: Callable[[], Awaitable[bool]]
+    """Tells whether an operator has handed the topics over to this group."""
 
 
 class SeenPositions:
@@ -31,70 +51,179 @@ class SeenPositions:
 
     Args:
         seen: the table.
-        topic: what refine reads, for the log.
+        histories: of both logs.
+        statistics: told of records that were removed unread.
+        raw_topic: what refine reads.
+        unique_topic: where it puts what is accepted.
+        epoch_seen: asked before a new epoch begins.
+        owners: who may use the topics; None to let anyone.
     """
 
-    proven = False  # only the record's digest tells whether the decision is about this log
-
-    def __init__(self, seen: SeenTable, topic: str) -> None:
+    def __init__(
+        self,
+        seen: SeenTable,
+        histories: Histories,
+        statistics: Statistics,
+        *,
+        raw_topic: str,
+        unique_topic: str,
+        epoch_seen: EpochSeen,
+        owners: OwnersSay | None = None,
+    ) -> None:
         self._seen = seen
-        self._topic = topic
+        self._histories = histories
+        self._statistics = statistics
+        self._raw_topic = raw_topic
+        self._unique_topic = unique_topic
+        self._epoch_seen = epoch_seen
+        self._owners = owners
 
-    async def position(self, partition: int, log_range: LogRange, committed: int | None) -> int:
-        """Return the offset at which refine resumes.
+    async def holds(self, partition: int) -> bool:
+        """Tell whether metrics.unique is still as long as what this worker has put there.
 
         Raises:
-            Outage: if the decisions about a log that is gone could not be removed.
+            Outage: if Kafka does not answer.
         """
         state = self._seen.memory.partition(partition)
-        last, at = state.last_offset, state.settled_below
-        resume_at = _of_this_log(committed, log_range)
-        if last is None or at is None:
-            await self._finish_drop(partition, resume_at)
-            return _without_decision(f"{self._topic}[{partition}]", log_range, committed, resume_at)
-        if last >= log_range.end:
-            # A log that was recreated, whose committed offset went with it, or else a row that is not ours.
-            if resume_at is None:
-                log.error(RECREATED, self._topic, partition, last, log_range.end)
-            else:
-                log.error(BEYOND, self._topic, partition, log_range.end, last, resume_at)
-            await self._drop(partition, resume_at)
-            return log_range.start if resume_at is None else resume_at
-        if at < log_range.start:
-            log.error(CUT, self._topic, partition, log_range.start, at)
-        return max(at, log_range.start)
+        return (await self._histories.unique_range(partition)).end >= state.unique_end
 
-    async def _finish_drop(self, partition: int, resume_at: int | None) -> None:
-        """Drop what a drop has left that was cut off: it begins with the last decision, so now there is none.
+    async def position(self, partition: int, log_range: LogRange) -> Position:
+        """Return where refine resumes.
 
-        Decisions about a log that is gone must not tell duplicates in the new one: their offsets are higher
-        than those to come, so of an id their content would count, and not a later one.
+        Raises:
+            Outage: if Kafka, or Redis where a new epoch begins, does not answer.
+            StartupRefused: if another consumer group writes metrics.unique.
         """
-        left = self._seen.memory.partition(partition).offsets_from(resume_at or 0)
-        if left:
-            log.error(CUT_OFF, self._topic, partition, len(left))
-            await self._drop(partition, resume_at)
+        state = self._seen.memory.partition(partition)
+        unique = await self._histories.unique_range(partition)
+        tail = await self._histories.emitted(partition, unique.end)
+        await self._check_owner(partition, tail)
+        if state.last is None or state.last_offset is None or state.settled_below is None:
+            return await self._without_decision(partition, log_range, tail)
+        raw = await self._histories.raw_anchors(partition, state.settled_below, state.last_offset + 1)
+        if (why := _against_raw(state, raw, log_range)) is not None:
+            return await self._go_back(partition, log_range, why, tail, below=None, new_epoch=True)
+        newest = await self._newest_emitted(partition, state, log_range, tail)
+        if (found := self._against_unique(partition, state, unique, tail, newest)) is not None:
+            why, below = found
+            return await self._go_back(partition, log_range, why, tail, below=below, new_epoch=False)
+        state.unique_end = unique.end
+        if state.last_offset + 1 < log_range.start:
+            self._tell_cut(partition, state.last_offset + 1, log_range.start)
+        at = max(state.settled_below, log_range.start)
+        return Position(at, await self._anchor_before(partition, at))
 
-    async def _drop(self, partition: int, resume_at: int | None) -> None:
-        """Drop the decisions from where reading goes on; all where none says so: their log is gone."""
-        if resume_at is None:
-            await self._seen.drop_partition(partition)
+    async def _newest_emitted(
+        self, partition: int, state: PartitionState, log_range: LogRange, tail: list[Emitted]
+    ) -> int:
+        """Return the highest raw offset of which metrics.unique has something, in this raw log.
+
+        What was emitted in an earlier epoch may have higher ones, of a log that is gone.
+        """
+        for emitted in sorted(tail, key=lambda emitted: emitted.raw_offset, reverse=True):
+            if emitted.raw_offset < state.last_emitted:
+                break
+            is_removed = emitted.raw_offset < log_range.start
+            if (
+                emitted.epoch >= state.epoch
+                or is_removed
+                or await self._histories.raw_has(partition, emitted)
+            ):
+                return emitted.raw_offset
+        return NONE_EMITTED
+
+    def _against_unique(
+        self, partition: int, state: PartitionState, unique: LogRange, tail: list[Emitted], newest: int
+    ) -> tuple[str, int] | None:
+        """Say what metrics.unique lacks, and before which of its offsets nothing; None for nothing at all."""
+        if state.unique_lost_from is not None:
+            return UNIQUE_LOST % (self._unique_topic, partition, state.last_emitted), state.unique_lost_from
+        if unique.end < state.unique_end:
+            return UNIQUE_LOST % (self._unique_topic, partition, state.last_emitted), unique.end
+        if (gap := is_unbroken(tail)) is not None:
+            return UNIQUE_GAP % (self._unique_topic, partition, gap), gap
+        was_cut = not tail and unique.start == unique.end > 0  # by retention; what is made anew begins at 0
+        if newest >= state.last_emitted or was_cut:
+            return None
+        return UNIQUE_LOST % (self._unique_topic, partition, state.last_emitted), unique.end
+
+    async def _go_back(
+        self,
+        partition: int,
+        log_range: LogRange,
+        why: str,
+        tail: list[Emitted],
+        *,
+        below: int | None,
+        new_epoch: bool,
+    ) -> Position:
+        state = self._seen.memory.partition(partition)
+        epoch = await self._next_epoch(partition, state, tail) if new_epoch else state.epoch
+        common = await self._histories.last_common(partition, below)
+        at = log_range.start if common is None else max(log_range.start, common.raw_offset + 1)
+        if state.settled_below is not None:
+            at = max(log_range.start, min(at, state.settled_below))
+        log.error(GOING_BACK, self._raw_topic, partition, why, at, self._unique_topic)
+        self._statistics.notes["positions_set_back"] += 1
+        await self._begin(partition, at, epoch, common)
+        return Position(at, await self._anchor_before(partition, at))
+
+    async def _without_decision(self, partition: int, log_range: LogRange, tail: list[Emitted]) -> Position:
+        state = self._seen.memory.partition(partition)
+        common = await self._histories.last_common(partition)
+        if common is None:
+            at, epoch, why = log_range.start, await self._next_epoch(partition, state, tail), ""
         else:
-            await self._seen.drop_from(partition, resume_at)
+            # What was emitted together with it may not all have landed on metrics.rejected.
+            at, epoch = max(log_range.start, common.raw_offset + 1 - UNFINISHED_MOST), common.epoch
+            why = f"; {self._unique_topic} goes up to raw offset {common.raw_offset}"
+            if tail and common.offset != tail[-1].offset:
+                epoch = await self._next_epoch(partition, state, tail)
+        if log_range.end:
+            log.warning(WITHOUT_DECISION, self._raw_topic, partition, at, why)
+        await self._begin(partition, at, epoch, common)
+        return Position(at, await self._anchor_before(partition, at))
 
+    async def _begin(self, partition: int, at: int, epoch: int, common: Emitted | None) -> None:
+        """Forget what was decided from an offset on, for good, and go on there in an epoch."""
+        await self._seen.drop_from(partition, at)
+        state = self._seen.memory.partition(partition)
+        state.epoch = epoch
+        state.last_emitted = NONE_EMITTED if common is None else min(common.raw_offset, at - 1)
+        state.unique_end = (await self._histories.unique_range(partition)).end
+        state.unique_lost_from = None
 
-def _of_this_log(committed: int | None, log_range: LogRange) -> int | None:
-    """Return the committed offset if it can be one of this log."""
-    return committed if committed is not None and log_range.start <= committed <= log_range.end else None
+    async def _next_epoch(self, partition: int, state: PartitionState, tail: list[Emitted]) -> int:
+        seen_in_kafka = max((emitted.epoch for emitted in tail), default=0)
+        return min(LARGEST_EPOCH, 1 + max(state.epoch, seen_in_kafka, await self._epoch_seen(partition)))
 
+    async def _anchor_before(self, partition: int, at: int) -> Anchor | None:
+        return (await self._histories.raw_anchors(partition, at - 1, at)).get(at - 1) if at else None
 
-def _without_decision(name: str, log_range: LogRange, committed: int | None, resume_at: int | None) -> int:
-    at = log_range.start if resume_at is None else resume_at
-    if committed is not None:
-        log.warning(
-            "%s has no decision in the table (committed: %d): going on at %d",
-            name,
-            committed,
-            at,
+    async def _check_owner(self, partition: int, tail: list[Emitted]) -> None:
+        writer = tail[-1].group if tail else ""
+        if self._owners is None or writer in ("", self._owners.group) or await self._owners.adopted():
+            return
+        raise StartupRefused(
+            f"{self._unique_topic}[{partition}] is written by CONSUMER_GROUP={writer}, and this worker's is "
+            f"{self._owners.group}: two groups would hand off everything twice. Set CONSUMER_GROUP={writer}; "
+            "or another TOPIC_PREFIX for a second pipeline; or, if that group is gone for good, hand its "
+            "topics over with: setup --adopt"
         )
-    return at
+
+    def _tell_cut(self, partition: int, start: int, end: int) -> None:
+        log.error(CUT, self._raw_topic, partition, start, end)
+        self._statistics.notes["records_cut"] += end - start
+
+
+def _against_raw(state: PartitionState, raw: dict[int, Anchor], log_range: LogRange) -> str | None:
+    """Say what speaks against this log's being the one that was decided on; None for nothing.
+
+    Of records that retention has removed, nothing can be told.
+    """
+    if state.last_offset is not None and state.last_offset >= log_range.end:
+        return ENDED % (log_range.end, state.last_offset)
+    for offset, decision in state.unsettled.items():
+        if offset >= log_range.start and (offset not in raw or raw[offset].digest != decision.digest):
+            return OTHER_RECORD % offset
+    return None

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from streams.models import Origin
-from streams.wire.decision import Decision
+from streams.wire.decision import NONE_EMITTED, Decision
 from tables.decisions import Decisions, Remembered
 from tables.fingerprints import Fingerprints
 
@@ -33,25 +33,51 @@ class PartitionState:
     Each decision says how many before it were not, and it only ever grows: what one worker has emitted stays
     so, even where another one, which does not know of it, decides on the same chunks together.
     """
-    first_epoch: int = 0
-    """The least that a new epoch may be, whatever a clock says: more than one that has ended."""
+    epoch: int = 0
+    """In which the next decision is made: that of the last one, or the one that placing has begun."""
+    term: int = 0
+    """The highest term of an ingress so far."""
+    last_emitted: int = NONE_EMITTED
+    """The last raw offset that is known to have gone to metrics.unique."""
+    unique_end: int = 0
+    """How long metrics.unique is at least: behind what was found there, or put there since."""
+    unique_lost_from: int | None = None
+    """The offset from which on metrics.unique has lost what it held, when that was noticed."""
 
     @property
     def ids(self) -> int:
         """How many ids its decisions accepted."""
         return self.decisions.ids
 
-    def add(self, offset: int, decision: Decision) -> None:
-        """Take in a decision; one that is already held is replaced."""
+    def add(self, offset: int, decision: Decision, shift_s: float = 0.0) -> None:
+        """Take in a decision; one that is already held is replaced.
+
+        Args:
+            offset: of its chunk.
+            decision: about it.
+            shift_s: from the clock that it was made by to the timeline on which it is to age.
+        """
         self._forget_ids(offset)
         # An id that is unknown may be one that a decision between here and there has. To enter it would let
         # this older content count, and a correction be dropped. Left unknown it lets a duplicate pass.
         sure = offset >= self.unsure_below or not self.decisions.any_between(offset, self.unsure_below)
         places = self.index.add(decision.fingerprints, offset, enter_unknown=sure)
-        self.decisions.put(offset, decision.decided_at, places)
+        self.decisions.put(offset, decision.decided_at + shift_s, places)
         if self.last_offset is None or offset >= self.last_offset:
             self.last_offset, self.last = offset, decision
+            self.epoch, self.term = decision.epoch, decision.term
+            self.last_emitted = decision.last_emitted
         self._keep_unsettled(offset, decision)
+
+    def emitted(self, raw_offset: int, unique_offset: int) -> bool:
+        """Note that a chunk has gone to metrics.unique; return False if that was shorter than it had been."""
+        follows = unique_offset >= self.unique_end
+        if follows:
+            self.last_emitted = max(self.last_emitted, raw_offset)
+            self.unique_end = unique_offset + 1
+        elif self.unique_lost_from is None:
+            self.unique_lost_from = unique_offset
+        return follows
 
     def remove(self, offset: int) -> None:
         """Forget a decision and the ids that it was the last to accept.
@@ -62,7 +88,9 @@ class PartitionState:
         self._forget_ids(offset)
         self.unsettled.pop(offset, None)
         if offset == self.last_offset:
+            # What it said of a log that may be gone must not be held against another one.
             self.last_offset = self.last = self.settled_below = None
+            self.term, self.last_emitted, self.unique_end = 0, NONE_EMITTED, 0
             self.unsettled.clear()
 
     def seen(self, id_: bytes, horizon: float) -> bytes | None:
@@ -112,12 +140,32 @@ class PartitionState:
         self.unsettled = {held: other for held, other in kept.items() if held >= start}
 
 
+class Timeline:
+    """A clock that never goes back: when the machine's does, time goes on from where it was.
+
+    Decisions age on it. Were a clock believed that was set back by six hours, none would leave for six hours.
+    """
+
+    def __init__(self) -> None:
+        self.shift_s = 0.0
+        """From the machine's clock to this one."""
+        self._latest = 0.0
+
+    def at(self, now: float) -> float:
+        """Return the time on this clock when the machine's, Unix time in seconds, says `now`."""
+        if now + self.shift_s < self._latest:
+            self.shift_s = self._latest - now
+        self._latest = now + self.shift_s
+        return self._latest
+
+
 class SeenState:
     """All partitions of a worker."""
 
     def __init__(self, *, window_s: float, max_ids: int) -> None:
         self.window_s = window_s
         self.max_ids = max_ids
+        self.timeline = Timeline()
         self._partitions: dict[int, PartitionState] = {}
 
     @property
@@ -136,12 +184,6 @@ class SeenState:
         """Drop a partition that is another worker's now."""
         self._partitions.pop(partition, None)
 
-    def begin_anew(self, partition: int) -> None:
-        """Drop a partition's decisions, because they are about a log that is gone: its epoch ends."""
-        last = self.partition(partition).last
-        floor = self.partition(partition).first_epoch if last is None else last.epoch + 1
-        self._partitions[partition] = PartitionState(first_epoch=floor)
-
     def keep_only(self, partitions: Iterable[int]) -> set[int]:
         """Forget every other partition; return those forgotten."""
         gone = self._partitions.keys() - set(partitions)
@@ -151,7 +193,7 @@ class SeenState:
 
     def add(self, origin: Origin, decision: Decision) -> None:
         """Take in a decision."""
-        self.partition(origin.partition).add(origin.offset, decision)
+        self.partition(origin.partition).add(origin.offset, decision, self.timeline.shift_s)
 
     def remove(self, origin: Origin) -> None:
         """Forget a decision."""
@@ -160,10 +202,10 @@ class SeenState:
     def evictable(self, partition: int, now: float, limit: int) -> list[Origin]:
         """Return what is to be forgotten: at most `limit` decisions, the oldest first.
 
-        Of `partition` what fell out of the window or holds no ids, and while there are too many ids, the
-        oldest decision of any partition.
+        `now` is the machine's clock. Of `partition` what fell out of the window or holds no ids, and while
+        there are too many ids, the oldest decision of any partition.
         """
-        horizon = now - self.window_s
+        horizon = self.timeline.at(now) - self.window_s
         expired = [
             Origin(partition, decision.offset)
             for decision in islice(self.partition(partition).older(), limit)

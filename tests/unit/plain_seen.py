@@ -39,9 +39,12 @@ class PlainPartition:
     unsettled: dict[int, Decision] = field(default_factory=dict)
     settled_below: int | None = None
     """The offset below which all that was decided has been emitted."""
+    last_at: float = 0.0
+    """When the last decision was made, on the timeline."""
 
-    def add(self, offset: int, decision: Decision) -> None:
+    def add(self, offset: int, decision: Decision, shift_s: float = 0.0) -> None:
         """Take in a decision; one that is already held is replaced."""
+        decided_at = decision.decided_at + shift_s
         unsettled = self.unsettled | {offset: decision}
         settled_below = max(offset - decision.unsettled, self.settled_below or 0)
         self.remove(offset)
@@ -51,9 +54,9 @@ class PlainPartition:
         )
         if self.last_offset is None or offset > self.last_offset:
             self._retire_last()
-            self.last_offset, self.last = offset, decision
+            self.last_offset, self.last, self.last_at = offset, decision, decided_at
         else:
-            self.older[offset] = Remembered(decision.decided_at, decision.fingerprints)
+            self.older[offset] = Remembered(decided_at, decision.fingerprints)
         self._index(offset, decision.fingerprints, sure=sure)
         self.settled_below = settled_below
         self.unsettled = {held: other for held, other in unsettled.items() if held >= settled_below}
@@ -100,7 +103,7 @@ class PlainPartition:
 
     def _retire_last(self) -> None:
         if self.last_offset is not None and self.last is not None:
-            self.older[self.last_offset] = Remembered(self.last.decided_at, self.last.fingerprints)
+            self.older[self.last_offset] = Remembered(self.last_at, self.last.fingerprints)
 
     def _index(self, offset: int, fingerprints: bytes, *, sure: bool) -> None:
         self.ids += len(fingerprints) // FINGERPRINT_BYTES
@@ -111,7 +114,7 @@ class PlainPartition:
 
     def _decided_at(self, offset: int) -> float:
         if offset == self.last_offset and self.last is not None:
-            return self.last.decided_at
+            return self.last_at
         return self.older[offset].decided_at
 
 
@@ -121,6 +124,9 @@ class PlainSeen:
     def __init__(self, *, window_s: float, max_ids: int) -> None:
         self.window_s = window_s
         self.max_ids = max_ids
+        self.shift_s = 0.0
+        """How far the machine's clock was set back so far, in all."""
+        self._latest = 0.0
         self._partitions: dict[int, PlainPartition] = {}
 
     @property
@@ -145,7 +151,7 @@ class PlainSeen:
 
     def add(self, origin: Origin, decision: Decision) -> None:
         """Take in a decision."""
-        self.partition(origin.partition).add(origin.offset, decision)
+        self.partition(origin.partition).add(origin.offset, decision, self.shift_s)
 
     def remove(self, origin: Origin) -> None:
         """Forget a decision."""
@@ -158,7 +164,9 @@ class PlainSeen:
         oldest decision of any partition.
         """
         state = self.partition(partition)
-        horizon = now - self.window_s
+        self.shift_s += max(0.0, self._latest - (now + self.shift_s))
+        self._latest = now + self.shift_s
+        horizon = self._latest - self.window_s
         expired = [
             Origin(partition, offset)
             for offset, (decided_at, fingerprints) in state.oldest(limit)

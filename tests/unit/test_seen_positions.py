@@ -1,117 +1,412 @@
-"""Where refine resumes: at its last decision, unless the log says that this cannot be one of its own."""
+"""Where refine resumes: at its decisions if both logs bear them out, else at the last place in common."""
 
 import logging
 from typing import Any, cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from streams.errors import Outage
-from streams.kafka.positions import LogRange
+from streams.errors import Outage, StartupRefused
+from streams.kafka.positions import UNFINISHED_MOST, Position
 from streams.models import Origin
-from streams.wire.decision import FORMAT, Decision
+from streams.statistics import Statistics
+from streams.wire.decision import FORMAT, NONE_EMITTED, Decision, digest
 from tables.fake import FakeSeen
-from tables.seen_positions import SeenPositions
+from tables.seen_positions import OwnersSay, SeenPositions
+from tables.state import PartitionState
+from tests.unit.logs import GROUP, PARTITION, RAW, UNIQUE, Logs, values
 
-LOG = LogRange(0, 100)
 
+class Scene:
+    """Both logs, the table, a fence's epoch, and workers of refine."""
 
-async def holding(*offsets: int) -> FakeSeen:
-    seen = FakeSeen()
-    for offset in offsets:
+    def __init__(self) -> None:
+        self.logs, self.statistics, self.seen = Logs(), Statistics(), FakeSeen()
+        self.fence_epoch, self.redis_away, self.adopted = 0, False, False
+        self.last_emitted = NONE_EMITTED
+
+    @property
+    def state(self) -> PartitionState:
+        return self.seen.memory.partition(PARTITION)
+
+    @property
+    def positions(self) -> SeenPositions:
+        return SeenPositions(
+            cast("Any", self.seen),
+            self.logs.histories,
+            self.statistics,
+            raw_topic=RAW,
+            unique_topic=UNIQUE,
+            epoch_seen=self.epoch_seen,
+            owners=OwnersSay(GROUP, self.is_adopted),
+        )
+
+    async def epoch_seen(self, partition: int) -> int:
+        assert partition == PARTITION
+        if self.redis_away:
+            raise Outage("redis", "is away")
+        return self.fence_epoch
+
+    async def is_adopted(self) -> bool:
+        return self.adopted
+
+    async def refine(self, *some: bytes, emit: bool = True, unsettled: int = 0) -> None:
+        """Take raw records through refine as it would: write, decide, emit."""
+        for value in some:
+            self.logs.write_raw(value)
+            await self.decide(len(self.logs.raw) - 1, emit=emit, unsettled=unsettled)
+
+    async def decide(self, offset: int, *, emit: bool = True, unsettled: int = 0) -> None:
+        epoch = self.state.epoch or 1
+        of = digest(self.logs.raw[offset].value)
         fingerprint = offset.to_bytes(16) + offset.to_bytes(8)
-        await seen.record([(Origin(3, offset), Decision(FORMAT, 1, 1.0, b"8 bytes.", [], [], fingerprint))])
-    return seen
+        decision = Decision(
+            FORMAT, epoch, 1.0, of, [], [], fingerprint, unsettled, last_emitted=self.state.last_emitted
+        )
+        await self.seen.record([(Origin(PARTITION, offset), decision)])
+        if emit:
+            self.logs.emit(offset, epoch=epoch)
+            self.state.emitted(offset, len(self.logs.unique) - 1)
+
+    def take_over(self) -> None:
+        """Go on as another worker, which has the changelog alone."""
+        self.seen = self.seen.recovered()
+
+    async def position(self) -> Position:
+        return await self.positions.position(PARTITION, await self.logs.range(RAW))
+
+    def held(self) -> list[int]:
+        return sorted(self.seen.recovered().memory.partition(PARTITION).offsets())
+
+    @property
+    def set_back(self) -> int:
+        return self.statistics.notes["positions_set_back"]
+
+    def anchored(self, offset: int) -> Position:
+        return Position(offset, self.logs.raw[offset - 1].anchor)
 
 
-def positions(seen: FakeSeen) -> SeenPositions:
-    return SeenPositions(cast("Any", seen), "site.raw")
+async def scene_of(count: int) -> Scene:
+    """Return a scene in which so many chunks were refined, before a new worker."""
+    scene = Scene()
+    await scene.refine(*values(count))
+    scene.take_over()
+    return scene
 
 
-def held(seen: FakeSeen) -> list[int]:
-    return sorted(seen.recovered().memory.partition(3).offsets())
+def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
 
 
-async def test_refine_resumes_at_its_last_decision() -> None:
-    seen = await holding(97, 98)
-    assert await positions(seen).position(3, LOG, 99) == 98
-    assert await positions(seen).position(3, LogRange(98, 99), None) == 98
-
-
-async def test_a_decision_about_what_retention_removed_is_passed() -> None:
-    assert await positions(await holding(7)).position(3, LogRange(50, 100), 8) == 50
-
-
-@pytest.mark.parametrize("committed", [None, 101, 99 + 2**62])
-async def test_decisions_beyond_a_log_without_committed_offset_are_of_a_log_that_is_gone(
-    committed: int | None, caplog: pytest.LogCaptureFixture
-) -> None:
-    seen = await holding(7, 98, 100)
-    assert await positions(seen).position(3, LOG, committed) == 0
-    assert held(seen) == []
-    assert "was recreated" in caplog.text
-
-
-async def test_decisions_beyond_the_log_that_was_read_are_dropped_and_the_others_stay(
+async def test_at_the_first_start_refine_begins_at_the_start_in_the_first_epoch_and_says_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    seen = await holding(95, 96, 97, 98, 100, 10**6, 2**47)
-    with caplog.at_level(logging.ERROR):
-        assert await positions(seen).position(3, LOG, 98) == 98
-        assert await positions(seen).position(3, LOG, 98) == 98
-    assert held(seen) == [95, 96, 97]
-    assert seen.memory.partition(3).seen((97).to_bytes(16), horizon=0) == (97).to_bytes(8)
-    assert len([record for record in caplog.records if record.levelno == logging.ERROR]) == 1
+    scene = Scene()
+    assert await scene.position() == Position(0)
+    assert scene.state.epoch == 1
+    assert not caplog.records
+
+
+async def test_refine_resumes_at_its_last_decision_which_may_not_have_been_emitted() -> None:
+    scene = await scene_of(20)
+    assert await scene.position() == scene.anchored(19)
+    assert not scene.set_back
+    assert scene.held() == list(range(20))
+
+
+async def test_refine_resumes_at_the_first_of_the_decisions_that_were_made_together() -> None:
+    scene = await scene_of(20)
+    for unsettled in range(3):
+        await scene.refine(b"together %d" % unsettled, emit=False, unsettled=unsettled)
+    scene.take_over()
+    assert await scene.position() == scene.anchored(20)
+    assert not scene.set_back
+
+
+async def test_a_decision_that_was_never_emitted_is_resumed_at() -> None:
+    scene = await scene_of(20)
+    await scene.refine(b"not emitted", emit=False)
+    scene.take_over()
+    assert await scene.position() == scene.anchored(20)
+    assert not scene.set_back
+
+
+async def test_chunks_of_which_nothing_was_accepted_leave_nothing_to_look_for() -> None:
+    scene = Scene()
+    await scene.refine(*values(30), emit=False)
+    scene.take_over()
+    assert await scene.position() == scene.anchored(29)
+    await scene.refine(b"accepted")
+    await scene.refine(*values(100, "refused"), emit=False)
+    scene.take_over()
+    assert await scene.position() == scene.anchored(130)
+    assert not scene.set_back
+
+
+async def test_a_raw_log_that_was_set_back_is_gone_on_with_behind_what_both_have_in_common(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    scene = await scene_of(40)
+    del scene.logs.raw[30:]
+    assert await scene.position() == scene.anchored(30)
+    assert (scene.set_back, scene.state.epoch, scene.held()) == (1, 2, list(range(30)))
+    assert "the log ends at offset 30, but refine has decided on offset 39" in errors(caplog)[0]
+    assert scene.state.seen((29).to_bytes(16), horizon=0) == (29).to_bytes(8)
+
+
+@given(st.integers(1, 60), st.integers(0, 60), st.integers(0, 80))
+async def test_however_far_a_raw_log_was_set_back_and_has_grown_since_just_what_is_new_is_decided_on(
+    refined: int, kept: int, since: int
+) -> None:
+    kept = min(kept, refined)
+    scene = await scene_of(refined)
+    del scene.logs.raw[kept:]
+    scene.logs.write_raw(*values(since, "b"))
+    at = (await scene.position()).offset
+    if kept == refined:
+        assert (at, scene.set_back, scene.state.epoch) == (refined - 1, 0, 1)
+    else:
+        assert (at, scene.set_back, scene.state.epoch) == (kept, 1, 2)
+        assert scene.held() == list(range(kept))
+
+
+async def test_a_raw_log_that_was_made_anew_is_begun_with_in_a_new_epoch_whatever_its_length(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for length in (0, 5, 20, 50):
+        caplog.clear()
+        scene = await scene_of(20)
+        scene.logs.raw.clear()
+        scene.logs.write_raw(*values(length, "b"))
+        assert await scene.position() == Position(0)
+        assert (scene.state.epoch, scene.held(), scene.set_back) == (2, [], 1)
+        assert len(errors(caplog)) == 1
+
+
+async def test_once_it_is_settled_the_next_worker_finds_nothing_amiss() -> None:
+    scene = await scene_of(40)
+    del scene.logs.raw[30:]
+    scene.logs.write_raw(*values(20, "b"))
+    at = (await scene.position()).offset
+    for offset in range(at, 50):
+        await scene.decide(offset)
+    scene.take_over()
+    assert await scene.position() == scene.anchored(49)
+    assert (scene.set_back, scene.state.epoch) == (1, 2)
+
+
+@pytest.mark.parametrize(("tail_epoch", "fence_epoch", "expected"), [(1, 0, 2), (1, 7, 8), (9, 7, 10)])
+async def test_a_new_epoch_is_above_all_that_any_part_has_seen(
+    tail_epoch: int, fence_epoch: int, expected: int
+) -> None:
+    scene = await scene_of(20)
+    scene.logs.emit(19, epoch=tail_epoch)
+    scene.fence_epoch = fence_epoch
+    scene.logs.raw.clear()
+    await scene.position()
+    assert scene.state.epoch == expected
+
+
+async def test_where_the_fences_epoch_cannot_be_told_none_begins_and_nothing_is_dropped() -> None:
+    scene = await scene_of(20)
+    scene.logs.raw.clear()
+    scene.redis_away = True
+    with pytest.raises(Outage, match="redis"):
+        await scene.position()
+    assert (scene.held(), scene.set_back) == (list(range(20)), 0)
+    scene.redis_away = False
+    assert await scene.position() == Position(0)
+
+
+async def test_the_epoch_rises_also_where_the_decisions_were_dropped_and_nothing_was_decided_since() -> None:
+    scene = await scene_of(20)
+    scene.logs.raw.clear()
+    await scene.position()
+    scene.take_over()
+    scene.logs.unique.clear()
+    scene.fence_epoch = 1
+    await scene.position()
+    assert scene.state.epoch == 2
+
+
+async def test_a_metrics_unique_that_lost_its_end_is_filled_again_in_the_same_epoch(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    scene = await scene_of(40)
+    del scene.logs.unique[25:]
+    assert await scene.position() == scene.anchored(25)
+    assert (scene.state.epoch, scene.set_back, scene.held()) == (1, 1, list(range(25)))
+    assert "no longer holds what refine has put there of raw offset 38" in errors(caplog)[0]
+
+
+async def test_a_metrics_unique_that_was_made_anew_is_filled_from_the_start_of_the_raw_log() -> None:
+    scene = await scene_of(40)
+    scene.logs.unique.clear()
+    scene.logs.cut_raw(5)
+    assert await scene.position() == Position(5)
+    assert (scene.state.epoch, scene.set_back) == (1, 1)
+    assert scene.held() == [0, 1, 2, 3, 4]  # what they were about is gone from both logs
+
+
+async def test_a_metrics_unique_whose_records_retention_has_removed_is_none_that_was_lost() -> None:
+    scene = await scene_of(40)
+    scene.logs.cut_unique(40)
+    assert (await scene.position()).offset == 39
+    assert not scene.set_back
+
+
+async def test_a_gap_that_others_have_grown_over_is_gone_back_behind(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    scene = await scene_of(40)
+    del scene.logs.unique[30:35]
+    scene.logs.unique[30:] = [
+        record._replace(offset=at) for at, record in enumerate(scene.logs.unique[30:], start=30)
+    ]
+    assert await scene.position() == scene.anchored(30)
+    assert (scene.state.epoch, scene.set_back) == (1, 1)
+    assert "lacks records before offset 30" in errors(caplog)[0]
+
+
+async def test_a_worker_that_noticed_the_loss_when_it_emitted_goes_back_behind_what_is_left() -> None:
+    scene = Scene()
+    await scene.refine(*values(40))
+    del scene.logs.unique[35:]
+    await scene.refine(b"after the loss")  # lands at offset 35, which was taken
+    assert scene.state.unique_lost_from == 35
+    assert await scene.position() == scene.anchored(35)
+    assert (scene.state.unique_lost_from, scene.set_back) == (None, 1)
+    assert scene.held() == list(range(35))
+
+
+async def test_a_position_holds_until_metrics_unique_is_shorter_than_what_was_put_there() -> None:
+    scene = Scene()
+    await scene.refine(*values(40))
+    assert await scene.positions.holds(PARTITION)
+    del scene.logs.unique[39:]
+    assert not await scene.positions.holds(PARTITION)
+    assert await scene.position() == scene.anchored(39)
+    assert await scene.positions.holds(PARTITION)
+
+
+async def test_a_loss_is_seen_behind_the_longer_numbers_of_an_older_epoch() -> None:
+    """What was emitted of a log that is gone has no say in how far this one was emitted."""
+    scene = await scene_of(40)
+    scene.logs.raw.clear()
+    scene.logs.write_raw(*values(10, "b"))
+    await scene.position()
+    for offset in range(10):
+        await scene.decide(offset)
+    scene.take_over()
+    assert (await scene.position()).offset == 9
+    scene.take_over()
+    del scene.logs.unique[44:]
+    assert await scene.position() == scene.anchored(4)
+    assert scene.set_back == 2
+
+
+async def test_records_that_were_removed_before_they_were_read_are_told_and_counted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    scene = await scene_of(20)
+    scene.logs.write_raw(*values(30, "b"))
+    scene.logs.cut_raw(45)
+    assert await scene.position() == Position(45)
+    assert scene.statistics.notes["records_cut"] == 25
+    assert "from offset 20 up to 45 were removed before refine had read them" in errors(caplog)[0]
+
+
+@pytest.mark.parametrize("start", [10, 20])
+async def test_to_remove_what_was_decided_on_is_no_loss(start: int) -> None:
+    scene = await scene_of(20)
+    scene.logs.write_raw(b"one more")
+    scene.logs.cut_raw(start)
+    assert (await scene.position()).offset == max(19, start)
+    assert not scene.statistics.notes["records_cut"]
+    assert not scene.set_back
+
+
+async def test_without_decisions_metrics_unique_tells_the_position_and_the_epoch(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    scene = await scene_of(40)
+    scene.seen = FakeSeen()
+    assert await scene.position() == scene.anchored(40 - UNFINISHED_MOST)
+    assert scene.state.epoch == 1
+    assert "no decision in the table" in caplog.text
+    assert "goes up to raw offset 39" in caplog.text
+
+
+async def test_without_decisions_and_behind_what_is_in_common_a_new_epoch_begins() -> None:
+    scene = await scene_of(40)
+    scene.seen = FakeSeen()
+    del scene.logs.raw[30:]
+    assert (await scene.position()).offset == 30 - UNFINISHED_MOST
+    assert scene.state.epoch == 2
+
+
+async def test_without_decisions_and_with_nothing_in_common_the_log_is_begun_with_in_a_new_epoch() -> None:
+    scene = await scene_of(40)
+    scene.seen, scene.fence_epoch = FakeSeen(), 4
+    scene.logs.raw.clear()
+    scene.logs.write_raw(*values(50, "b"))
+    scene.logs.cut_raw(7)
+    assert (await scene.position()).offset == 7
+    assert scene.state.epoch == 5
 
 
 async def test_what_could_not_be_dropped_is_dropped_at_the_next_try() -> None:
-    seen = await holding(97, 10**6)
-    seen.away = True
+    scene = await scene_of(40)
+    del scene.logs.raw[30:]
+    scene.seen.away = True
     with pytest.raises(Outage):
-        await positions(seen).position(3, LOG, 98)
-    seen.away = False
-    assert await positions(seen).position(3, LOG, 98) == 98
-    assert held(seen) == [97]
+        await scene.position()
+    scene.seen.away = False
+    assert await scene.position() == scene.anchored(30)
+    assert (scene.held(), scene.state.epoch) == (list(range(30)), 2)
 
 
-async def cut_off(seen: FakeSeen, log_range: LogRange, committed: int | None, *, after: int) -> FakeSeen:
-    """Return what the next worker finds when one has died after so many tombstones of a drop."""
-    rows = len(seen.changelog)
-    await positions(seen).position(3, log_range, committed)
-    left = FakeSeen()
-    left.recover(seen.changelog[: rows + after])
-    return left
-
-
-@pytest.mark.parametrize("after", [1, 2, 3])
-async def test_a_drop_of_decisions_about_a_log_that_is_gone_is_finished_by_the_next_worker(
+@pytest.mark.parametrize("after", [1, 2, 5, 9])
+async def test_a_drop_that_was_cut_off_is_finished_by_the_next_worker_even_if_the_log_has_grown_since(
     after: int,
 ) -> None:
-    seen = await cut_off(await holding(2, 5, 7, 98), LogRange(0, 4), None, after=after)
-    # By now the new log is longer than any offset that is left.
-    assert await positions(seen).position(3, LOG, None) == 0
-    assert held(seen) == []
-    assert seen.memory.partition(3).known([(2).to_bytes(16)], horizon=0) == {}
+    scene = await scene_of(40)
+    del scene.logs.raw[30:]
+    rows = len(scene.seen.changelog)
+    await scene.position()
+    left = FakeSeen()
+    left.recover(scene.seen.changelog[: rows + after])
+    scene.seen = left
+    scene.logs.write_raw(*values(100, "b"))
+    assert (await scene.position()).offset <= 30
+    assert max(scene.held()) < 30
+    assert scene.state.epoch == 2
 
 
-@pytest.mark.parametrize("after", [1, 2])
-async def test_a_drop_of_what_lies_beyond_the_log_is_finished_by_the_next_worker(after: int) -> None:
-    seen = await cut_off(await holding(97, 98, 200, 300), LOG, 98, after=after)
-    assert await positions(seen).position(3, LogRange(0, 1_000), 98) == 98
-    assert held(seen) == [97]
+async def test_a_topic_that_another_group_writes_is_refused_with_the_mend_until_it_is_handed_over() -> None:
+    scene = await scene_of(20)
+    scene.logs.emit(19, group="another")
+    with pytest.raises(StartupRefused, match="CONSUMER_GROUP=another"):
+        await scene.position()
+    scene.adopted = True
+    assert (await scene.position()).offset == 19
 
 
-async def test_a_drop_that_failed_in_the_middle_goes_on_at_the_next_try() -> None:
-    seen = await holding(97, 200, 300)
-    rows = len(seen.changelog)
-    append = seen.append
+@pytest.mark.parametrize("group", ["", GROUP])
+async def test_a_topic_of_our_own_or_of_an_older_version_is_refused_to_nobody(group: str) -> None:
+    scene = await scene_of(20)
+    scene.logs.emit(19, group=group)
+    assert (await scene.position()).offset == 19
 
-    async def fail_at_the_second(origin: Origin, value: bytes | None) -> None:
-        seen.away = len(seen.changelog) > rows
-        await append(origin, value)
 
-    seen.append = fail_at_the_second  # type: ignore[method-assign]
-    with pytest.raises(Outage):
-        await positions(seen).position(3, LOG, 98)
-    seen.append, seen.away = append, False  # type: ignore[method-assign]
-    assert await positions(seen).position(3, LOG, 98) == 98
-    assert held(seen) == [97]
+async def test_while_kafka_is_away_no_position_is_told() -> None:
+    scene = await scene_of(20)
+    log_range = await scene.logs.range(RAW)
+    scene.logs.reader.away = True
+    with pytest.raises(Outage, match="kafka"):
+        await scene.positions.position(PARTITION, log_range)
+    with pytest.raises(Outage, match="kafka"):
+        await scene.positions.holds(PARTITION)
+    scene.logs.reader.away = False
+    assert (await scene.position()).offset == 19

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from streams.models import Origin
 from streams.wire.decision import FORMAT, Decision
-from tables.state import SeenState
+from tables.state import SeenState, Timeline
 
 WINDOW_S = 100.0
 
@@ -100,8 +100,8 @@ def test_what_fell_out_of_the_window_is_evicted_oldest_first_and_in_portions() -
     state = _state()
     for offset in range(5):
         state.add(Origin(0, offset), _decision((offset, 1), at=float(offset)))
-    assert state.evictable(0, now=WINDOW_S + 3, limit=2) == [Origin(0, 0), Origin(0, 1)]
     assert state.evictable(0, now=WINDOW_S + 1.5, limit=10) == [Origin(0, 0), Origin(0, 1)]
+    assert state.evictable(0, now=WINDOW_S + 3, limit=2) == [Origin(0, 0), Origin(0, 1)]
 
 
 def test_a_decision_without_ids_leaves_as_soon_as_it_is_not_the_last() -> None:
@@ -154,3 +154,69 @@ def test_the_index_says_what_the_decisions_that_are_held_say(
         # What a decision that was recorded anew had overwritten may be unknown: that lets a duplicate pass.
         assert partition.seen(_id(id_), horizon=0) in (_content(content), None)
     assert not set(partition.index) - {_id(id_) for id_ in known}
+
+
+SIX_HOURS_S = 6 * 3_600.0
+
+
+def test_when_the_clock_goes_back_six_hours_eviction_goes_on() -> None:
+    state, now = _state(), 1_795_442_400.0
+    for offset in range(3):
+        state.add(Origin(0, offset), _decision((offset, 1), at=now + offset))
+    assert state.evictable(0, now=now + 2, limit=10) == []
+    now -= SIX_HOURS_S
+    assert state.evictable(0, now=now, limit=10) == []
+    assert state.evictable(0, now=now + WINDOW_S - 1, limit=10) == [Origin(0, 0)]
+    assert state.evictable(0, now=now + WINDOW_S, limit=10) == [Origin(0, 0), Origin(0, 1)]
+
+
+def test_what_is_decided_after_the_clock_went_back_stays_for_the_window_and_then_leaves() -> None:
+    state, now = _state(), 1_795_442_400.0
+    state.evictable(0, now=now, limit=10)
+    now -= SIX_HOURS_S
+    state.evictable(0, now=now, limit=10)
+    state.add(Origin(0, 1), _decision((1, 1), at=now))
+    state.add(Origin(0, 2), _decision((2, 1), at=now + 1))
+    horizon = state.timeline.at(now + 50) - WINDOW_S
+    assert state.partition(0).known([_id(1), _id(2)], horizon) == {_id(1): _content(1), _id(2): _content(1)}
+    assert state.evictable(0, now=now + 50, limit=10) == []
+    assert state.evictable(0, now=now + WINDOW_S + 0.5, limit=10) == [Origin(0, 1)]
+
+
+@given(st.lists(st.integers(-(10**6), 10**6), min_size=1))
+def test_the_timeline_never_goes_back_and_goes_on_with_the_clock(steps: list[int]) -> None:
+    timeline, now, expected = Timeline(), 1_795_442_400.0, 1_795_442_400.0
+    assert timeline.at(now) == now
+    for step in steps:
+        now += step
+        expected += max(step, 0)
+        assert timeline.at(now) == expected
+        assert now + timeline.shift_s == expected
+
+
+def test_a_partition_tells_whether_metrics_unique_has_what_was_put_there() -> None:
+    partition = _state().partition(0)
+    assert partition.emitted(4, 10)
+    assert partition.emitted(5, 11)
+    assert (partition.last_emitted, partition.unique_end, partition.unique_lost_from) == (5, 12, None)
+    assert not partition.emitted(6, 3)
+    assert not partition.emitted(7, 4)
+    assert (partition.last_emitted, partition.unique_end, partition.unique_lost_from) == (5, 12, 3)
+
+
+def test_a_chunk_that_is_emitted_again_moves_what_was_emitted_last_not_back() -> None:
+    partition = _state().partition(0)
+    partition.emitted(9, 10)
+    assert partition.emitted(4, 11)
+    assert partition.last_emitted == 9
+
+
+def test_the_last_decision_tells_epoch_term_and_what_was_emitted_and_its_end_leaves_the_epoch() -> None:
+    state = _state()
+    told = msgspec.structs.replace(_decision((1, 1), epoch=4), last_emitted=5, term=7)
+    state.add(Origin(0, 8), told)
+    state.add(Origin(0, 6), _decision((2, 1), epoch=9))
+    partition = state.partition(0)
+    assert (partition.epoch, partition.last_emitted, partition.term) == (4, 5, 7)
+    state.remove(Origin(0, 8))
+    assert (partition.epoch, partition.last_emitted, partition.term) == (4, -1, 0)

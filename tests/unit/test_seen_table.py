@@ -64,11 +64,11 @@ def held(table: SeenTable) -> list[int]:
 async def test_the_last_decision_goes_alone_and_the_others_in_portions(
     table: SeenTable, changelog: Log
 ) -> None:
-    await table.drop_partition(3)
+    await table.drop_from(3, 0)
     assert [len(portion) for portion in changelog.portions] == [1, TOMBSTONES_AT_ONCE, TOMBSTONES_AT_ONCE, 9]
     assert changelog.offsets == list(reversed(range(DECISIONS)))
     assert held(table) == []
-    assert table.memory.partition(3).first_epoch == 8
+    assert table.memory.partition(3).epoch == 7  # the next one is to be above it, though no decision is left
     assert list(table.memory.partition(4).offsets()) == [0]
 
 
@@ -91,16 +91,19 @@ async def test_of_a_drop_that_fails_what_is_left_is_dropped_at_the_next_try(
     assert held(table) == list(range(5))
 
 
-async def test_a_drop_of_all_that_fails_leaves_all_to_be_dropped(table: SeenTable, changelog: Log) -> None:
-    changelog.fail_at = 1
+async def test_a_drop_of_all_that_fails_at_once_leaves_all_to_be_dropped(
+    table: SeenTable, changelog: Log
+) -> None:
+    changelog.fail_at = 0
     with pytest.raises(DeliveryFailed):
-        await table.drop_partition(3)
+        await table.drop_from(3, 0)
     assert held(table) == list(range(DECISIONS))
-    await table.drop_partition(3)
+    assert table.memory.partition(3).last_offset == DECISIONS - 1
+    await table.drop_from(3, 0)
     assert held(table) == []
 
 
 async def test_where_nothing_is_to_be_dropped_nothing_is_sent(table: SeenTable, changelog: Log) -> None:
     await table.drop_from(3, DECISIONS)
-    await table.drop_partition(5)
+    await table.drop_from(5, 0)
     assert changelog.portions == []
