@@ -13,9 +13,11 @@ from faust.streams import Stream
 from faust.types import TP, ChannelT, EventT, StreamT
 
 from streams.backoff import delays
-from streams.errors import Displaced, Outage
-from streams.kafka.positions import UNFINISHED_MOST, Admission, Cursor
+from streams.errors import Displaced, MetricStreamsError, NewerFormat, Outage
+from streams.kafka.positions import UNFINISHED_MOST, Admission, Anchor, Cursor
 from streams.statistics import Statistics
+from streams.wire.decision import digest
+from streams.wire.headers import check_format
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +63,18 @@ class Deliverer(Protocol):
 
     async def reposition(self, tp: TP) -> None:
         """Deliver from where the effects stand."""
+        ...
+
+    async def confirms(self, tp: TP) -> bool:
+        """Tell whether the log still has the record that was finished last.
+
+        Raises:
+            Outage: if Kafka does not answer.
+        """
+        ...
+
+    def refuse(self, why: MetricStreamsError) -> None:
+        """End the worker: as things stand, it must not go on."""
         ...
 
 
@@ -137,6 +151,7 @@ async def _take(
     try:
         finished = await _persist(records, deliverer, tp, work, waiting)
     except Displaced as displaced:
+        cursor.busy = False
         log.warning("%s[%d] at offset %d: %s", *tp, records[0].offset, displaced)
         await deliverer.reposition(tp)
         return
@@ -144,6 +159,8 @@ async def _take(
         cursor.busy = False
         waiting.over()
     if finished:
+        last = records[-1]
+        cursor.passed(Anchor(last.offset, digest(last.value)), (record.headers for record in records))
         for record in records:
             deliverer.finished(tp, record.offset)
 
@@ -155,12 +172,16 @@ async def _persist(
     cursor = deliverer.cursor(tp)
     while True:
         try:
+            await _check(records, deliverer, tp)
             await work(records)
         except Outage as error:
             cursor.note_outage(error.part)
             wait_s = waiting.note(error)
         except Displaced:
             raise
+        except NewerFormat as newer:
+            deliverer.refuse(newer)
+            return False
         except Exception:
             # The one place for a bug that is no single message's: neither skipping the chunk nor restarting
             # the agent would be right, so it is tried again, loudly, readiness fails, and in the end the
@@ -173,6 +194,22 @@ async def _persist(
         await asyncio.sleep(wait_s)
         if deliverer.is_stopping or not deliverer.flow_active:
             return False
+
+
+async def _check(records: Sequence[Record], deliverer: Deliverer, tp: TP) -> None:
+    """Return if the records follow what was finished last, and this version can read them.
+
+    Raises:
+        NewerFormat: it cannot.
+        Displaced: they stand in another log: it was set back or made anew, and has grown past the position.
+        Outage: that cannot be told now.
+    """
+    for record in records:
+        check_format(record.headers)
+    if not deliverer.cursor(tp).follows(
+        record.headers for record in records
+    ) and not await deliverer.confirms(tp):
+        raise Displaced("the log no longer holds what was read before this record")
 
 
 def _record(event: EventT[bytes]) -> Record:

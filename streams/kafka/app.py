@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable
-from typing import Any, Protocol, cast
+from typing import Any, NoReturn, Protocol, cast
 
 import faust
 from faust.app.base import BootStrategy
@@ -18,12 +18,16 @@ from mode import Service
 
 from streams.asking import Asking
 from streams.backoff import delays
-from streams.errors import Outage, StartupRefused
+from streams.errors import MetricStreamsError, Outage, StartupRefused
 from streams.flow_log import FlowLog
 from streams.kafka.admin import ensure_topics
+from streams.kafka.audit import Audit
 from streams.kafka.compiled import check_compiled
 from streams.kafka.consumer import GovernedConsumer
+from streams.kafka.group import KafkaGroup
+from streams.kafka.histories import Histories
 from streams.kafka.leadership import Leadership
+from streams.kafka.log_reader import KafkaLogReader
 from streams.kafka.positions import UNFINISHED_MOST, PositionSource
 from streams.kafka.producer import Producer
 from streams.kafka.watch import KafkaEnds, KafkaWatch
@@ -64,6 +68,18 @@ class Client(Protocol):
 
     async def stop(self) -> None:
         """Disconnect."""
+        ...
+
+
+class Fences(Protocol):
+    """The fences in Redis, as refine needs them."""
+
+    async def epoch(self, partition: int) -> int:
+        """Return the epoch of a partition's fence, 0 where there is none, or raise Outage."""
+        ...
+
+    async def is_ours(self) -> bool:
+        """Tell whether they are marked as this consumer group's, or raise Outage."""
         ...
 
 
@@ -154,9 +170,25 @@ class StreamsApp(faust.App):
         self.settings = settings
         self.statistics = statistics
         self.position_sources: dict[str, PositionSource] = {}
+        self.log_reader = KafkaLogReader(settings)
+        self.histories = Histories(
+            self.log_reader, raw_topic=settings.raw_topic, unique_topic=settings.unique_topic
+        )
+        self.fences: Fences | None = None
+        self.audit = Audit(
+            self.position_sources,
+            self.log_reader,
+            KafkaGroup(settings, [settings.raw_topic, settings.unique_topic]),
+            self._refresh_metadata,
+        )
         self.watch = KafkaWatch(statistics, self.held, KafkaEnds(settings))
         self.watchdog = Watchdog(self, settings.watchdog_limit_s, self.end_on)
-        self.services: list[ServiceT] = [ClientKeeper(self.watch), ClientKeeper(self.watchdog)]
+        self.services: list[ServiceT] = [
+            ClientKeeper(self.watch),
+            ClientKeeper(self.watchdog),
+            ClientKeeper(self.log_reader),
+            ClientKeeper(self.audit),
+        ]
         self.probes: dict[str, Probe] = {"kafka": self.watch.check}
         self.leadership = Leadership(self, settings.raw_topic)
         statistics.expect("kafka")
@@ -204,15 +236,32 @@ class StreamsApp(faust.App):
             lag[tp.topic] += cursor.lag(self.watch.end(tp))
         return lag
 
-    async def raw_end(self, partition: int, beyond: int) -> int:
-        """Return the offset at which metrics.raw ends, or some offset in it that lies beyond one.
+    async def _refresh_metadata(self) -> None:
+        await self.deliverer().refresh_metadata()
+
+    def refuse(self, why: MetricStreamsError) -> NoReturn:
+        """End the worker, because as things stand it must not run: exit code 78, and one line in the log."""
+        log.critical("the worker ends: %s", why)
+        logging.shutdown()
+        # At once: Faust's way to end after a crash has tracebacks and another exit code. Effects and
+        # positions stand together, so it makes no difference where a worker ends.
+        os._exit(os.EX_CONFIG)
+
+    async def epoch_seen(self, partition: int) -> int:
+        """Return the highest epoch of a partition that Redis has seen.
 
         Raises:
-            KafkaError: if Kafka does not answer.
+            Outage: if Redis does not answer.
         """
-        tp = TP(self.settings.raw_topic, partition)
-        known = self.deliverer().cursor(tp).expected or 0
-        return known if known > beyond else (await self.deliverer().log_range(tp)).end
+        return 0 if self.fences is None else await self.fences.epoch(partition)
+
+    async def is_adopted(self) -> bool:
+        """Tell whether an operator has handed the topics over to this consumer group.
+
+        Raises:
+            Outage: if Redis does not answer.
+        """
+        return self.fences is not None and await self.fences.is_ours()
 
     @staticmethod
     def safe_options(settings: Settings) -> dict[str, Any]:

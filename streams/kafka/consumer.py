@@ -18,9 +18,10 @@ from faust.types import TP
 from mode import Service
 
 from streams.backoff import delays
-from streams.errors import Outage, worded
+from streams.errors import MetricStreamsError, NewerFormat, Outage, StartupRefused, worded
 from streams.kafka.lanes import Lanes
-from streams.kafka.positions import Admission, Cursor, LogRange, PositionSource
+from streams.kafka.log_reader import still_there
+from streams.kafka.positions import Admission, Cursor, LogRange, Position, PositionSource
 from streams.statistics import Statistics
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ PLACING_GRACE_S = 1.0
 STARVED_CHECK_S = 5.0
 FETCH_MAX_WAIT_MS = 100
 STALE_FETCH_S = 3.0
+BUSY_POLL_S = 0.05
 CROWDED_POLL_S = 0.01
 """How long a fetch waits while there are partitions that it leaves out."""
 
@@ -109,6 +111,7 @@ class GovernedConsumer(driver.Consumer):
             self._placing[tp] = asyncio.create_task(self._place(tp), name=f"place {tp.topic}[{tp.partition}]")
         if self._placing:
             await asyncio.wait(self._placing.values(), timeout=PLACING_GRACE_S)
+        cast("Any", self.app).audit.begin(self)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Stop placing, and handing on, what may soon be another worker's."""
@@ -132,13 +135,33 @@ class GovernedConsumer(driver.Consumer):
         self.cursor(tp).hold()
         await self._place(tp)
 
+    def doubt(self, tp: TP, why: str) -> None:
+        """Ask anew where a partition stands, once its agent has finished what it is at."""
+        placing = self._placing.get(tp)
+        if placing is None or placing.done():
+            log.warning("%s[%d]: %s; asking anew where reading goes on", *tp, why)
+            self._placing[tp] = asyncio.create_task(
+                self._reposition_when_idle(tp), name=f"doubt {tp.topic}[{tp.partition}]"
+            )
+
+    async def _reposition_when_idle(self, tp: TP) -> None:
+        cursor = self.cursor(tp)
+        cursor.hold()
+        while cursor.busy:  # noqa: ASYNC110 - set for every batch, and waited for once in a blue moon
+            await asyncio.sleep(BUSY_POLL_S)
+        await self._place(tp)
+
     async def _place(self, tp: TP) -> None:
         """Find a partition's position, however long that takes, and start it there."""
-        at = await self._position_in_the_end(tp)
-        await self._start_at(tp, at, proven=self._sources[tp.topic].proven)
-        log.info("%s[%d] starts at offset %d", *tp, at)
+        try:
+            position = await self._position_in_the_end(tp)
+        except (StartupRefused, NewerFormat) as refusal:
+            self.refuse(refusal)
+            return
+        await self._start_at(tp, position)
+        log.info("%s[%d] starts at offset %d", *tp, position.offset)
 
-    async def _position_in_the_end(self, tp: TP) -> int:
+    async def _position_in_the_end(self, tp: TP) -> Position:
         """Ask for a partition's position until it can be told; the statistics know what it waits for."""
         name, who = f"{tp.topic}[{tp.partition}]", f"the position of {tp.topic}[{tp.partition}]"
         statistics: Statistics = cast("Any", self.app).statistics
@@ -158,15 +181,33 @@ class GovernedConsumer(driver.Consumer):
             for part in waits_for:
                 statistics.leave(part, who)
 
-    async def _position(self, tp: TP) -> int:
+    async def _position(self, tp: TP) -> Position:
         known = self._ranges.pop(tp, None)
         range_ = known if known is not None else await self.log_range(tp)
-        return await self._sources[tp.topic].position(tp.partition, range_, self.committed.get(tp))
+        return await self._sources[tp.topic].position(tp.partition, range_)
 
-    async def _start_at(self, tp: TP, offset: int, *, proven: bool) -> None:
+    async def _start_at(self, tp: TP, position: Position) -> None:
         self._lanes.clear(tp)
-        self.cursor(tp).place(offset, proven=proven)
-        await self._send_to(tp, offset)
+        self.cursor(tp).place(position)
+        await self._send_to(tp, position.offset)
+
+    async def refresh_metadata(self) -> None:
+        """Learn anew which partitions there are; if others than before, the group is balanced anew."""
+        consumer = self._thread._ensure_consumer()
+        # aiokafka looks by itself every five minutes alone.
+        await self._thread.call_thread(consumer._client.force_metadata_update)
+
+    def refuse(self, why: MetricStreamsError) -> None:
+        """End the worker: as things stand, it must not go on."""
+        cast("Any", self.app).refuse(why)
+
+    async def confirms(self, tp: TP) -> bool:
+        """Tell whether a partition's log still has the record that was finished last.
+
+        Raises:
+            Outage: if Kafka does not answer.
+        """
+        return await still_there(cast("Any", self.app).log_reader, tp, self.cursor(tp).anchor)
 
     async def _send_to(self, tp: TP, offset: int) -> None:
         self._sent_at[tp] = self._loop_time()
@@ -182,7 +223,9 @@ class GovernedConsumer(driver.Consumer):
     async def rewind(self, tp: TP, offset: int) -> None:
         """Deliver a partition again from `offset`."""
         log.info("%s[%d] is read again from offset %d", *tp, offset)
-        await self._start_at(tp, offset, proven=self.cursor(tp).proven)
+        self._lanes.clear(tp)
+        self.cursor(tp).rewind(offset)
+        await self._send_to(tp, offset)
 
     async def log_range(self, tp: TP) -> LogRange:
         """Return the offsets that a partition's log holds now."""
@@ -234,7 +277,10 @@ class GovernedConsumer(driver.Consumer):
         admission = cursor.fetched(offset)
         if admission is Admission.REWIND and tp not in self._sought and cursor.next_fetch is not None:
             self._sought.add(tp)
-            await self._send_to(tp, cursor.next_fetch)
+            if (await self.log_range(tp)).start > cursor.next_fetch:
+                self.doubt(tp, f"offset {cursor.next_fetch} is next, but the log begins behind it")
+            else:
+                await self._send_to(tp, cursor.next_fetch)
         if admission is Admission.PASS_OVER and cursor.next_fetch is not None:
             self._look_behind(tp)
         return admission is Admission.TAKE
@@ -247,11 +293,8 @@ class GovernedConsumer(driver.Consumer):
         """
         now = self._loop_time()
         if now - self._sent_at.get(tp, 0.0) > STALE_FETCH_S:
-            log.warning("%s[%d] delivers what lies behind its position, which is asked for anew", *tp)
             self._sent_at[tp] = now
-            self._placing[tp] = asyncio.create_task(
-                self.reposition(tp), name=f"look behind {tp.topic}[{tp.partition}]"
-            )
+            self.doubt(tp, "the log delivers what lies behind the position")
 
     def _filter_committable_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
         others = [tp for tp in tps if not self.governs(tp)]

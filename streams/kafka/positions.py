@@ -1,16 +1,22 @@
 """Where each governed partition stands, by its effects: pure bookkeeping, without Kafka.
 
-Faust's committed offsets cannot be trusted around rebalances, so refine resumes at the last decision in its
-table and handoff behind its fence in Redis. A `Cursor` holds what the consumer hands on next and what the
-agent takes next; both sides refuse anything out of order, so a hole is never passed over.
+Committed offsets prove nothing, so refine resumes at the last decision in its table and handoff behind its
+fence in Redis, each after it has found in the log the very record that it was about. A `Cursor` holds what
+the consumer hands on next and what the agent takes next; both sides refuse anything out of order, so a hole
+is never passed over. The cursor also keeps the record right before: the proof that the log is still that one.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import NamedTuple, Protocol
 
+from streams.wire.headers import read_link
+
 UNFINISHED_MOST = 8
 """Records handed to an agent that it has not finished; its queue, Faust's, holds twice as many."""
+MOST_WRITERS = 256
+"""Writers that a cursor remembers, those that were heard of first forgotten first."""
 
 
 class LogRange(NamedTuple):
@@ -20,17 +26,40 @@ class LogRange(NamedTuple):
     end: int
 
 
+class Anchor(NamedTuple):
+    """A record that was read: as long as the log has it, it is the same log."""
+
+    offset: int
+    digest: bytes
+    """Of the record's value."""
+
+
+class Position(NamedTuple):
+    """Where to resume, and what was found there."""
+
+    offset: int
+    anchor: Anchor | None = None
+    """A record before that offset, by which the log is known again; None where there was none to read."""
+
+
 class PositionSource(Protocol):
     """Tells where a partition's effects say to resume."""
 
-    proven: bool
-    """Whether all before a position is known to be finished; else the record read there is to confirm it."""
-
-    async def position(self, partition: int, log: LogRange, committed: int | None) -> int:
-        """Return the offset to resume at, within the log.
+    async def position(self, partition: int, log: LogRange) -> Position:
+        """Return where to resume, within the log.
 
         Raises:
             Outage: if it cannot be told now; the partition is held back until it can.
+            StartupRefused: if it must not be read at all, as things stand.
+            NewerFormat: if what tells it was written by a newer version.
+        """
+        ...
+
+    async def holds(self, partition: int) -> bool:
+        """Tell whether the effects still say what they said when the partition was placed.
+
+        Raises:
+            Outage: if it cannot be told now.
         """
         ...
 
@@ -55,8 +84,10 @@ class Cursor:
     expected: int | None = None
     busy: bool = False
     """Whether the agent is at work on `expected`."""
-    proven: bool = True
-    """Whether `expected` may be committed."""
+    anchor: Anchor | None = None
+    """The record that was finished last, or else that by which the position was proved."""
+    writers: dict[bytes, int] = field(default_factory=dict)
+    """How far each writer had come with the records that were finished."""
     held_up_by: str = ""
     """What the last try at `expected`, or at telling the position, has met."""
     outages: int = 0
@@ -71,10 +102,15 @@ class Cursor:
         self.held_up_by = part
         self.outages += 1
 
-    def place(self, offset: int, *, proven: bool = True) -> None:
-        """Start anew at `offset`, on all sides."""
+    def place(self, position: Position) -> None:
+        """Start anew, on all sides."""
+        self.anchor = position.anchor
+        self.writers.clear()
+        self.rewind(position.offset)
+
+    def rewind(self, offset: int) -> None:
+        """Go on at `offset` of the same log, on all sides."""
         self.next_fetch = self.next_handed = self.expected = offset
-        self.proven = proven
         self.held_up_by = ""
 
     def hold(self) -> None:
@@ -111,8 +147,32 @@ class Cursor:
         """Note that all effects of a record stand."""
         if self.expected == offset:
             self.expected = offset + 1
-            self.proven = True
             self.held_up_by = ""
+
+    def follows(self, headers: Iterable[Mapping[str, bytes]]) -> bool:
+        """Tell whether records surely follow those that were finished, in the log that those stood in.
+
+        A log that was set back, or made anew, and has grown past the position by now, shows by the numbers
+        that writers give their records. A record that has none, of an older version, is believed.
+        """
+        seen = dict(self.writers)
+        for found in headers:
+            link = read_link(found)
+            if link is None:
+                continue
+            if seen.get(link.writer, -1) != link.seq - 1 or (link.seq == 0 and self.expected):
+                return False
+            seen[link.writer] = link.seq
+        return True
+
+    def passed(self, anchor: Anchor, headers: Iterable[Mapping[str, bytes]]) -> None:
+        """Note what was finished last, so that what follows it is known."""
+        self.anchor = anchor
+        for found in headers:
+            if (link := read_link(found)) is not None:
+                self.writers[link.writer] = link.seq
+        while len(self.writers) > MOST_WRITERS:
+            del self.writers[next(iter(self.writers))]
 
     @property
     def committable(self) -> int | None:
@@ -120,7 +180,7 @@ class Cursor:
 
         Not while the partition is held: the log may be another one than that in which `expected` counts.
         """
-        return self.expected if self.proven and self.next_fetch is not None else None
+        return self.expected if self.next_fetch is not None else None
 
     @property
     def starved(self) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from faust.types import TP
 
 from streams.kafka.lanes import CROWDED_BYTES, CROWDED_RECORDS, Lanes
-from streams.kafka.positions import UNFINISHED_MOST, Cursor
+from streams.kafka.positions import UNFINISHED_MOST, Cursor, Position
 from tests.parts.eventually import eventually
 
 A, B = TP("metrics.raw", 0), TP("metrics.unique", 0)
@@ -92,6 +92,6 @@ async def test_a_partition_that_is_another_workers_by_now_is_forgotten_and_may_c
         await eventually(lambda: not made.crowded())
         assert agents.taken[A] == []
         agents.gone.clear()
-        agents.cursor(A).place(5)
+        agents.cursor(A).place(Position(5))
         made.add(A, Record(A, 5))
         await eventually(lambda: agents.taken[A] == [5])

@@ -11,9 +11,10 @@ from faust.types import TP
 
 from agents import loop
 from agents.loop import Record, carry
-from streams.errors import Displaced, Outage
-from streams.kafka.positions import Cursor
+from streams.errors import Displaced, MetricStreamsError, NewerFormat, Outage
+from streams.kafka.positions import Anchor, Cursor, Position
 from streams.statistics import Statistics
+from streams.wire.decision import digest
 from tests.parts.faust_stream import FakeStream
 
 TOPIC = TP("metrics.raw", 0)
@@ -23,6 +24,7 @@ TOPIC = TP("metrics.raw", 0)
 class FakeEvent:
     offset: int
     acked: bool = False
+    headers: tuple[tuple[str, bytes], ...] | None = None
 
     @property
     def message(self) -> Any:
@@ -31,7 +33,7 @@ class FakeEvent:
             partition=0,
             offset=self.offset,
             value=b"v%d" % self.offset,
-            headers=None,
+            headers=self.headers,
             timestamp=1_795_442_400.123,
         )
 
@@ -46,6 +48,10 @@ class FakeDeliverer:
     of: Cursor = field(default_factory=Cursor)
     rewinds: list[int] = field(default_factory=list)
     repositions: int = 0
+    asked: int = 0
+    """How often the log was asked for the record that was finished last."""
+    answers: list[bool | Outage] = field(default_factory=list)
+    refused: list[MetricStreamsError] = field(default_factory=list)
 
     def itself(self) -> Self:
         return self
@@ -62,6 +68,16 @@ class FakeDeliverer:
 
     async def reposition(self, _tp: TP) -> None:
         self.repositions += 1
+
+    async def confirms(self, _tp: TP) -> bool:
+        self.asked += 1
+        answer = self.answers.pop(0)
+        if isinstance(answer, Outage):
+            raise answer
+        return answer
+
+    def refuse(self, why: MetricStreamsError) -> None:
+        self.refused.append(why)
 
 
 class Work:
@@ -81,8 +97,11 @@ class Work:
 
 async def _carry(work: Work, *offsets: int, start: int = 0, deliverer: FakeDeliverer | None = None) -> Any:
     deliverer = deliverer or FakeDeliverer()
-    deliverer.of.place(start)
-    events = [FakeEvent(offset) for offset in offsets]
+    deliverer.of.place(Position(start))
+    return await _carry_events(work, [FakeEvent(offset) for offset in offsets], deliverer)
+
+
+async def _carry_events(work: Work, events: list[FakeEvent], deliverer: FakeDeliverer) -> Any:
     stream: Any = FakeStream(events)
     statistics = Statistics()
     await carry(stream, lambda: deliverer, work, statistics)
@@ -107,7 +126,7 @@ async def test_what_waits_is_taken_together_until_it_is_enough(monkeypatch: pyte
 
     for at_most, expected in ((8, [[0, 1, 2], [3, 4]]), (2, [[0, 1], [2, 3], [4]])):
         deliverer = FakeDeliverer()
-        deliverer.of.place(0)
+        deliverer.of.place(Position(0))
         stream: Any = FakeStream([FakeEvent(offset) for offset in range(5)])
         await carry(stream, deliverer.itself, work, Statistics(), at_most=at_most)
         assert taken == expected
@@ -130,7 +149,7 @@ async def test_the_work_is_told_when_a_record_was_produced() -> None:
         told.extend(record.timestamp_ms for record in records)
 
     deliverer = FakeDeliverer()
-    deliverer.of.place(0)
+    deliverer.of.place(Position(0))
     stream: Any = FakeStream([FakeEvent(0)])
     await carry(stream, lambda: deliverer, work, Statistics())
     assert told == [1_795_442_400_123]
@@ -197,7 +216,7 @@ async def test_a_record_behind_is_acknowledged_without_work() -> None:
 
 async def test_a_held_partition_works_nothing() -> None:
     work, deliverer = Work(), FakeDeliverer()
-    deliverer.of.place(0)
+    deliverer.of.place(Position(0))
     stream: Any = FakeStream([FakeEvent(0)])
     deliverer.of.hold()
     await asyncio.wait_for(carry(stream, lambda: deliverer, work, Statistics()), 30)
@@ -219,3 +238,72 @@ async def test_what_holds_up_a_partition_is_told_and_a_bug_is_no_outage() -> Non
     again = FakeDeliverer(flow_active=False)
     ran = await _carry(Work(Outage("redis", "away")), 0, deliverer=again)
     assert (ran.deliverer.of.outages, ran.deliverer.of.held_up_by) == (1, "redis")
+
+
+def written(offset: int, seq: int, writer: bytes = b"a") -> FakeEvent:
+    return FakeEvent(offset, headers=(("writer", writer), ("seq", b"%d" % seq)))
+
+
+THE_SAME_LOG, ANOTHER_LOG = True, False
+
+
+def behind(*answers: bool | Outage) -> FakeDeliverer:
+    """Return a consumer that stands at offset 5, where writer `a` has written its record 4 before."""
+    deliverer = FakeDeliverer(answers=list(answers))
+    deliverer.of.place(Position(5))
+    deliverer.of.passed(Anchor(4, b"8 bytes."), [{"writer": b"a", "seq": b"4"}])
+    return deliverer
+
+
+async def test_records_that_follow_ask_the_log_nothing_and_leave_what_the_next_must_follow() -> None:
+    work, deliverer = Work(), behind()
+    await _carry_events(
+        work, [written(5, 5), written(6, 0, b"b"), written(7, 6)], deliverer=behind(THE_SAME_LOG)
+    )
+    await _carry_events(work, [written(5, 5), written(6, 6)], deliverer)
+    assert deliverer.asked == 0
+    assert deliverer.of.anchor == Anchor(6, digest(b"v6"))
+    assert deliverer.of.writers == {b"a": 6}
+
+
+async def test_a_record_that_does_not_follow_is_worked_where_the_log_still_has_the_one_before() -> None:
+    work, deliverer = Work(), behind(THE_SAME_LOG)
+    await _carry_events(work, [written(5, 0, b"b")], deliverer)
+    assert (work.done, deliverer.asked, deliverer.repositions) == ([5], 1, 0)
+    assert deliverer.of.writers == {b"a": 4, b"b": 0}
+
+
+async def test_a_record_that_does_not_follow_in_another_log_is_not_worked_and_the_position_is_told_anew() -> (
+    None
+):
+    work, deliverer = Work(), behind(ANOTHER_LOG)
+    await _carry_events(work, [written(5, 0, b"b")], deliverer)
+    assert (work.tries, deliverer.repositions, deliverer.of.expected) == (0, 1, 5)
+    assert deliverer.of.anchor == Anchor(4, b"8 bytes.")
+
+
+async def test_while_it_cannot_be_told_whether_the_log_is_the_same_nothing_is_worked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(loop, "RETRY_FIRST_S", 0.001)
+    work, deliverer = Work(), behind(Outage("kafka", "away"), Outage("kafka", "away"), ANOTHER_LOG)
+    ran = await _carry_events(work, [written(5, 9)], deliverer)
+    assert (work.tries, deliverer.asked, deliverer.repositions, deliverer.of.outages) == (0, 3, 1, 2)
+    assert not ran.statistics.parts["kafka"].troubles  # it is told no more once the question is answered
+
+
+async def test_a_record_of_a_newer_format_ends_the_worker_and_is_never_worked_nor_passed_over() -> None:
+    work, deliverer = Work(), behind()
+    newer = FakeEvent(6, headers=(("format", b"2"),))
+    await _carry_events(work, [written(5, 5), newer], deliverer)
+    (why,) = deliverer.refused
+    assert isinstance(why, NewerFormat)
+    assert "format 2" in str(why)
+    assert (work.tries, deliverer.of.expected) == (0, 5)
+
+
+async def test_work_that_meets_a_newer_format_ends_the_worker() -> None:
+    work, deliverer = Work(NewerFormat("a fence has format 2")), behind()
+    ran = await _carry_events(work, [written(5, 5)], deliverer)
+    assert [str(why) for why in deliverer.refused] == ["a fence has format 2"]
+    assert (work.tries, deliverer.of.expected, ran.acked) == (1, 5, [5])

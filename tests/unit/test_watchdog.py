@@ -9,7 +9,7 @@ import pytest
 from faust.types import TP
 
 from streams.errors import Outage, Stalled
-from streams.kafka.positions import Cursor
+from streams.kafka.positions import Cursor, Position
 from streams.kafka.watchdog import LONGEST_STEP_S, Watchdog, looks
 
 RAW = TP("metrics.raw", 3)
@@ -22,7 +22,7 @@ class FakeApp:
 
     def __init__(self) -> None:
         self.cursor = Cursor()
-        self.cursor.place(5)
+        self.cursor.place(Position(5))
         self.consumer = SimpleNamespace(cursors={RAW: self.cursor}, committed={RAW: 5})
         self.watch: Any = SimpleNamespace(outage=None, end=lambda _tp: 9)
         self.recovered = asyncio.Event()
@@ -112,7 +112,7 @@ def test_a_position_that_is_never_told_for_no_known_reason_ends_the_worker(app: 
 
 def test_commits_that_stay_behind_end_the_worker_though_positions_move(app: FakeApp) -> None:
     for offset in range(6, 30):
-        app.cursor.place(offset)
+        app.cursor.place(Position(offset))
         app.pass_time(LONGEST_STEP_S)
     assert COMMITS in str(app.ended[0])
     assert RAW_NAME not in looks(app) or RAW_NAME not in str(app.ended[0]).replace(COMMITS, "")

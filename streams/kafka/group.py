@@ -1,0 +1,103 @@
+"""The consumer group as Kafka describes it: which partitions its members hold.
+
+Asked on a connection of its own. Brokers that do not answer the question are not asked again.
+"""
+
+import logging
+from collections.abc import Collection
+from contextlib import suppress
+from typing import Any
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
+from aiokafka.errors import (
+    IncompatibleBrokerVersion,
+    KafkaConnectionError,
+    KafkaError,
+    UnsupportedVersionError,
+)
+from faust.types import TP
+
+from streams.errors import Outage
+from streams.settings import Settings
+
+log = logging.getLogger(__name__)
+
+REQUEST_TIMEOUT_MS = 5_000
+STABLE = "Stable"
+
+
+class KafkaGroup:
+    """The real one.
+
+    Args:
+        settings: name the group and the servers.
+        topics: whose partitions its members should hold.
+    """
+
+    def __init__(self, settings: Settings, topics: Collection[str]) -> None:
+        self._settings = settings
+        self._topics = topics
+        self._admin: AIOKafkaAdminClient | None = None
+        self._answers = True
+
+    async def unheld(self) -> Collection[TP]:
+        """Return the partitions of our topics that no member of a settled group holds."""
+        if not self._answers:
+            return []
+        try:
+            group = await self._describe()
+        except (IncompatibleBrokerVersion, UnsupportedVersionError, KafkaConnectionError) as error:
+            # Tansu breaks the connection. A Kafka that is away is the watch's to tell.
+            log.info("Kafka does not describe the group %s: %r", self._settings.consumer_group, error)
+            self._answers = not isinstance(error, IncompatibleBrokerVersion | UnsupportedVersionError)
+            await self.close()
+            return []
+        except (KafkaError, OSError, TimeoutError) as error:
+            await self.close()
+            raise Outage("kafka", f"the group cannot be described: {error!r}") from error
+        if group is None:
+            return []
+        wanted = {
+            TP(topic, partition)
+            for topic in self._topics
+            for partition in range(self._settings.topic_partitions)
+        }
+        return wanted - group
+
+    async def close(self) -> None:
+        """Disconnect."""
+        admin, self._admin = self._admin, None
+        if admin is not None:
+            with suppress(KafkaError, OSError):
+                await admin.close()
+
+    async def _describe(self) -> set[TP] | None:
+        """Return what the members hold; None while the group is not settled."""
+        if self._admin is None:
+            admin = AIOKafkaAdminClient(
+                bootstrap_servers=self._settings.bootstrap_servers, request_timeout_ms=REQUEST_TIMEOUT_MS
+            )
+            try:
+                await admin.start()
+            except BaseException:
+                await admin.close()
+                raise
+            self._admin = admin
+        (response,) = await self._admin.describe_consumer_groups([self._settings.consumer_group])
+        (group,) = response.groups
+        _error, _name, state, _type, _protocol, members, *_ = group
+        if state != STABLE:
+            return None
+        return {tp for member in members for tp in _held(member)}
+
+
+def _held(member: Any) -> list[TP]:
+    *_, assignment = member[:5]
+    if not assignment:
+        return []
+    return [
+        TP(topic, partition)
+        for topic, partitions in ConsumerProtocolMemberAssignment.decode(assignment).assignment
+        for partition in partitions
+    ]
