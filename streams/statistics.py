@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from streams.book import Book
 from streams.errors import Outage
 
 NOT_ASKED = "not asked yet"
@@ -50,6 +51,7 @@ class Statistics:
     notes: Counter[str] = field(default_factory=Counter)
     """Rare things worth a number: retained_skipped, qos0_dropped, payload_disagrees, …"""
     parts: dict[str, PartState] = field(default_factory=dict)
+    book: Book = field(default_factory=Book)
 
     def expect(self, name: str) -> None:
         """Show a part from the start, before it was asked anything."""
