@@ -20,6 +20,7 @@ from benchmarks.report import report, say
 from benchmarks.stack import Run, stack
 from benchmarks.usage import Usage
 from streams.models import Origin
+from streams.queue.replays import Chunk
 from streams.wire import raw
 from streams.wire.unique import UniqueChunk
 from tests.parts.eventually import eventually_sync
@@ -96,4 +97,4 @@ def _jobs(mix: Mix, rows: int, size: int) -> Iterator[bytes]:
         messages, _ = read_chunk(raw.join(encoded))
         candidates = examine(messages, origin, SKEW_S).candidates.values()
         chunk = UniqueChunk(origin, [candidate.reading for candidate in candidates])
-        yield from jobs_of(chunk, EPOCH, derive_ids=True)
+        yield from jobs_of(chunk, Chunk(EPOCH, chunk.origin.offset, b""), derive_ids=True)

@@ -25,7 +25,8 @@ from streams.chunks import Chunker, Linger
 from streams.kafka.fake import FakeTopics
 from streams.models import Origin
 from streams.postgres.tenants import FakeTenants
-from streams.queue.fake import FakeJobQueue
+from streams.queue.fake import FakeJobQueue, FakeReplays
+from streams.queue.replays import Chunk
 from streams.settings import Settings
 from streams.statistics import Statistics
 from streams.wire import raw, unique
@@ -132,7 +133,7 @@ def _pure(stopwatch: Stopwatch, values: Iterable[bytes]) -> None:
         readings = [candidate.reading for candidate in candidates]
         sent = stopwatch("encode_unique", unique.encode, origin, readings)
         received = stopwatch("decode_unique", unique.decode, sent)
-        stopwatch("jobs", jobs_of, received, EPOCH, derive_ids=True)
+        stopwatch("jobs", jobs_of, received, Chunk(EPOCH, offset, decision.digest), derive_ids=True)
 
 
 async def _agents(stopwatch: Stopwatch, values: Iterable[bytes], ids: Sequence[str]) -> None:
@@ -152,8 +153,13 @@ async def _agents(stopwatch: Stopwatch, values: Iterable[bytes], ids: Sequence[s
 
 
 async def _hand_off(stopwatch: Stopwatch, topics: FakeTopics, settings: Settings) -> None:
+    statistics = Statistics()
     handoff = Handoff(
-        FakeJobQueue(max_jobs=10**9), topic="metrics.unique", derive_ids=True, statistics=Statistics()
+        FakeJobQueue(max_jobs=10**9),
+        FakeReplays(statistics),
+        topic="metrics.unique",
+        derive_ids=True,
+        statistics=statistics,
     )
     began = time.process_time()
     for offset, record in enumerate(topics.all(settings.unique_topic)):

@@ -91,10 +91,11 @@ async def test_the_commands_of_the_guide_lead_from_the_device_to_the_row_and_bac
     at = {'"partition":3,"offset":1841': f'"partition":{partition},"offset":{offset}'}
     headers, reading = run(pipeline, accepted, at).split(" ", 1)
     (metric,) = json.loads(reading)["readings"]
-    epoch = dict(header.split("=") for header in headers.split(","))["epoch"]
+    told = dict(header.split("=") for header in headers.split(","))
+    epoch = told["epoch"]
     examples = {
-        "Origin(3, 1841)": f"Origin({partition}, {offset})",
-        "EPOCH": epoch,
+        "job_names(3, Chunk(EPOCH, 1841": f"job_names({partition}, Chunk({epoch}, {offset}",
+        "DIGEST": told["digest"],
         "TENANT": tenant,
         "DEDUPE_ID or key": metric["key"],
     }

@@ -13,16 +13,16 @@ from streams.models import Origin, Reason, Stage
 from streams.settings import Settings
 from streams.topics import seen_changelog
 from streams.wire import unique
-from streams.wire.decision import FORMAT, Decision, Refusal, encode, encode_key
+from streams.wire.decision import FORMAT, LARGEST_EPOCH, LARGEST_FORMAT, Decision, Refusal, encode, encode_key
 from tables.passed_over import NAMED
 from tests.acceptance.conftest import Pipeline
 from tests.parts.eventually import eventually
-from tests.parts.process import find_program
+from tests.parts.process import PartFailedError, find_program
 from tests.parts.topics import group_lag, read_topic
 from tests.parts.worker import Worker
 
 FLOOD = 10_000
-LYING = Decision(FORMAT, 2**53, 1e18, b"8 bytes.", [], [], b"i" * 16 + b"content.")
+LYING = Decision(FORMAT, LARGEST_EPOCH, 1e18, b"8 bytes.", [], [], b"i" * 16 + b"content.")
 
 Row = tuple[bytes, bytes | None]
 
@@ -40,7 +40,7 @@ def unreadable(partition: int) -> list[Row]:
         (encode_key(other), None),
         (good, b""),
         (good, b"\x91" * 100_000),
-        (good, encode(msgspec.structs.replace(LYING, format=FORMAT + 1))),
+        (good, encode(msgspec.structs.replace(LYING, format=LARGEST_FORMAT + 1))),
         (good, encode(msgspec.structs.replace(LYING, decided_at=math.nan))),
         (good, encode(msgspec.structs.replace(LYING, refusals=negative))),
     ]
@@ -114,7 +114,7 @@ async def test_a_worker_starts_over_poisoned_rows_says_so_and_still_knows_the_go
     bad = len(unreadable(partition)) + (0 if beyond else FLOOD)
     assert len(named) == NAMED
     assert len(said(second, f"{bad} rows of the changelog were passed over")) == 1
-    assert len(said(second, "but a decision in the table is about offset")) == int(beyond)
+    assert len(said(second, "but refine has decided on offset")) == int(beyond)
     for name in ("a", "b", "c", "a"):
         publish(pipeline, name)
     publish(pipeline, "d")
@@ -126,3 +126,16 @@ async def test_a_worker_starts_over_poisoned_rows_says_so_and_still_knows_the_go
         return sorted(str(row["dedupe_id"]) for row in await pipeline.rows()) == ["a", "b", "c", "d"]
 
     await eventually(landed, timeout_s=30)
+
+
+async def test_a_row_of_a_newer_version_ends_the_start_and_nothing_is_taken_for_a_replay(
+    pipeline: Pipeline,
+) -> None:
+    first = pipeline.worker()
+    publish(pipeline, "a")
+    partition = await carried(pipeline, "a")
+    first.stop()
+    newer = encode_key(Origin(partition, 500)), encode(msgspec.structs.replace(LYING, format=FORMAT + 1))
+    await write(pipeline, partition, [newer])
+    with pytest.raises(PartFailedError, match="this version reads up to"):
+        pipeline.worker()

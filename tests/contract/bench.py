@@ -16,6 +16,7 @@ from streams.ingest.store import PostgresStore
 from streams.ingest.worker import IngestWorker
 from streams.models import Origin, Reading
 from streams.postgres.session import Session
+from streams.queue.fake import FakeReplays
 from streams.queue.handoff import RedisJobQueue
 from streams.queue.reserve import ReservingQueue
 from streams.statistics import Statistics
@@ -100,8 +101,17 @@ class Bench:
         self._prefix = prefix
         self._pushed = 0
         self._workers = itertools.cycle(["ingest", "laravel"] if way.worker == "both" else [way.worker])
-        queue = RedisJobQueue(redis, prefix=prefix, queue="default", topics="metrics", max_jobs=100)
-        self._handoff = Handoff(queue, topic="metrics.unique", derive_ids=False, statistics=Statistics())
+        queue = RedisJobQueue(
+            redis, prefix=prefix, queue="default", topics="metrics", owner="metric-streams", max_jobs=100
+        )
+        statistics = Statistics()
+        self._handoff = Handoff(
+            queue,
+            FakeReplays(statistics),
+            topic="metrics.unique",
+            derive_ids=False,
+            statistics=statistics,
+        )
 
     async def push(self, *metrics: Mapping[str, Any]) -> None:
         """Push one job, as the way's pusher does."""

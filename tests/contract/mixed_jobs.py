@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from streams.queue.handoff import ChunkOfJobs, Fence, Push, RedisJobQueue
+from streams.queue.fence import Fence
+from streams.queue.handoff import ChunkOfJobs, Push, RedisJobQueue
 from streams.wire import publication
 from streams.wire.job import JobMetric, encode_job
 from tests.contract.laravel import TENANT
@@ -103,10 +104,10 @@ def lines_for_laravel(jobs: Sequence[MixedJob]) -> str:
 async def hand_off(jobs: Sequence[MixedJob], queue: RedisJobQueue) -> None:
     """Push the others as handoff does: in its form, with its script, chunk after chunk."""
     payloads = [_payload(job) for job in jobs if not job.by_laravel]
-    await queue.fence(0)
+    await queue.standing(0)
     for offset, first in enumerate(range(0, len(payloads), _CHUNK)):
         chunk = ChunkOfJobs(Fence(0, offset, offset), payloads[first : first + _CHUNK])
-        assert await queue.push(0, [chunk]) == [Push.PUSHED]
+        assert await queue.push(0, [chunk]) is Push.PUSHED
 
 
 def _payload(job: MixedJob) -> bytes:

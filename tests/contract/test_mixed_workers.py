@@ -102,7 +102,9 @@ def workers(
 @pytest.fixture
 def push(php: Php, environment: dict[str, str], redis: Redis, prefix: str) -> Push:
     """Push jobs, Laravel's and handoff's at the same time."""
-    queue = RedisJobQueue(redis, prefix=prefix, queue="default", topics="metrics", max_jobs=10**6)
+    queue = RedisJobQueue(
+        redis, prefix=prefix, queue="default", topics="metrics", owner="metric-streams", max_jobs=10**6
+    )
 
     def dispatch(jobs: Sequence[MixedJob]) -> None:
         arguments = ("dispatch", TENANT, str(WAIT_S))

@@ -109,7 +109,8 @@ async def set_redis_back(scene: Scene, fault: Fault) -> None:
 async def _fences(scene: Scene) -> dict[int, tuple[int, int]]:
     async with redis_client.from_url(scene.stack.redis.url) as client:
         found: Any = await client.hgetall(FENCE)
-    parts = {int(partition): fence.split(b":") for partition, fence in found.items()}
+    # Beside each fence stand its proof and its locator, and beside them all their owner.
+    parts = {int(field): fence.split(b":") for field, fence in found.items() if field.isdigit()}
     return {partition: (int(part[0]), int(part[1])) for partition, part in parts.items()}
 
 

@@ -13,8 +13,11 @@ def push(tap: Tap, *uuids: str, partition: int = 0, raw: int, epoch: int = 1) ->
         payload = b'"{\\"uuid\\":\\"%s\\",\\"displayName\\":\\"App\\"}"' % uuid.encode()
         tap.read(head + b'lua] "RPUSH" "laravel_database_queues:default" ' + payload + b"\r\n")
         tap.read(head + b'lua] "RPUSH" "laravel_database_queues:default:notify" "1"\r\n')
+    hset = head + b'lua] "HSET" "laravel_database_metric-streams:metrics:fence" '
     fence = b'"%d" "%d:%d:%d"' % (partition, epoch, raw, raw + 5)
-    tap.read(head + b'lua] "HSET" "laravel_database_metric-streams:metrics:fence" ' + fence + b"\r\n")
+    proof = b'"%d:proof" "1;%d;%d;8c1f2a9e00d4b7f3"' % (partition, raw + 1, raw + 5)
+    tap.read(hset + fence + b" " + proof + b' "owner" "metric-streams"\r\n')
+    tap.read(hset + b'"%d:locator" "9.%d.1.1.77aa00112233aabb"\r\n' % (partition, epoch))
 
 
 def test_each_job_pushed_once_is_as_it_should_be() -> None:

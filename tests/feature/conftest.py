@@ -16,7 +16,7 @@ from streams.kafka.fake_office import FakeOffice
 from streams.lease import Lease
 from streams.mqtt.fake import FakeTransport
 from streams.postgres.tenants import FakeTenants
-from streams.queue.fake import FakeJobQueue
+from streams.queue.fake import FakeJobQueue, FakeReplays
 from streams.settings import Settings
 from streams.statistics import Statistics
 from streams.wire import rejected
@@ -52,7 +52,13 @@ class Bridge:
             emit=self.topics.emit,
             statistics=statistics,
         )
-        self.handoff = Handoff(self.queue, topic="metrics.unique", derive_ids=True, statistics=statistics)
+        self.handoff = Handoff(
+            self.queue,
+            FakeReplays(statistics),
+            topic="metrics.unique",
+            derive_ids=True,
+            statistics=statistics,
+        )
 
     async def __aenter__(self) -> Self:
         await self.ingress.lead()
@@ -76,7 +82,7 @@ class Bridge:
             )
         for (topic, partition), log in list(self.topics.logs.items()):
             if topic == self.settings.unique_topic:
-                await self.queue.fence(partition)
+                await self.queue.standing(partition)
                 for offset, (value, headers) in enumerate(log):
                     await self.handoff.hand_off([Record(partition, offset, value, headers)])
 

@@ -10,7 +10,7 @@ from streams.chunks import partition_of
 from streams.kafka.fake import FakeRecord
 from streams.models import Origin, Reason, Stage
 from streams.wire import rejected, unique
-from streams.wire.headers import EPOCH
+from streams.wire.headers import EPOCH, SEQ, WRITER
 from streams.wire.job import Job, decode_job
 from tests.model.devices import AGENT, METRIC, PARTITIONS, STAMPS
 from tests.model.expected import Accepted, Content, Expected, Label
@@ -67,6 +67,7 @@ def _check_unique(expected: Expected, records: list[FakeRecord]) -> None:
     for record in records:
         chunk = unique.decode(record.value)
         place = places[int(record.headers[EPOCH]), chunk.origin]
+        record.headers.pop(WRITER), record.headers.pop(SEQ)
         assert emitted.setdefault(place, record) == record, f"{place} was emitted in two forms"
         assert [
             (reading.index, reading.tenant_id, Content(reading.value, _stamp(reading.timestamp)))

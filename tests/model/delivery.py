@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from faust.types import TP
 
 from agents.loop import Work, carry
-from streams.errors import Outage
+from streams.errors import MetricStreamsError, Outage
+from streams.kafka.log_reader import LogReader, still_there
 from streams.kafka.positions import Admission, Cursor, LogRange, PositionSource
 from streams.statistics import Statistics
 from tests.parts.faust_stream import FakeStream
@@ -52,8 +53,9 @@ class Delivery:
     flow_active = True
     is_stopping = False
 
-    def __init__(self, log: Log, source: PositionSource) -> None:
+    def __init__(self, log: Log, source: PositionSource, reader: LogReader) -> None:
         self.at = Cursor()
+        self._reader = reader
         self.revoked = False
         self._log = log
         self._source = source
@@ -78,10 +80,10 @@ class Delivery:
         while not self.revoked:
             try:
                 range_ = LogRange(0, self._log.end)
-                at = await self._source.position(self._log.tp.partition, range_, self._committed)
+                position = await self._source.position(self._log.tp.partition, range_)
             except Outage:
                 continue
-            self.at.place(at, proven=self._source.proven)
+            self.at.place(position)
             return
 
     def assigned_anew(self) -> None:
@@ -124,7 +126,7 @@ class Delivery:
 
     def rewound(self, offset: int) -> None:
         """Read again from an offset."""
-        self.at.place(offset, proven=self.at.proven)
+        self.at.rewind(offset)
 
     # --- What the loop asks of the consumer
 
@@ -141,3 +143,9 @@ class Delivery:
     async def reposition(self, _tp: TP) -> None:
         self.at.hold()
         await self.place()
+
+    async def confirms(self, tp: TP) -> bool:
+        return await still_there(self._reader, tp, self.at.anchor)
+
+    def refuse(self, why: MetricStreamsError) -> None:
+        raise AssertionError(f"refused: {why}")

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from agents.handoff import job_names
 from streams.models import Message, Reason
+from streams.queue.replays import Chunk
 from tests.model.devices import PARTITIONS, Publication
 from tests.model.history import History, Place
 
@@ -64,9 +65,10 @@ class Expected:
         """Yield the uuids of a partition's jobs, in order."""
         for place, outcome in self.outcomes.items():
             if place.partition == partition:
-                epoch = self.history.decided[place][0].decision.epoch
+                decision = self.history.decided[place][0].decision
+                chunk = Chunk(decision.epoch, place.offset, decision.digest)
                 for tenant in dict.fromkeys(accepted.tenant for accepted in outcome.accepted):
-                    yield job_names(place.origin, epoch, tenant)[0]
+                    yield job_names(partition, chunk, tenant)[0]
 
     def _tell_life(self, life: int, partition: int, window_s: float) -> None:
         """Tell one life of a partition; what was seen before metrics.raw was recreated is forgotten."""

@@ -8,7 +8,7 @@ from typing import Any
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from streams.errors import DeliveryFailed, Outage
-from streams.kafka.fake import FakeTopics
+from streams.kafka.fake import FakeLanding, FakeTopics
 from streams.kafka.producer import Outgoing
 from streams.models import Origin
 from streams.postgres.tenant_cache import TenantCache
@@ -57,9 +57,9 @@ class GatedSeen(FakeSeen):
         self._on_row(origin, value)
         await self._gate.passing(kafka_failed)
 
-    async def drop_partition(self, partition: int) -> None:
+    async def drop_from(self, partition: int, start: int) -> None:
         self.is_dropping = True
-        await super().drop_partition(partition)
+        await super().drop_from(partition, start)
         self.is_dropping = False
 
 
@@ -70,11 +70,13 @@ class GatedTopics:
         self._shared = shared
         self._gate = gate
 
-    async def emit(self, records: Sequence[Outgoing]) -> None:
+    async def emit(self, records: Sequence[Outgoing]) -> list[FakeLanding]:
+        landed: list[FakeLanding] = []
         for record in records:
             await self._gate.passing(kafka_failed)
-            await self._shared.emit([record])
+            landed += await self._shared.emit([record])
             await self._gate.passing(kafka_failed)
+        return landed
 
 
 class GatedRedis(FakeRedis):
@@ -85,9 +87,9 @@ class GatedRedis(FakeRedis):
         self._shared = shared
         self._gate = gate
 
-    async def hget(self, key: str, field: str) -> bytes | None:
+    async def hmget(self, key: str, fields: Sequence[str]) -> list[bytes | None]:
         await self._gate.passing(redis_failed)
-        return await self._shared.hget(key, field)
+        return await self._shared.hmget(key, fields)
 
     def register_script(self, script: str) -> Script:
         run = self._shared.register_script(script)

@@ -11,7 +11,8 @@ from streams.errors import Displaced, Outage
 from streams.kafka.positions import PositionSource
 from streams.models import Origin
 from streams.queue.fake import FakeJobQueue
-from streams.queue.handoff import FencePositions
+from streams.queue.fence_positions import FencePositions
+from streams.queue.replays import Replays
 from streams.statistics import Statistics
 from streams.wire.decision import decode
 from tables.seen_positions import SeenPositions
@@ -32,7 +33,7 @@ class Worker:
     def __init__(self, world: "World", log: Log, gate: Gate, source: PositionSource) -> None:
         self.world = world
         self.gate = gate
-        self.delivery = Delivery(log, source)
+        self.delivery = Delivery(log, source, world.reader)
         self._task: asyncio.Task[None] | None = None
 
     async def work(self, records: Sequence[Record]) -> None:
@@ -146,7 +147,15 @@ class RefineWorker(Worker):
         )
         self._has_recorded = False
         self._began_at = 0
-        source = SeenPositions(self.seen, "metrics.raw")  # type: ignore[arg-type]  # the fake has all that it asks for
+        fences = FakeJobQueue(redis=GatedRedis(world.redis, gate))
+        source = SeenPositions(
+            self.seen,  # type: ignore[arg-type]  # the fake has all that it asks for
+            world.histories,
+            Statistics(),
+            raw_topic="metrics.raw",
+            unique_topic="metrics.unique",
+            epoch_seen=fences.epoch,
+        )
         super().__init__(world, world.raw_logs[partition], gate, source)
 
     async def work(self, records: Sequence[Record]) -> None:
@@ -183,8 +192,12 @@ class HandoffWorker(Worker):
     def __init__(self, world: "World", partition: int) -> None:
         gate = Gate()
         queue = FakeJobQueue(redis=GatedRedis(world.redis, gate))
-        self.handoff = Handoff(queue, topic="metrics.unique", derive_ids=True, statistics=Statistics())
-        source = FencePositions(queue, world.raw_end, raw_topic="metrics.raw", unique_topic="metrics.unique")
+        statistics = Statistics()
+        replays = Replays(world.histories, statistics, "metrics.unique")
+        self.handoff = Handoff(queue, replays, topic="metrics.unique", derive_ids=True, statistics=statistics)
+        source = FencePositions(
+            queue, world.histories, world.reader, replays, statistics, topic="metrics.unique", rewind_s=1e9
+        )
         super().__init__(world, world.unique_logs[partition], gate, source)
 
     async def work(self, records: Sequence[Record]) -> None:

@@ -10,6 +10,8 @@ from faust.types import TP
 
 from streams.kafka.fake import FakeTopics
 from streams.kafka.fake_chunk_writer import FakeRecord
+from streams.kafka.histories import Histories
+from streams.kafka.log_reader import FakeLogReader, LogRecord
 from streams.mqtt.fake import FakeTransport
 from streams.postgres.tenant_cache import TenantCache
 from streams.postgres.tenants import FakeTenants
@@ -64,6 +66,8 @@ class World:
         self.tenant_cache = TenantCache(known_s=60.0, unknown_s=5.0, clock=lambda: self.now)
         self.redis = FakeRedis()
         self.changelogs: list[list[Row]] = [[] for _ in range(PARTITIONS)]
+        self.reader = FakeLogReader(self._log_records)
+        self.histories = Histories(self.reader, raw_topic="metrics.raw", unique_topic="metrics.unique")
         self.raw_logs = [Log(self._tp("raw", p), partial(self._raw, p)) for p in range(PARTITIONS)]
         self.unique_logs = [Log(self._tp("unique", p), partial(self._unique, p)) for p in range(PARTITIONS)]
         self.ingress = IngressProcess(self)
@@ -208,8 +212,12 @@ class World:
 
     # --- What the workers ask
 
-    async def raw_end(self, partition: int, _beyond: int) -> int:
-        return self.raw_logs[partition].end
+    def _log_records(self, tp: TP) -> list[LogRecord]:
+        log = self.raw_logs if tp == self._tp("raw", tp.partition) else self.unique_logs
+        return [
+            LogRecord(offset, held.value, held.headers, round((held.timestamp_s or 0) * 1_000))
+            for offset, held in enumerate(log[tp.partition].records())
+        ]
 
     def _raw(self, partition: int) -> list[Held]:
         return [

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from agents.examine import Examined, by_reason, examine
 from agents.handoff import jobs_of
 from streams.models import Candidate, Message, Origin, Reason, Rejection
+from streams.queue.replays import Chunk
 from streams.rules.payload import MAX_BYTES
 from streams.wire import raw, rejected, unique
 from streams.wire.decision import Refusal
@@ -25,6 +26,7 @@ _RFC_3339 = re.compile(
 """What Python's own reader of times knows as well, but for 24:00."""
 AT, AT_STORED = "2026-11-23T14:00:00.123456Z", "2026-11-23 14:00:00.123456"
 ORIGIN = Origin(3, 1841)
+KNOWN_BY = Chunk(1, ORIGIN.offset, b"8 bytes.")
 DAY_S = 86_400.0
 DETAIL_LENGTH = 300
 _TOPIC = f"1metrics/{TENANT}/edge-7/cpu.usage.percent\n".encode()
@@ -135,7 +137,7 @@ def _accepted(candidate: Candidate, messages: Sequence[Message], payload: bytes)
         dedupe_id = reading.dedupe_id or (reading.key if derive_ids else None)
         metric = JobMetric(reading.agent_id, reading.metric_name, reading.value, reading.timestamp, dedupe_id)
         runs_as_a_job(reading.tenant_id, [metric])
-        (job,) = jobs_of(chunk, 1, derive_ids=derive_ids)
+        (job,) = jobs_of(chunk, KNOWN_BY, derive_ids=derive_ids)
         assert decode_job(job).metrics == [metric]
     again = examine(messages, ORIGIN, float("inf"), skip={0, 2})
     assert again.candidates == {1: candidate}, "a replay finds something else"
