@@ -7,6 +7,7 @@ MetricStreamsError
 │   ├── ConnectionLost   the MQTT connection is over
 │   ├── LeaseLapsed      this process stood still, and another may have taken its place
 │   ├── SpeaksNoMqtt5    the MQTT broker speaks an older version, or gave no answer to ours
+│   ├── RowsDoubted      the database refused rows, and it may be theirs or its own fault
 │   └── QueueFull        the job queue is at its limit: Kafka holds what follows
 ├── Displaced            the position moved under an agent: ask for it again
 ├── SessionTakenOver     another MQTT client uses our client id
@@ -110,6 +111,13 @@ class QueueFull(Outage):
 
     def __init__(self) -> None:
         super().__init__("queue", "the job queue is at HANDOFF_MAX_QUEUED_JOBS, its workers are behind")
+
+
+class RowsDoubted(Outage):
+    """The database refused rows with an error that does not tell whether they or it must be mended.
+
+    Whoever has other rows can find out: does it take those?
+    """
 
 
 class Displaced(MetricStreamsError):  # noqa: N818 - states what happened

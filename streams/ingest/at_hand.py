@@ -34,11 +34,16 @@ class JobsAtHand:
     async def holding(self, jobs: Sequence[ReservedJob]) -> AsyncIterator[None]:
         """Put back whatever the block has not settled, whyever it ends: no attempt is burnt."""
         self._held = dict.fromkeys(jobs)
+        self._statistics.messages["jobs_taken"] += len(jobs)
         try:
             yield
         finally:
             if self._held:
-                await self._put_back(list(self._held))
+                left = list(self._held)
+                try:
+                    await self._put_back(left)
+                finally:
+                    self._statistics.messages["jobs_returned"] += len(left)
 
     def settled(self, jobs: Sequence[ReservedJob], how: str) -> None:
         """Take in what became of some of them: ``jobs_done``, ``jobs_released`` or ``jobs_failed``."""

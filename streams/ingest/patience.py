@@ -2,14 +2,19 @@
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from streams.backoff import delays
 from streams.errors import Outage
 from streams.ingest.limit import WaitLimit
 from streams.statistics import Statistics
+
+GRACE_S = 3.0
+"""How long what is under way in the store may go on after `stop`: SIGKILL often follows after ten seconds."""
+CANCEL_S = 1.0
 
 T = TypeVar("T")
 _numbers = itertools.count(1)
@@ -27,6 +32,7 @@ class Patience:
         self._statistics = statistics
         self._limit = limit
         self._stopping = asyncio.Event()
+        self._cut_at_s = 0.0
         self._is_sure = False
         self._who = f"ingest {next(_numbers)}"
         statistics.expect("redis")
@@ -38,7 +44,28 @@ class Patience:
 
     def stop(self) -> None:
         """End every wait, and let no other begin."""
+        if not self.is_over:
+            self._cut_at_s = time.monotonic() + GRACE_S
         self._stopping.set()
+
+    async def cut_short(self, action: Coroutine[Any, Any, T]) -> T:
+        """Do something in the store; once told to stop, wait for it no longer than the grace.
+
+        Raises:
+            Outage: it was given up. What it has begun is undone by PostgreSQL.
+        """
+        task = asyncio.create_task(action)
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                await asyncio.wait({task}, timeout=max(0.0, self._cut_at_s - time.monotonic()))
+            if not task.done():
+                raise Outage("postgres", f"was not done {GRACE_S:g} s after this worker was told to stop")
+            return task.result()
+        finally:
+            stopping.cancel()
+            await _end(task)
 
     async def be_sure(self, check: Callable[[], Awaitable[None]]) -> None:
         """Check a part before work begins: the first time, and after an outage of whichever part.
@@ -95,3 +122,10 @@ class Patience:
     def redis_answers(self) -> None:
         """Take in that Redis answered."""
         self._statistics.up("redis", self._who)
+
+
+async def _end(task: asyncio.Task[Any]) -> None:
+    """Cancel a task, also out of what it does on being cancelled, such as a rollback."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=CANCEL_S)

@@ -20,7 +20,7 @@ class Progress:
         self._settled = 0
 
     def look(self, now_s: float, *, due: int, settled: int) -> None:
-        """Take in how many jobs are due, and how many this process has settled so far."""
+        """Take in how many jobs are due or in our hands, and how many this process has settled so far."""
         if not due or settled != self._settled:
             self._moved_at_s, self._settled = now_s, settled
 

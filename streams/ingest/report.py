@@ -19,6 +19,7 @@ EVERY_S = 5.0
 LINE_EVERY_S = 60.0
 IDLE_LINE_EVERY_S = 1800.0
 SETTLED = ("jobs_done", "jobs_released", "jobs_failed")
+LET_GO = (*SETTLED, "jobs_returned")
 COUNTED = ("ingested", *SETTLED)
 
 
@@ -139,7 +140,8 @@ class Report:
         self._front.look(self._clock(), front)
         self.oldest_job_s = self._front.waits_s(self._clock(), self._unix_clock())
         settled = sum(self._counters[how] for how in SETTLED)
-        self._progress.look(self._clock(), due=backlog.due, settled=settled)
+        at_hand = self._counters["jobs_taken"] - sum(self._counters[how] for how in LET_GO)
+        self._progress.look(self._clock(), due=backlog.due + at_hand, settled=settled)
         return backlog
 
     async def waiting(self) -> str:
@@ -155,7 +157,7 @@ class Report:
         await self.backlog()
         stalled_s = self._progress.stalled_s(self._clock())
         if stalled_s is not None:
-            raise Outage("jobs", f"some are due, but none was settled for {stalled_s:.0f} s")
+            raise Outage("jobs", f"some are due or at hand, but none was settled for {stalled_s:.0f} s")
 
     def _now(self) -> Counter[str]:
         return Counter({name: self._counters[name] for name in COUNTED})

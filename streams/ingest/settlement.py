@@ -6,7 +6,7 @@ By the rules of ``streams.ingest.failing``; each way ends in the queue, whose ou
 import logging
 from collections.abc import Callable, Sequence
 
-from streams.errors import RowsLocked, RowsRefused
+from streams.errors import RowsDoubted, RowsLocked, RowsRefused
 from streams.ingest.at_hand import JobsAtHand
 from streams.ingest.failing import FailedJob, next_try_s
 from streams.ingest.patience import Patience
@@ -17,7 +17,7 @@ from streams.queue.reserve import ReservedJob, ReservingQueue
 log = logging.getLogger(__name__)
 
 ASIDE_S = 10
-"""How long a job waits whose row is locked."""
+"""How long a job waits whose row is locked, or that cannot be kept in failed_jobs."""
 
 
 class Settlement:
@@ -87,10 +87,29 @@ class Settlement:
     async def give_up(self, reserved: ReservedJob, why: str) -> None:
         """Move a job to ``failed_jobs``."""
         failed = FailedJob.of(reserved.payload, self._queue_name, why, self._queue_connection)
-        await self._store.fail(failed)
+        try:
+            await self._store.fail(failed)
+        except (RowsRefused, RowsDoubted) as refusal:
+            await self._keep(reserved, failed.uuid, why, refusal)
+            return
         await self._patience.wait_out(lambda: self._queue.delete(reserved))
         self._at_hand.settled([reserved], "jobs_failed")
         log.error("job %s is given up and now in the table failed_jobs: %s", failed.uuid, why)
+
+    async def _keep(
+        self, reserved: ReservedJob, uuid: str, why: str, refusal: RowsRefused | RowsDoubted
+    ) -> None:
+        """Let a job wait that has failed, but that failed_jobs does not take: it must hold up no other."""
+        await self._patience.wait_out(lambda: self._queue.release(reserved, ASIDE_S, counted=False))
+        self._at_hand.settled([reserved], "jobs_released")
+        log.error(
+            "job %s has failed, but the table failed_jobs does not take it, so it is tried again in %d s, no "
+            "try used: %s; why it failed: %s",
+            uuid,
+            ASIDE_S,
+            refusal,
+            why,
+        )
 
     async def _set_aside(self, taken: Taken, refusal: RowsLocked) -> None:
         """Let a job wait that cannot be run now: at the front it would hold up all others."""

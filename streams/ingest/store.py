@@ -1,45 +1,35 @@
 """Writes metrics and failed jobs to PostgreSQL, in sets."""
 
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol
+from uuid import UUID, uuid4
 
 import asyncpg
 import msgspec
 
-from streams.errors import Outage, RowsLocked, RowsRefused
+from streams.errors import Outage, RowsDoubted, RowsLocked, RowsRefused
 from streams.ingest.failing import FailedJob
 from streams.ingest.rows import Row, Rows, rows_of
-from streams.postgres.outages import blames_data, describe
+from streams.ingest.statements import A_TENANT, FAIL, INSERT, upsert
+from streams.postgres.catalogue import conflict_target, notices, problems, read_tables
+from streams.postgres.outages import ERRORS, PART, describe, who_mends
+from streams.postgres.refusals import Mender
 from streams.postgres.session import Proof, Session
 from streams.wire.job import Job
 
-INSERT = """
-insert into metrics_raw (tenant_id, agent_id, metric_name, value, "timestamp", dedupe_id)
-select tenant_id, agent_id, metric_name, value, "timestamp"::timestamp(6), dedupe_id
-from unnest($1::uuid[], $2::text[], $3::text[], $4::float8[], $5::text[], $6::text[])
-    as job (tenant_id, agent_id, metric_name, value, "timestamp", dedupe_id)
-"""
-# PostgreSQL itself reads the timestamps, and refuses what does not fit a column, just as when Laravel writes.
+log = logging.getLogger(__name__)
 
-UPSERT = f"""{INSERT}
-on conflict (tenant_id, dedupe_id) do update set
-    agent_id = excluded.agent_id,
-    metric_name = excluded.metric_name,
-    value = excluded.value,
-    "timestamp" = excluded."timestamp"
-"""
-
-FAIL = """
-insert into failed_jobs (uuid, connection, queue, payload, exception, failed_at)
-values ($1, $2, $3, $4, $5, now() at time zone 'utc')
-on conflict do nothing
-"""
+TABLES = ("tenants", "metrics_raw", "failed_jobs")
 
 LOCK_TIMEOUT_S = 5.0
 """Much longer than any transaction of a worker that is well, and shorter than a command may take."""
 
-READY = {f"explain {UPSERT}": 6, f"explain {INSERT}": 6, f"explain {FAIL}": 5}
-"""By how many arguments each has. They write nothing, but need the tables as they must be, and the rights."""
+SHARE_OF_MANY, SHARE_OF_ONE = 0.3, 0.9
+"""Of the session's time for a command, how much a statement with several jobs gets, and with one alone.
+
+The server ends it first, so that its answer tells a table that is slow from a server that is away.
+"""
 
 
 class MetricStore(Protocol):
@@ -49,7 +39,7 @@ class MetricStore(Protocol):
         """Return if writing can be expected to work.
 
         Raises:
-            Outage: the store is away or has no tables yet.
+            Outage: the store is away, or its tables are not as they must be.
         """
 
     async def write(self, jobs: Sequence[Job]) -> int:
@@ -64,13 +54,22 @@ class MetricStore(Protocol):
         Raises:
             RowsRefused: a row is bad.
             RowsLocked: a row is locked by somebody else, and stayed so for a while.
+            RowsDoubted: these rows are not taken, or there was no time for so many; others may be.
             Outage: the store is away.
+        """
+
+    async def takes_others(self) -> bool:
+        """Tell whether an ordinary row would be taken now. None is left.
+
+        Raises:
+            Outage: as `check`.
         """
 
     async def fail(self, job: FailedJob) -> None:
         """Keep a job that was given up; once, however often it is given up.
 
         Raises:
+            RowsRefused: it cannot be kept.
             Outage: the store is away.
         """
 
@@ -85,32 +84,84 @@ class PostgresStore:
 
     def __init__(self, session: Session, *, lock_timeout_s: float = LOCK_TIMEOUT_S) -> None:
         self._session = session
-        self._limit = f"set local lock_timeout = '{lock_timeout_s * 1000:.0f}ms'"
+        self._lock_timeout_s = lock_timeout_s
+        self._upsert = upsert()
+        self._told: set[str] = set()
 
     async def check(self) -> None:
         """Return if the tables answer; see `MetricStore.check`."""
         async with self._session.use(Proof.READY) as connection:
-            for statement, count in READY.items():
-                await connection.fetch(statement, *[None] * count)
+            await _refuse_read_only(connection)
+            tables = await read_tables(connection, *TABLES)
+            if found := problems(tables):
+                raise Outage(PART, "; ".join(found))
+            metrics = tables["metrics_raw"]
+            target = conflict_target(metrics) if metrics else None
+            self._upsert = upsert(target) if target else upsert()
+            # They write nothing, but need the tables as they must be, and the rights.
+            for statement, count in ((self._upsert, 6), (INSERT, 6), (FAIL, 5)):
+                await connection.fetch(f"explain {statement}", *[None] * count)
+        self._tell(notices(tables))
 
     async def write(self, jobs: Sequence[Job]) -> int:
-        """Write the rows in one transaction, with at most two statements; see `MetricStore.write`."""
+        """Write the rows in one transaction, with at most two statements; see `MetricStore.write`.
+
+        Where it is in doubt whose fault a refusal is, a new connection is tried before anything else.
+        """
         rows = rows_of(jobs)
-        async with self._session.use() as connection:
-            try:
-                await _write(connection, rows, limit=self._limit)
-            except asyncpg.LockNotAvailableError as error:
-                raise RowsLocked(describe(error)) from error
-            except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                if not blames_data(error):
-                    raise
-                raise _refusal(error) from error
+        share = SHARE_OF_ONE if len(jobs) == 1 else SHARE_OF_MANY
+        await self._twice_in_doubt(lambda: self._write(rows, share))
         return len(rows.upserts) + len(rows.inserts)
+
+    async def takes_others(self) -> bool:
+        """Write a row as of a job, twice, and take it back; see `MetricStore.takes_others`."""
+        await self.check()
+        try:
+            async with self._session.use(Proof.READY) as connection:
+                return await _takes_a_row(connection, self._upsert, self._limits(SHARE_OF_ONE))
+        except Outage:
+            return False
 
     async def fail(self, job: FailedJob) -> None:
         """Insert the row; see `MetricStore.fail`."""
+        await self._twice_in_doubt(lambda: self._fail(job))
+
+    async def _twice_in_doubt(self, action: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await action()
+        except RowsDoubted:
+            if not await self._session.renewed():
+                raise
+            await action()
+
+    async def _fail(self, job: FailedJob) -> None:
         async with self._session.use() as connection:
-            await connection.execute(FAIL, *msgspec.structs.astuple(job))
+            try:
+                await connection.execute(FAIL, *msgspec.structs.astuple(job))
+            except ERRORS as error:
+                _raise_refusal(error)
+                raise
+
+    async def _write(self, rows: Rows, share: float) -> None:
+        async with self._session.use() as connection:
+            try:
+                await _write(connection, rows, upsert=self._upsert, limits=self._limits(share))
+            except ERRORS as error:
+                _raise_refusal(error)
+                raise
+
+    def _limits(self, share: float) -> str:
+        statement_ms = self._session.timeout_s * 1000 * share
+        return (
+            f"set local lock_timeout = '{self._lock_timeout_s * 1000:.0f}ms';"
+            f"set local statement_timeout = '{statement_ms:.0f}ms'"
+        )
+
+    def _tell(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            if line not in self._told:
+                self._told.add(line)
+                log.warning("%s", line)
 
 
 class FakeMetricStore:
@@ -122,6 +173,9 @@ class FakeMetricStore:
         away: True for an outage: every call raises.
         bad_agents: rows with one of these agent ids are refused.
         lost_tenants: rows of these tenants are refused for good.
+        doubted_agents: rows with one of these agent ids are refused, and nobody can tell why.
+        most_jobs: more at once take too long.
+        takes_rows: whether an ordinary row would be taken.
     """
 
     def __init__(self) -> None:
@@ -130,6 +184,9 @@ class FakeMetricStore:
         self.away = False
         self.bad_agents: set[str] = set()
         self.lost_tenants: set[str] = set()
+        self.doubted_agents: set[str] = set()
+        self.most_jobs = 1_000_000
+        self.takes_rows = True
 
     async def check(self) -> None:
         """See `MetricStore.check`."""
@@ -144,8 +201,15 @@ class FakeMetricStore:
         metrics = [metric for job in jobs for metric in job.metrics]
         if any(metric.agent_id in self.bad_agents for metric in metrics):
             raise RowsRefused("a row is bad")
+        if len(jobs) > self.most_jobs or any(m.agent_id in self.doubted_agents for m in metrics):
+            raise RowsDoubted("postgres", "refused, as the test asked")
         self.jobs += jobs
         return len(metrics)
+
+    async def takes_others(self) -> bool:
+        """See `MetricStore.takes_others`."""
+        await self.check()
+        return self.takes_rows
 
     async def fail(self, job: FailedJob) -> None:
         """See `MetricStore.fail`."""
@@ -153,17 +217,24 @@ class FakeMetricStore:
         self.failed.setdefault(job.uuid, job)
 
 
-async def _write(connection: asyncpg.Connection, rows: Rows, *, limit: str, tries: int = 3) -> None:
+async def _refuse_read_only(connection: asyncpg.Connection) -> None:
+    if await connection.fetchval("show transaction_read_only") == "on":
+        raise asyncpg.ReadOnlySQLTransactionError("the session is read-only")
+
+
+async def _write(
+    connection: asyncpg.Connection, rows: Rows, *, upsert: str, limits: str, tries: int = 3
+) -> None:
     """Write in one transaction; again if it lost against another, as in a deadlock with a Laravel worker."""
     try:
         async with connection.transaction():
-            await connection.execute(limit)
-            await _execute(connection, UPSERT, rows.upserts)
+            await connection.execute(limits)
+            await _execute(connection, upsert, rows.upserts)
             await _execute(connection, INSERT, rows.inserts)
     except asyncpg.TransactionRollbackError:
         if tries == 1:
             raise
-        await _write(connection, rows, limit=limit, tries=tries - 1)
+        await _write(connection, rows, upsert=upsert, limits=limits, tries=tries - 1)
 
 
 async def _execute(connection: asyncpg.Connection, statement: str, rows: Iterable[Row]) -> None:
@@ -172,7 +243,33 @@ async def _execute(connection: asyncpg.Connection, statement: str, rows: Iterabl
         await connection.execute(statement, *columns)
 
 
-def _refusal(error: asyncpg.PostgresError | asyncpg.InterfaceError) -> RowsRefused:
-    """Return the refusal; a tenant that is gone will not come back, and Laravel gives its jobs up at once."""
+async def _takes_a_row(connection: asyncpg.Connection, upsert: str, limits: str) -> bool:
+    """Tell whether the table takes a row of any tenant, new and again, in a transaction that is undone."""
+    tenant = await connection.fetchval(A_TENANT)
+    if tenant is None:
+        return False
+    now = await connection.fetchval("select (now() at time zone 'utc')::text")
+    row = Row(UUID(tenant), "metric-streams", "probe", 0.0, now, uuid4().hex)
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        await connection.execute(limits)
+        for _ in range(2):
+            await _execute(connection, upsert, [row])
+    finally:
+        await transaction.rollback()
+    return True
+
+
+def _raise_refusal(error: BaseException) -> None:
+    """Raise what an error says of the rows alone; a tenant that is gone will not come back.
+
+    Laravel gives the jobs of such a tenant up at once.
+    """
+    who = who_mends(error)
     detail = f"{describe(error)} {getattr(error, 'detail', None) or ''}".strip()
-    return RowsRefused(detail, for_good=isinstance(error, asyncpg.ForeignKeyViolationError))
+    if who is Mender.LOCK:
+        raise RowsLocked(detail) from error
+    if who is Mender.ROWS:
+        for_good = isinstance(error, asyncpg.ForeignKeyViolationError)
+        raise RowsRefused(detail, for_good=for_good) from error

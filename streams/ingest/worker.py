@@ -9,12 +9,14 @@ from datetime import UTC, datetime
 from enum import Enum
 
 from streams.backoff import delays
-from streams.errors import ForeignJob, MalformedRecord, Outage, RowsRefused
+from streams.errors import ForeignJob, MalformedRecord, Outage
 from streams.ingest.at_hand import JobsAtHand
+from streams.ingest.batch import Batch
 from streams.ingest.failing import exhausted_message, is_exhausted
 from streams.ingest.limit import WaitLimit
 from streams.ingest.patience import Patience
 from streams.ingest.settlement import Settlement
+from streams.ingest.stoppable import StoppableStore
 from streams.ingest.store import MetricStore
 from streams.ingest.taken import Taken
 from streams.queue.reserve import ReservedJob, ReservingQueue
@@ -68,17 +70,17 @@ class IngestWorker:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._queue = queue
-        self._store = store
         self._statistics = statistics
         self._job_class = job_class
         self._until = until
         self._clock = clock
         self._max_jobs = 1 if until is Until.ONE_JOB else MAX_JOBS
         self._patience = Patience(statistics, limit or WaitLimit())
+        self._store = StoppableStore(store, self._patience)
         self._at_hand = JobsAtHand(queue, self._patience, statistics)
         self._settlement = Settlement(
             queue,
-            store,
+            self._store,
             self._at_hand,
             self._patience,
             queue_name=queue_name,
@@ -120,14 +122,17 @@ class IngestWorker:
         self._patience.redis_answers()
         if jobs:
             async with self._at_hand.holding(jobs):
-                await self._run_jobs(jobs)
-                self._learn(len(jobs))
+                batch = Batch(self._queue, self._store, self._settlement, self._statistics)
+                try:
+                    await self._run_jobs(jobs, batch)
+                finally:
+                    self._learn(batch.too_many or len(jobs))
         return len(jobs)
 
-    def _learn(self, taken: int) -> None:
+    def _learn(self, too_many: int) -> None:
         """Take fewer jobs at once where there was no time for all, until there is."""
-        if self._at_hand:
-            self._max_jobs = max(1, taken // 2)
+        if self._at_hand and self._queue.is_late:
+            self._max_jobs = max(1, too_many // 2)
         elif self._until is not Until.ONE_JOB:
             self._max_jobs = min(MAX_JOBS, self._max_jobs * 2)
 
@@ -135,7 +140,7 @@ class IngestWorker:
         """Tell whether a turn that took so many jobs was the last one."""
         return self._until is Until.ONE_JOB or (self._until is Until.EMPTY and not taken)
 
-    async def _run_jobs(self, jobs: Sequence[ReservedJob]) -> None:
+    async def _run_jobs(self, jobs: Sequence[ReservedJob], batch: Batch) -> None:
         now = f"{self._clock():%Y-%m-%d %H:%M:%S.%f}"
         ready: list[Taken] = []
         foreign: ForeignJob | None = None
@@ -149,7 +154,7 @@ class IngestWorker:
                 break
             else:
                 ready += await self._unless_exhausted(taken)
-        await self._settle(ready)
+        await batch.run(ready)
         if foreign is not None:
             raise foreign
 
@@ -158,23 +163,3 @@ class IngestWorker:
             return [taken]
         await self._settlement.give_up(taken.reserved, exhausted_message(taken.job))
         return []
-
-    async def _settle(self, jobs: Sequence[Taken]) -> None:
-        """Write jobs together; where that is refused, halves of them, until the bad ones stand alone.
-
-        What there is no time for goes back: done late, it would be done twice, and an attempt lost.
-        """
-        if not jobs or self._queue.is_late:
-            return
-        try:
-            rows = await self._store.write([taken.job for taken in jobs])
-        except RowsRefused as refusal:
-            if len(jobs) == 1:
-                await self._settlement.refused(jobs[0], refusal)
-                return
-            middle = len(jobs) // 2
-            await self._settle(jobs[:middle])
-            await self._settle(jobs[middle:])
-        else:
-            self._statistics.messages["ingested"] += rows
-            await self._settlement.complete(jobs)

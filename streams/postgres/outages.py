@@ -1,18 +1,15 @@
-"""Tells a PostgreSQL that is away, or not set up yet, from rows that it will never take."""
+"""What asyncpg raises: who can mend it, how it is told, and the `Outage` that it is to those who wait."""
 
 import asyncpg
 
-from streams.errors import Outage
+from streams.errors import Outage, RowsDoubted
+from streams.postgres.refusals import IN_DOUBT, Mender, mender
 
 PART = "postgres"
 """Its name on the readiness page."""
 
 ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 """Everything that asyncpg and the sockets below it raise (a timeout and a name not found are OSErrors)."""
-
-# Classes of SQLSTATE (PostgreSQL, appendix A) that blame the data: cardinality violation, data exception,
-# integrity constraint violation, an exception raised by a trigger, a view's check option.
-BAD_DATA_CLASSES = ("21", "22", "23", "P0", "44")
 
 MENDS = {
     "42P01": "create the tables with: metric-streams setup --database, where no Laravel has made them",
@@ -23,30 +20,32 @@ MENDS = {
     "3D000": "create the database, or name the right one in DATABASE_URL",
     "28P01": "look at user and password in DATABASE_URL",
     "28000": "look at user and password in DATABASE_URL, and at the server's pg_hba.conf",
-    "42501": "grant the right to the user of DATABASE_URL",
+    "42501": "grant the right to the user of DATABASE_URL; a row's policy may also be what refuses",
+    "25006": "DATABASE_URL leads to a standby, or default_transaction_read_only is on",
+    "53100": "free space on the server's disk",
+    "53300": "raise the server's max_connections, or lower INGEST_CONCURRENCY",
 }
 """What to do, by SQLSTATE."""
 
 
-def blames_data(error: BaseException) -> bool:
-    """Tell whether the same statement with the same values would fail again on a healthy server."""
+def who_mends(error: BaseException) -> Mender:
+    """Return who can mend an error of `ERRORS`."""
     if isinstance(error, asyncpg.PostgresError):
-        return str(error.sqlstate or "").startswith(BAD_DATA_CLASSES)
-    return isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError)
-
-
-def breaks_connection(error: BaseException) -> bool:
-    """Tell whether the connection's state is unknown after `error`, so that it must be closed."""
-    return not isinstance(error, asyncpg.PostgresError)
+        return mender(error.sqlstate or "")
+    # asyncpg could not put a value into the column's type.
+    if isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError):
+        return Mender.ROWS
+    return Mender.CONNECTION
 
 
 def describe(error: BaseException) -> str:
-    """Return one line on an error of `ERRORS`, with the mend where we know it."""
+    """Return one line on an error of `ERRORS`, with its SQLSTATE, and with the mend where we know it."""
     text = f"{type(error).__name__}: {error}".rstrip(": ")
-    mend = MENDS.get(error.sqlstate or "") if isinstance(error, asyncpg.PostgresError) else None
-    return " ".join(f"{text} ({mend})".split()) if mend else " ".join(text.split())
+    sqlstate = (error.sqlstate or "") if isinstance(error, asyncpg.PostgresError) else ""
+    notes = "; ".join(note for note in (sqlstate, MENDS.get(sqlstate)) if note)
+    return " ".join((f"{text} ({notes})" if notes else text).split())
 
 
 def as_outage(error: BaseException) -> Outage:
-    """Return the `Outage` for an error of `ERRORS`."""
-    return Outage(PART, describe(error))
+    """Return the `Outage` for an error of `ERRORS`; `RowsDoubted` where it may be about the rows."""
+    return (RowsDoubted if who_mends(error) in IN_DOUBT else Outage)(PART, describe(error))

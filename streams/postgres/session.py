@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from enum import IntEnum
@@ -12,10 +13,13 @@ import asyncpg
 
 from streams.backoff import delays
 from streams.errors import Outage
-from streams.postgres.outages import ERRORS, PART, as_outage, breaks_connection, describe
+from streams.postgres.outages import ERRORS, PART, as_outage, describe, who_mends
+from streams.postgres.refusals import IN_DOUBT, KEEPS_CONNECTION
 from streams.statistics import Statistics
 
 CONNECT_TIMEOUT_S = 5.0
+RENEW_S = 5.0
+"""How soon a connection is made anew once more for a refusal that the last new one met as well."""
 _numbers = itertools.count(1)
 
 
@@ -33,6 +37,9 @@ class Proof(IntEnum):
 async def connect(database_url: str, *, timeout_s: float = 5.0) -> asyncpg.Connection:
     """Open one connection, in UTC, under our name.
 
+    It prepares no statements by name: behind a pooler that lends its connections for a transaction
+    (pgbouncer), the next one may be another, with another client's statements.
+
     Args:
         database_url: as asyncpg takes it.
         timeout_s: seconds for each command on the connection.
@@ -41,6 +48,7 @@ async def connect(database_url: str, *, timeout_s: float = 5.0) -> asyncpg.Conne
         database_url,
         timeout=CONNECT_TIMEOUT_S,
         command_timeout=timeout_s,
+        statement_cache_size=0,
         server_settings={"application_name": "metric-streams", "TimeZone": "UTC"},
     )
 
@@ -69,7 +77,7 @@ class Session:
         database_url: as asyncpg takes it.
         statistics: told how ``postgres`` fares.
         on_connect: called with each new connection before anyone may use it.
-        timeout_s: seconds for each command.
+        timeout_s: seconds for each command; also an attribute.
         ping_every_s: seconds of silence after which the server is asked for a sign of life, so that a
             connection that a network lost without a word is noticed too.
     """
@@ -86,7 +94,7 @@ class Session:
         self._database_url = database_url
         self._statistics = statistics
         self._on_connect = on_connect
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
         self._ping_every_s = ping_every_s
         self._connection: asyncpg.Connection | None = None
         self._lost = asyncio.Event()
@@ -96,6 +104,8 @@ class Session:
         self._why = "not connected yet"
         self._who = f"session {next(_numbers)}"
         self._failed_at: Proof | None = None
+        self._renewed_for = ""
+        self._renewed_at_s = 0.0
         statistics.expect(PART)
 
     async def start(self) -> None:
@@ -149,11 +159,32 @@ class Session:
                 raise
             self._is_up(proof)
 
+    async def renewed(self) -> bool:
+        """Wait for the connection that takes the place of one that was dropped; tell whether there is one."""
+        if self._connection is not None and not self._connection.is_closed():
+            return False
+        await self._attempted.wait()
+        return self._connection is not None and not self._connection.is_closed()
+
     def _failed(self, connection: asyncpg.Connection, error: BaseException, proof: Proof) -> None:
-        if breaks_connection(error):
-            connection.terminate()
+        if not isinstance(error, asyncpg.PostgresError):
             proof = Proof.LIFE
+        if self._must_renew(error):
+            self._attempted.clear()
+            connection.terminate()
         self._is_down(describe(error), proof)
+
+    def _must_renew(self, error: BaseException) -> bool:
+        """Tell whether to try a new connection: in doubt as well, but not for each of many rows."""
+        who, now_s = who_mends(error), time.monotonic()
+        if who not in IN_DOUBT:
+            return who not in KEEPS_CONNECTION
+        code = str(getattr(error, "sqlstate", ""))
+        is_new = code != self._renewed_for or now_s - self._renewed_at_s >= RENEW_S
+        if who in KEEPS_CONNECTION or not is_new:
+            return False
+        self._renewed_for, self._renewed_at_s = code, now_s
+        return True
 
     async def _keep_connected(self) -> None:
         waits = delays()
@@ -169,7 +200,7 @@ class Session:
 
     async def _connect(self) -> None:
         try:
-            connection = await connect(self._database_url, timeout_s=self._timeout_s)
+            connection = await connect(self._database_url, timeout_s=self.timeout_s)
             self._lost.clear()
             connection.add_termination_listener(self._on_lost)
             if self._on_connect is not None:

@@ -1,0 +1,96 @@
+"""Writes the jobs of one turn: together, and where that is refused, in halves down to single jobs."""
+
+from collections.abc import Sequence
+
+from streams.errors import Outage, RowsDoubted, RowsRefused
+from streams.ingest.settlement import Settlement
+from streams.ingest.store import MetricStore
+from streams.ingest.taken import Taken
+from streams.queue.reserve import ReservingQueue
+from streams.statistics import Statistics
+
+
+class Batch:
+    """One turn's; what is not settled in the end goes back.
+
+    Args:
+        queue: knows whether there is time left.
+        store: where the rows go.
+        settlement: settles each job.
+        statistics: counts the rows.
+
+    Attributes:
+        too_many: the smallest number of jobs, above one, that was refused without blame; None if none was.
+    """
+
+    def __init__(
+        self, queue: ReservingQueue, store: MetricStore, settlement: Settlement, statistics: Statistics
+    ) -> None:
+        self._queue = queue
+        self._store = store
+        self._settlement = settlement
+        self._statistics = statistics
+        self._doubt: RowsDoubted | None = None
+        self._doubted: list[tuple[Taken, RowsDoubted]] = []
+        self._others_passed = False
+        self.too_many: int | None = None
+
+    async def run(self, jobs: Sequence[Taken]) -> None:
+        """Write jobs and settle them.
+
+        What there is no time for is left: done late, it would be done twice, and an attempt lost.
+
+        Raises:
+            Outage: the store is away, or takes no rows at all; nobody's try is used.
+        """
+        await self._settle(jobs)
+        await self._judge()
+
+    async def _settle(self, jobs: Sequence[Taken]) -> None:
+        if not jobs or self._queue.is_late:
+            return
+        try:
+            rows = await self._store.write([taken.job for taken in jobs])
+        except RowsRefused as refusal:
+            if len(jobs) == 1:
+                await self._settlement.refused(jobs[0], refusal)
+            else:
+                await self._halve(jobs)
+        except RowsDoubted as doubt:
+            await self._in_doubt(jobs, doubt)
+        else:
+            self._others_passed = self._doubt is not None
+            self._statistics.messages["ingested"] += rows
+            await self._settlement.complete(jobs)
+
+    async def _halve(self, jobs: Sequence[Taken]) -> None:
+        middle = len(jobs) // 2
+        await self._settle(jobs[:middle])
+        await self._settle(jobs[middle:])
+
+    async def _in_doubt(self, jobs: Sequence[Taken], doubt: RowsDoubted) -> None:
+        """Take in that jobs were refused, by their own fault or not: first of all, are the tables right?"""
+        if self._doubt is None:
+            self._doubt = doubt
+            await self._store.check()
+        if len(jobs) == 1:
+            self._doubted.append((jobs[0], doubt))
+        else:
+            self.too_many = min(len(jobs), self.too_many or len(jobs))
+            await self._halve(jobs)
+
+    async def _judge(self) -> None:
+        """Fail the jobs that were refused alone if others pass; else the table or the server is to blame."""
+        if self._doubt is None or (self._others_passed and not self._doubted):
+            return
+        if not self._doubted:
+            raise self._doubt  # there was no time to find out; fewer at once may pass
+        if not (self._others_passed or await self._store.takes_others()):
+            first, doubt = self._doubted[0]
+            raise Outage(
+                doubt.part,
+                f"takes no row of {len(self._doubted)} jobs, nor another one, so all wait and none is "
+                f"blamed; the first is job {first.job.uuid}: {doubt.detail}",
+            )
+        for taken, doubt in self._doubted:
+            await self._settlement.refused(taken, RowsRefused(doubt.detail))
