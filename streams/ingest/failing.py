@@ -10,6 +10,7 @@ from uuid import NAMESPACE_OID, uuid5
 
 import msgspec
 
+from streams.plain_log import plain
 from streams.wire.job import CONNECTION, Job
 
 WORKER_TRIES = 1
@@ -36,7 +37,7 @@ class FailedJob(msgspec.Struct, frozen=True):
         """
         uuid = _uuid(payload) or str(uuid5(NAMESPACE_OID, payload.hex()))
         return cls(
-            uuid, connection, queue, _text(payload), _text(exception.encode(errors="backslashreplace"))
+            uuid, connection, queue, _text(payload), _text(plain(exception).encode(errors="backslashreplace"))
         )
 
 

@@ -16,7 +16,10 @@ values ($1, $2, $3, $4, $5, now() at time zone 'utc')
 on conflict do nothing
 """
 
-A_TENANT = "select id::text from tenants order by random() limit 1"
+A_TENANT = """
+select id::text from tenants where id::text ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+order by random() limit 1
+"""
 
 
 def upsert(target: str = IDENTITY) -> str:

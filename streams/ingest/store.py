@@ -132,6 +132,7 @@ class PostgresStore:
         except RowsDoubted:
             if not await self._session.renewed():
                 raise
+            await self.check()  # the tables may have changed, too
             await action()
 
     async def _fail(self, job: FailedJob) -> None:
@@ -267,7 +268,7 @@ def _raise_refusal(error: BaseException) -> None:
     Laravel gives the jobs of such a tenant up at once.
     """
     who = who_mends(error)
-    detail = f"{describe(error)} {getattr(error, 'detail', None) or ''}".strip()
+    detail = describe(error)
     if who is Mender.LOCK:
         raise RowsLocked(detail) from error
     if who is Mender.ROWS:

@@ -137,6 +137,8 @@ def _problems_of(name: str, table: Table | None) -> Iterator[str]:
     if table.kind not in WRITABLE:
         yield f"{name} is {KINDS.get(table.kind, 'no table')}, which takes no rows (make it a table)"
         return
+    if name == "tenants" and table.type_of("id") in {"bigint", "integer", "smallint"}:
+        yield "tenants.id is a number, and topics name a tenant by its UUID (is an id no uuid? rename it)"
     columns, written = table.columns or {}, WRITTEN.get(name, ("id",))
     for column in written:
         if column not in columns:

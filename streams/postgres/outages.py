@@ -3,6 +3,7 @@
 import asyncpg
 
 from streams.errors import Outage, RowsDoubted
+from streams.plain_log import plain
 from streams.postgres.refusals import IN_DOUBT, Mender, mender
 
 PART = "postgres"
@@ -39,11 +40,14 @@ def who_mends(error: BaseException) -> Mender:
 
 
 def describe(error: BaseException) -> str:
-    """Return one line on an error of `ERRORS`, with its SQLSTATE, and with the mend where we know it."""
+    """Return one line on an error of `ERRORS`, with its SQLSTATE, and with the mend where we know it.
+
+    PostgreSQL's DETAIL, which is part of it, may hold what a device sent.
+    """
     text = f"{type(error).__name__}: {error}".rstrip(": ")
     sqlstate = (error.sqlstate or "") if isinstance(error, asyncpg.PostgresError) else ""
     notes = "; ".join(note for note in (sqlstate, MENDS.get(sqlstate)) if note)
-    return " ".join((f"{text} ({notes})" if notes else text).split())
+    return plain(" ".join((f"{text} ({notes})" if notes else text).split()))
 
 
 def as_outage(error: BaseException) -> Outage:

@@ -70,6 +70,15 @@ async def connected(database_url: str) -> AsyncIterator[asyncpg.Connection]:
         raise as_outage(error) from error
 
 
+async def is_pooled(connection: asyncpg.Connection) -> bool:
+    """Tell whether a pooler answered our connecting: it cannot know yet which server's process will serve us.
+
+    One that lends connections for a transaction (pgbouncer) loses what is kept in a session, LISTEN too.
+    """
+    serving: int = await connection.fetchval("select pg_backend_pid()")
+    return serving != connection.get_server_pid()
+
+
 class Session:
     """Keeps one connection open: notices that it is gone, and reconnects with backoff.
 
@@ -151,6 +160,9 @@ class Session:
                 raise Outage(PART, self._why)
             try:
                 yield connection
+            except Outage as outage:
+                self._is_down(outage.detail, proof)
+                raise
             except ERRORS as error:
                 self._failed(connection, error, proof)
                 raise as_outage(error) from error

@@ -10,13 +10,23 @@ import msgspec
 from streams.errors import MetricStreamsError
 from streams.postgres.schema import TENANTS_CHANNEL
 
-LIST = "select id, name, created_at from tenants order by created_at nulls first, name, id"
+LIST = (
+    "select id::text as id, name, created_at from tenants order by created_at nulls first, name, tenants.id"
+)
 
 # The application's migration may ask for settings, so they are given: an empty object.
 ADD = """
 insert into tenants (id, name, settings, created_at, updated_at)
-values ($1, $2, '{}', now() at time zone 'utc', now() at time zone 'utc')
-returning id, name, created_at
+values ($1::uuid, $2, '{}', now() at time zone 'utc', now() at time zone 'utc')
+returning id::text as id, name, created_at
+"""
+
+# As text, since an id may be a char(36).
+ONE = "select 1 from tenants where id::text = $1 for update"
+HAS_METRICS = """
+select exists (
+    select from metrics_raw where tenant_id = (select id from tenants where id::text = $1)
+)
 """
 
 
@@ -31,7 +41,7 @@ class Tenant(msgspec.Struct, frozen=True):
 
 async def list_tenants(connection: asyncpg.Connection) -> Sequence[Tenant]:
     """Return all tenants, the oldest first."""
-    return [Tenant(**row) for row in await connection.fetch(LIST)]
+    return [_tenant(row) for row in await connection.fetch(LIST)]
 
 
 async def add_tenant(connection: asyncpg.Connection, name: str, tenant_id: UUID | None = None) -> Tenant:
@@ -49,7 +59,7 @@ async def add_tenant(connection: asyncpg.Connection, name: str, tenant_id: UUID 
         raise MetricStreamsError(f"there is already a tenant {new_id}") from None
     except asyncpg.DataError as error:
         raise MetricStreamsError(f"the name {name!r} does not fit: {error}") from None
-    return Tenant(**rows[0])
+    return _tenant(rows[0])
 
 
 async def remove_tenant(connection: asyncpg.Connection, tenant_id: UUID, *, with_metrics: bool) -> None:
@@ -66,18 +76,20 @@ async def remove_tenant(connection: asyncpg.Connection, tenant_id: UUID, *, with
         MetricStreamsError: there is no such tenant, or it has metrics and `with_metrics` is off.
     """
     async with connection.transaction():
-        if not await connection.fetchval("select 1 from tenants where id = $1 for update", tenant_id):
+        if not await connection.fetchval(ONE, str(tenant_id)):
             raise MetricStreamsError(f"there is no tenant {tenant_id}")
-        if not with_metrics and await connection.fetchval(
-            "select exists (select from metrics_raw where tenant_id = $1)", tenant_id
-        ):
+        if not with_metrics and await connection.fetchval(HAS_METRICS, str(tenant_id)):
             raise MetricStreamsError(
                 f"tenant {tenant_id} has metrics, which would go with it: add --with-metrics if that is meant"
             )
-        await connection.execute("delete from tenants where id = $1", tenant_id)
+        await connection.execute("delete from tenants where id::text = $1", str(tenant_id))
         await _tell_workers(connection, tenant_id)
 
 
 async def _tell_workers(connection: asyncpg.Connection, tenant_id: UUID) -> None:
     """Notify as the trigger does, for a database without it; equal ones in a transaction become one."""
     await connection.execute("select pg_notify($1, $2)", TENANTS_CHANNEL, str(tenant_id))
+
+
+def _tenant(row: asyncpg.Record) -> Tenant:
+    return Tenant(UUID(row["id"]), row["name"], row["created_at"])

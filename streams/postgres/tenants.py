@@ -7,20 +7,36 @@ from collections.abc import Collection, Iterable
 from collections.abc import Set as AbstractSet
 from types import TracebackType
 from typing import Protocol, Self
-from uuid import UUID
 
 import asyncpg
 
 from streams.errors import Outage
+from streams.postgres.catalogue import problems, read_tables
+from streams.postgres.outages import PART
 from streams.postgres.schema import TENANTS_CHANNEL
-from streams.postgres.session import Session
+from streams.postgres.session import Session, is_pooled
 from streams.postgres.tenant_cache import TenantCache
 from streams.settings import Settings
 from streams.statistics import Statistics
 
 log = logging.getLogger(__name__)
 
-EXISTING = "select id::text from tenants where id = any($1::uuid[])"
+POOLED = (
+    "a pooler such as pgbouncer stands before PostgreSQL, and may keep back what the tenants' trigger tells: "
+    "a new tenant counts after TENANT_UNKNOWN_S, a removed one after TENANT_KNOWN_S (with a DATABASE_URL "
+    "that leads to PostgreSQL itself, at once)"
+)
+
+
+def existing(id_type: str) -> str:
+    """Return the question which of some tenants exist, so that it can use the index.
+
+    Args:
+        id_type: of ``tenants.id``: uuid, or where the table came from MySQL ``character``; empty if unknown.
+    """
+    # To cast to a plain "character" would leave one letter.
+    cast = {"": "uuid", "character": "bpchar"}.get(id_type, id_type)
+    return f"select id::text from tenants where id = any($1::text[]::{cast}[])"  # noqa: S608 - from the catalogue
 
 
 class Tenants(Protocol):
@@ -41,8 +57,8 @@ class TenantDirectory:
     """Asks PostgreSQL once a call, for the ids alone that the cache lacks.
 
     A NOTIFY from the trigger of ``schema.sql`` makes a change count at once. A database that Laravel made
-    has no such trigger: there the cache's times are the delay. While PostgreSQL is away, tenants that
-    existed before pass, and a call that names any other raises `Outage`.
+    has no such trigger, and a pooler passes nothing on: there the cache's times are the delay. While
+    PostgreSQL is away, tenants that existed before pass, and a call that names any other raises `Outage`.
     """
 
     def __init__(
@@ -51,6 +67,8 @@ class TenantDirectory:
         self._cache = cache
         self._session = Session(database_url, statistics, on_connect=self._listen, timeout_s=timeout_s)
         self._asking = asyncio.Lock()
+        self._existing = existing("")
+        self._told_of_pooler = False
 
     @classmethod
     def from_settings(cls, settings: Settings, statistics: Statistics) -> Self:
@@ -92,17 +110,20 @@ class TenantDirectory:
         """Return if PostgreSQL answers, for the readiness page.
 
         Raises:
-            Outage: it does not, or there is no table of tenants.
+            Outage: it does not, or the table of tenants is not as it must be.
         """
         async with self._session.use() as connection:
-            # The question itself: it needs the table, the right, and an id that is a uuid.
-            await connection.fetch(EXISTING, [])
+            tables = await read_tables(connection, "tenants")
+            if found := problems(tables):
+                raise Outage(PART, "; ".join(found))
+            # The question itself: it needs the right, and an id that can be compared.
+            await connection.fetch(self._existing, [])
 
     async def _ask(self, missing: AbstractSet[str]) -> AbstractSet[str]:
         generation = self._cache.generation
         try:
             async with self._session.use() as connection:
-                rows = await connection.fetch(EXISTING, [UUID(tenant_id) for tenant_id in missing])
+                rows = await connection.fetch(self._existing, list(missing))
         except Outage:
             stale = self._cache.stale(missing)
             if len(stale) < len(missing):
@@ -114,8 +135,18 @@ class TenantDirectory:
 
     async def _listen(self, connection: asyncpg.Connection) -> None:
         """Listen first, then ask for everything again: what changed unheard must not be missed."""
-        await connection.add_listener(TENANTS_CHANNEL, self._on_notify)
+        if await is_pooled(connection):
+            self._tell_of_pooler()
+        else:
+            await connection.add_listener(TENANTS_CHANNEL, self._on_notify)
+        tenants = (await read_tables(connection, "tenants"))["tenants"]
+        self._existing = existing(tenants.type_of("id") if tenants else "")
         self._cache.expire_all()
+
+    def _tell_of_pooler(self) -> None:
+        if not self._told_of_pooler:
+            self._told_of_pooler = True
+            log.info("%s", POOLED)
 
     def _on_notify(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
         tenant_id = str(payload)

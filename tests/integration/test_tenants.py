@@ -15,6 +15,7 @@ from streams.postgres.session import Session, connected
 from streams.postgres.tenant_admin import add_tenant, list_tenants, remove_tenant
 from streams.postgres.tenant_cache import TenantCache
 from streams.postgres.tenants import FakeTenants, TenantDirectory, Tenants
+from streams.postgres.tenants import existing as question
 from streams.statistics import Statistics
 from tests.parts.eventually import eventually
 from tests.parts.postgres import Postgres
@@ -271,10 +272,13 @@ async def test_the_fake_behaves_as_the_real_one() -> None:
     [
         ("drop table tenants cascade", "create the tables with: metric-streams setup --database"),
         (
-            "drop table tenants cascade; create table tenants (id char(36) primary key, name text)",
-            "is an id no uuid?",
+            "drop table tenants cascade; create table tenants (id bigint primary key, name text)",
+            "is an id no uuid|invalid input syntax for type bigint",
         ),
-        ("alter table tenants rename column id to tenant", "a column is missing or has another name"),
+        (
+            "alter table tenants rename column id to tenant",
+            "has no column|a column is missing or has another name",
+        ),
     ],
 )
 async def test_a_question_that_cannot_be_asked_is_told_with_its_mend_and_not_called_well_in_between(
@@ -285,7 +289,7 @@ async def test_a_question_that_cannot_be_asked_is_told_with_its_mend_and_not_cal
     cache = TenantCache(known_s=KEPT_S, unknown_s=KEPT_S, clock=time.monotonic)
     async with TenantDirectory(database_url, cache, statistics) as directory:
         for ask in (directory.check, lambda: directory.known([str(uuid.uuid4())]), directory.check):
-            with pytest.raises(Outage, match=re.escape(mend)):
+            with pytest.raises(Outage, match=mend):
                 await ask()
             assert not statistics.parts["postgres"].up
 
@@ -322,3 +326,70 @@ async def test_a_sign_of_life_does_not_call_well_what_cannot_be_worked_with(
         assert not statistics.parts["postgres"].up
         await work("select 2")
         assert statistics.parts["postgres"].up
+
+
+@pytest.mark.parametrize("id_type", ["char(36)", "varchar(36)", "text", "char(40)"])
+async def test_ids_that_are_text_are_compared_as_text(
+    database_url: str, database: asyncpg.Connection, id_type: str
+) -> None:
+    await database.execute(
+        "drop trigger metric_streams_tenants_changed on tenants;"
+        "alter table metrics_raw drop constraint metrics_raw_tenant_id_foreign;"
+        f"alter table tenants alter id type {id_type} using id::text"
+    )
+    tenant = await add_tenant(database, "one")
+    existing, other = str(tenant.id), str(uuid.uuid4())
+    async with make(database_url) as directory:
+        await directory.check()
+        assert await directory.known([existing, other]) == {existing}
+    assert [one.id for one in await list_tenants(database)] == [tenant.id]
+
+
+async def test_an_index_on_ids_that_are_text_is_used(database: asyncpg.Connection) -> None:
+    await database.execute(
+        "drop trigger metric_streams_tenants_changed on tenants;"
+        "alter table metrics_raw drop constraint metrics_raw_tenant_id_foreign;"
+        "alter table tenants alter id type char(36) using id::text;"
+        "set enable_seqscan to off"
+    )
+    for id_type in ("character", "uuid"):
+        plan = await database.fetch(f"explain {question(id_type)}", [str(uuid.uuid4())])
+        is_indexed = any("tenants_pkey" in row[0] for row in plan)
+        assert is_indexed
+        await database.execute("alter table tenants alter id type uuid using id::uuid")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("drop table tenants cascade", "there is no table tenants"),
+        ("alter table tenants rename id to uuid", 'tenants has no column "id"'),
+    ],
+)
+async def test_a_table_of_tenants_that_cannot_be_asked_is_told_with_its_mend(
+    database_url: str, database: asyncpg.Connection, change: str, told: str
+) -> None:
+    async with make(database_url) as directory:
+        await database.execute(change)
+        with pytest.raises(Outage, match=re.escape(told)):
+            await directory.check()
+
+
+@pytest.mark.parametrize("state", ["set search_path to nowhere", "set role pg_monitor"])
+async def test_a_state_of_the_session_is_left_behind(
+    database_url: str, database: asyncpg.Connection, state: str
+) -> None:
+    tenant = str((await add_tenant(database, "one")).id)
+    cache = TenantCache(known_s=KEPT_S, unknown_s=KEPT_S, clock=time.monotonic)
+    directory = TenantDirectory(database_url, cache, Statistics(), timeout_s=1.0)
+    async with directory:
+        async with directory._session.use() as connection:
+            await connection.execute(state)
+
+        async def knows() -> bool:
+            try:
+                return bool(await directory.known([tenant]))
+            except Outage:
+                return False
+
+        await eventually(knows)
