@@ -50,7 +50,7 @@ def test_what_nobody_has_heard_of_is_first_tried_on_a_new_connection(sqlstate: s
 
 @pytest.mark.parametrize("sqlstate", ["0A000", "57014", "42501"])
 def test_what_may_be_one_jobs_is_told_apart_from_a_server_that_is_away(sqlstate: str) -> None:
-    error = type("Refused", (asyncpg.PostgresError,), {"sqlstate": sqlstate})("not this one")
+    error = asyncpg.PostgresError.new({"C": sqlstate, "M": "not this one"})
     assert isinstance(as_outage(error), RowsDoubted)
     assert sqlstate in describe(error)
 
