@@ -14,6 +14,7 @@ from streams.queue.reserve import Backlog
 from streams.statistics import Statistics
 from streams.version import product_version
 from streams.web import prometheus
+from streams.web.guard import Guard, GuardedRunner
 from streams.web.listening import why_not_listening
 from streams.web.prometheus import Family
 from streams.web.shared import (
@@ -150,14 +151,22 @@ def metrics(statistics: Statistics, report: Report, backlog: Backlog | None) -> 
 
 
 @asynccontextmanager
-async def serving(application: web.Application, host: str, port: int) -> AsyncIterator[None]:
+async def serving(
+    application: web.Application, host: str, port: int, guard: Guard | None = None
+) -> AsyncIterator[None]:
     """Serve an application for the block.
+
+    Args:
+        application: with the pages.
+        host: the address, WEB_BIND.
+        port: the port.
+        guard: of its connections; one with the usual limits if there is none.
 
     Raises:
         StartupRefused: the address cannot be had.
     """
     # Whoever stops ingest need not wait for a page that asks a part.
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_S)
+    runner = GuardedRunner(application, guard or Guard(), access_log=None, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
     try:
         await _listen(runner, host, port)

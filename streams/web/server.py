@@ -1,4 +1,4 @@
-"""Faust's web server for the worker's pages: ends the worker with one line where it cannot listen."""
+"""Faust's web server for the worker's pages: guarded; ends the worker where it cannot listen."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ from faust.web.base import BlueprintManager
 from faust.web.drivers.aiohttp import Web
 
 from streams.refusal import refuse_start
+from streams.web.guard import Guard, GuardedRunner
 from streams.web.listening import why_not_listening
 
 
@@ -16,6 +17,7 @@ class WorkerWeb(Web):
         super().__init__(*args, **kwargs)
         # By name, since the pages show the very app that has this server.
         self.blueprints = BlueprintManager([("", "streams.web.pages:blueprint")])
+        self._runner = GuardedRunner(self.web_app, Guard(), access_log=None)
 
     async def start_server(self) -> None:
         """Listen.
