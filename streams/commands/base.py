@@ -10,7 +10,7 @@ from faust.cli.base import AppCommand
 from mode.utils.logging import setup_logging
 
 from streams.errors import MetricStreamsError
-from streams.plain_log import escape_logs
+from streams.plain_log import escape_logs, plain
 
 INTERRUPTED = 130  # what a shell reports for a command that Ctrl+C ended
 
@@ -36,7 +36,7 @@ class PlainCommand(AppCommand):
         try:
             asyncio.run(self.execute(*self.args, **self.kwargs))
         except MetricStreamsError as error:
-            click.echo(f"{self.ctx.command_path}: {error}", err=True)
+            click.echo(f"{self.ctx.command_path}: {plain(str(error))}", err=True)
             sys.exit(error.exit_code)
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)

@@ -11,6 +11,7 @@ from faust.cli import argument, option
 from streams.application import app, settings
 from streams.commands.base import PlainCommand
 from streams.errors import MetricStreamsError
+from streams.plain_log import plain
 from streams.postgres.session import connected
 from streams.postgres.tenant_admin import Tenant, add_tenant, list_tenants, remove_tenant
 
@@ -20,7 +21,8 @@ def shown(tenants: Sequence[Tenant]) -> str:
     lines = [f"{'id':36}  {'created (UTC)':19}  name"]
     for tenant in tenants:
         created = f"{tenant.created_at:%Y-%m-%d %H:%M:%S}" if tenant.created_at else "-"
-        lines.append(f"{tenant.id!s:36}  {created:19}  {tenant.name}")
+        name = plain(tenant.name).replace("\n", r"\n")
+        lines.append(f"{tenant.id!s:36}  {created:19}  {name}")
     return "\n".join(lines)
 
 
