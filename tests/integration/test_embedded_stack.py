@@ -36,7 +36,7 @@ from streams.kafka.admin import ensure_topics
 from streams.mqtt.address import Address
 from streams.settings import Settings
 from tests.conftest import real
-from tests.parts.eventually import eventually_sync
+from tests.parts.eventually import eventually, eventually_sync
 from tests.parts.process import find_program
 
 REPOSITORY = Path(__file__).parents[2]
@@ -295,10 +295,16 @@ class NeverReady(Broken):
     def argv(self) -> list[str]:
         return [sys.executable, "-c", NEVER_READY]
 
+    async def is_ready(self) -> bool:
+        # Before that it can be asked to end, and would: it takes its time on a machine with other work.
+        await eventually((self.directory / "thinking").exists)
+        return False
+
 
 NEVER_READY = """
-import signal, sys, time
+import pathlib, signal, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
+pathlib.Path("thinking").touch()
 print("thinking", flush=True)
 while True:
     signal.pause()
