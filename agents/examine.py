@@ -2,14 +2,16 @@
 
 import logging
 import traceback
-from collections.abc import Generator, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+
+import msgspec
 
 from agents.parse import Parsed, parse
 from agents.usual import read_usual_message
 from agents.validate import validate
 from streams.errors import MalformedRecord
 from streams.models import Candidate, Message, Origin, Reason, RejectedMessage, Rejection, Stage
+from streams.plain_log import plain
 from streams.rules.timestamp import EARLIEST
 from streams.wire import raw
 from streams.wire.decision import Refusal
@@ -23,14 +25,21 @@ MESSAGE_BYTES = 640
 """What an unusual message counts for beside its payload: it costs some 10 µs before it is looked at."""
 
 
-class Examined(NamedTuple):
-    """A chunk after parse and validate."""
+class Examined(msgspec.Struct):
+    """A chunk after parse and validate, or amid them."""
 
     messages: Sequence[Message]
     candidates: dict[int, Candidate]
     rejections: dict[int, Rejection]
-    disagreeing: int
+    disagreeing: int = 0
     """Messages whose payload repeats tenant, agent or metric otherwise than their topic."""
+    done: int = 0
+    """How many messages have been examined."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all have."""
+        return self.done >= len(self.messages)
 
 
 def read_chunk(value: bytes) -> tuple[list[Message], dict[int, Rejection]]:
@@ -51,31 +60,28 @@ def examine(
     earliest: str = EARLIEST,
 ) -> Examined:
     """Run parse and validate over a chunk; a bug on one message rejects that message alone."""
-    turns = in_turns(messages, origin, max_clock_skew_s, skip, earliest)
-    while True:
-        try:
-            next(turns)
-        except StopIteration as end:
-            examined: Examined = end.value
-            return examined
+    examined = Examined(messages, {}, {})
+    while not examined.is_done:
+        go_on(examined, origin, max_clock_skew_s, skip, earliest)
+    return examined
 
 
-def in_turns(
-    messages: Sequence[Message],
+def go_on(
+    examined: Examined,
     origin: Origin,
     max_clock_skew_s: float,
     skip: frozenset[int] | set[int] = frozenset(),
     earliest: str = EARLIEST,
-) -> Generator[None, None, Examined]:
-    """Do what `examine` does, and yield whenever others should have the event loop.
+) -> None:
+    """Examine until all is done, or others should have the event loop.
 
     That is after some bytes of messages that are not of the usual kind: those may cost a millisecond each. A
     chunk of usual ones is over before it would matter.
     """
-    candidates: dict[int, Candidate] = {}
-    rejections: dict[int, Rejection] = {}
-    disagreeing = spent_bytes = 0
-    for index, message in enumerate(messages):
+    candidates, rejections = examined.candidates, examined.rejections
+    rest = examined.messages[examined.done :] if examined.done else examined.messages
+    spent_bytes = 0
+    for index, message in enumerate(rest, examined.done):
         if index in skip:
             continue
         parsed: Parsed | Rejection | None = None
@@ -86,7 +92,7 @@ def in_turns(
             spent_bytes += len(message.payload or message.payload_base64 or "") + MESSAGE_BYTES
             parsed = parse(message)
             if isinstance(parsed, Parsed):
-                disagreeing += parsed.disagrees
+                examined.disagreeing += parsed.disagrees
                 outcome = validate(parsed, origin, index, message.received_at, max_clock_skew_s, earliest)
             else:
                 outcome = parsed
@@ -100,14 +106,14 @@ def in_turns(
         else:
             rejections[index] = outcome
         if spent_bytes > TURN_BYTES:
-            spent_bytes = 0
-            yield
-    return Examined(messages, candidates, rejections, disagreeing)
+            examined.done = index + 1
+            return
+    examined.done = len(examined.messages)
 
 
 def last_line(bug: BaseException) -> str:
-    """Return the last line of an exception's traceback."""
-    return traceback.format_exception_only(bug)[-1].strip()
+    """Return the last line of an exception's traceback; it may quote what a device has sent."""
+    return plain(traceback.format_exception_only(bug)[-1].strip())
 
 
 def by_reason(

@@ -6,13 +6,13 @@ Between refine and the pure steps. Nothing here makes a decision last.
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
 
 from agents.dedupe import TogetherSeen, accepted, dedupe
-from agents.examine import Examined, in_turns, read_chunk
+from agents.examine import Examined, go_on, read_chunk
 from agents.loop import Record
 from agents.stale import is_stale
 from agents.validate import tenant_unknown
@@ -111,7 +111,13 @@ class Judge:
             for record in records
             if (decision := state.unsettled.get(record.offset) or self.attempts.find(record)) is not None
         }
-        examined = [None if record.offset in standing else await self._examine(record) for record in records]
+        examined: list[Examined | None] = []
+        for record in records:
+            each = None if record.offset in standing else self._begin(record)
+            while each is not None and not each.is_done:
+                await asyncio.sleep(0)  # others have a turn
+                self._go_on(each, record)
+            examined.append(each)
         await self._check_tenants([each for each in examined if each is not None])
         together = TogetherSeen(state)
         chunks: list[Judged] = []
@@ -132,15 +138,19 @@ class Judge:
             chunks.append(chunk)
         return chunks
 
-    async def _examine(self, record: Record) -> Examined:
+    def _begin(self, record: Record) -> Examined:
         messages, unreadable = read_chunk(record.value)
         if unreadable:
             topic, goes_to = self._settings.raw_topic, self._settings.rejected_topic
             log.error(NO_CHUNK, topic, record.partition, record.offset, goes_to, unreadable[0].detail)
-            return Examined(messages, {}, unreadable, 0)
+            return Examined(messages, {}, unreadable, 0, len(messages))
+        examined = Examined(messages, {}, {})
+        self._go_on(examined, record)
+        return examined
+
+    def _go_on(self, examined: Examined, record: Record) -> None:
         origin = Origin(record.partition, record.offset)
-        skew_s = self._settings.max_clock_skew_s
-        return await _taking_turns(in_turns(messages, origin, skew_s, earliest=self._earliest))
+        go_on(examined, origin, self._settings.max_clock_skew_s, earliest=self._earliest)
 
     def _decide(
         self,
@@ -181,7 +191,11 @@ class Judge:
         origin = Origin(record.partition, record.offset)
         messages, _ = read_chunk(record.value)
         settled = {refusal.index for refusal in decision.refusals} | set(decision.duplicates)
-        examined = await _taking_turns(in_turns(messages, origin, math.inf, settled))
+        examined = Examined(messages, {}, {})
+        go_on(examined, origin, math.inf, settled)
+        while not examined.is_done:
+            await asyncio.sleep(0)  # others have a turn
+            go_on(examined, origin, math.inf, settled)
         if examined.rejections:
             # Only a change of the rules between two versions does that: then what was accepted is explained.
             log.error(
@@ -204,17 +218,6 @@ class Judge:
             candidates = chunk.candidates
             for index in [i for i, one in candidates.items() if one.reading.tenant_id in unknown]:
                 chunk.rejections[index] = tenant_unknown(candidates.pop(index).reading.tenant_id)
-
-
-async def _taking_turns(turns: Generator[None, None, Examined]) -> Examined:
-    """Run an examination to its end, and let others have the event loop between its turns."""
-    while True:
-        try:
-            next(turns)
-        except StopIteration as end:
-            examined: Examined = end.value
-            return examined
-        await asyncio.sleep(0)
 
 
 def _refusals(examined: Examined) -> list[Refusal]:

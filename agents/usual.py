@@ -9,11 +9,14 @@ import msgspec
 from agents.validate import arrival
 from streams.models import Candidate, Message, Reading
 from streams.rules.identity import content, row_id
-from streams.rules.json_depth import SHORT
+from streams.rules.json_depth import SHORT, has_many_brackets
 from streams.rules.names import DEDUPE_ID_LENGTH
 from streams.rules.timestamp import EARLIEST, read_usual
-from streams.rules.topic import Series, read_topic
+from streams.rules.topic import LONGEST_REMEMBERED, Series, read_short_topic
 from streams.rules.value import BOUND
+
+LONGEST = 4 * 1024
+"""Characters of a payload that may be of the usual kind: of one that is not, this is a decoding in vain."""
 
 
 class _Payload(msgspec.Struct, frozen=True, gc=False):
@@ -42,11 +45,12 @@ def read_usual_message(message: Message, index: int, earliest: str = EARLIEST) -
     Raises:
         MalformedRecord: if its time of arrival, which is our own, cannot be read.
     """
-    text = message.payload
-    series = read_topic(message.topic)
+    text, topic = message.payload, message.topic
+    if text is None or len(topic) > LONGEST_REMEMBERED:
+        return None
+    series = read_short_topic(topic)
     if (
-        text is None
-        or len(text) > SHORT
+        (len(text) > SHORT and (len(text) > LONGEST or has_many_brackets(text)))
         or type(series) is not Series
         or not series.is_sound
         or message.size_bytes is not None

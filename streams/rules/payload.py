@@ -1,14 +1,14 @@
 """The payload: an object ``{"value", "timestamp"?, "dedupe_id"?}``; any further members are ignored.
 
 Two decoders that give the same: msgspec for the messages that nearly all devices send, and for the rest
-`streams.rules.json_scanner`, which also finds the words for what is wrong. How deep a payload nests is
-bounded first, so that neither decoder's own limit, which depends on the version of Python, decides anything.
+`streams.rules.json_scanner`, which also finds the words for what is wrong. It bounds how deep a payload
+nests, so that neither decoder's own limit, which depends on the version of Python, decides anything.
 """
 
 import msgspec
 
 from streams.models import Message, Reason
-from streams.rules.json_depth import MAX_DEPTH, SHORT, is_too_deep
+from streams.rules.json_depth import SHORT
 from streams.rules.json_scanner import MEMBERS, read_object
 from streams.rules.problem import Problem
 
@@ -37,9 +37,8 @@ def read_payload(message: Message) -> Payload | Problem:
     text = message.payload if message.payload is not None else _decode(message)
     if isinstance(text, Problem):
         return text
-    if len(text) > SHORT and is_too_deep(text):
-        found = f"not JSON: its arrays and objects nest more than {MAX_DEPTH} deep, as PHP reads none"
-        return Problem(Reason.PAYLOAD_NOT_JSON, found)
+    if len(text) > SHORT:
+        return _read_slowly(text)  # which bounds its depth, and makes nothing of what does not matter
     try:
         return _decoder.decode(text)
     except (msgspec.MsgspecError, RecursionError, UnicodeError):

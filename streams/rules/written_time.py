@@ -28,11 +28,11 @@ _NAMED_DAY = r"(?P<weekday> [A-Za-z]{3,9} )"
 _NAMED_MONTH = r"(?P<month_name> [A-Za-z]{3,9} )"
 _DAY_OF_MONTH = r"(?P<day> [0-9]{1,2} )"
 _YEAR = r"(?P<year> [0-9]{4} )"
-_BLANK = r"[\x20\t\r\n]*+"
+_BLANKS = " \t\r\n"
 
 
 def _form(pattern: str) -> re.Pattern[str]:
-    return re.compile(rf"{_BLANK} {pattern} {_BLANK}", re.VERBOSE)
+    return re.compile(pattern, re.VERBOSE)
 
 
 _FORMS = (
@@ -65,7 +65,7 @@ _FORMS = (
     # C's asctime: Fri Nov 20 10:00:00 2026
     _form(rf"{_NAMED_DAY} \x20 {_NAMED_MONTH} \x20{{1,2}} {_DAY_OF_MONTH} \x20 {_CLOCK} \x20 {_YEAR}"),
 )
-_UNIX = re.compile(rf"{_BLANK} @ (-?[0-9]{{1,18}}) (?: \. ([0-9]{{1,6}}) )? {_BLANK}", re.VERBOSE)
+_UNIX = re.compile(r"@ (-?[0-9]{1,18}) (?: \. ([0-9]{1,6}) )?", re.VERBOSE)
 
 EXPECTED = (
     "RFC 3339 such as 2026-11-20T10:00:00Z, YYYY-MM-DD HH:MM:SS[.f] in UTC, "
@@ -81,6 +81,7 @@ _HINTS = (
 
 def read_written(text: str) -> int | None:
     """Return the microseconds since 1970 that a text names, if it names one time and no other."""
+    text = text.strip(_BLANKS)
     if (unix := _UNIX.fullmatch(text)) is not None:
         return _unix_us(*unix.groups("0"))
     for form in _FORMS:

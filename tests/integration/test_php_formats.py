@@ -4,9 +4,11 @@ import base64
 import json
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streams.rules.json_depth import is_too_deep
 from streams.rules.numeric import read_numeric
 from streams.wire import php_json, publication
 from streams.wire.job import JobMetric, encode_job
@@ -46,6 +48,20 @@ def evaluate(php: Php, code: str, inputs: list[bytes]) -> list[bytes]:
 def test_php_serializes_what_it_reads_from_us_to_the_same_bytes(php: Php, values: list[PhpValue]) -> None:
     ours = [serialize(value).encode() for value in values]
     assert evaluate(php, "$result = serialize(unserialize($line));", ours) == ours
+
+
+@pytest.mark.parametrize(("before", "after"), [("[", "]"), ('{"a":', "}"), ('[{"a":', "}]")])
+@pytest.mark.parametrize("inside", ["", "1"])
+def test_php_reads_json_as_deep_as_we_do_and_no_deeper(
+    php: Php, before: str, inside: str, after: str
+) -> None:
+    each = len(before.replace("a", "").translate(str.maketrans("", "", '":')))
+    nested = [before * times + (inside or "[]") + after * times for times in range(500 // each, 520 // each)]
+    read = evaluate(
+        php, "$result = json_decode($line) === null ? 'no' : 'yes';", [n.encode() for n in nested]
+    )
+    assert {b"yes", b"no"} == set(read)
+    assert [is_too_deep(text) for text in nested] == [answer == b"no" for answer in read]
 
 
 @batches

@@ -1,6 +1,7 @@
 import base64
 import json
 import math
+import re
 
 import msgspec
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from agents.parse import Parsed, parse
 from streams.models import Message, Reason, Rejection, Stage
-from streams.rules.json_depth import MAX_DEPTH
+from streams.rules.json_depth import MAX_DEPTH, is_too_deep
 from streams.rules.json_scanner import MEMBERS, read_object
 from streams.rules.payload import Payload, read_payload
 from streams.rules.problem import Problem
@@ -146,10 +147,50 @@ def test_what_nests_as_deep_as_php_takes_it_is_json_and_deeper_is_not(before: st
         times = depth // levels
         return f'{{"value": 1, "x": {before * times}1{after * times}}}'.encode()
 
-    assert parsed(nested(MAX_DEPTH - levels)).payload == Payload(1)
-    too_deep = rejection(nested(MAX_DEPTH + 70))
+    assert parsed(nested(MAX_DEPTH - 1)).payload == Payload(1)  # one more is the payload itself
+    too_deep = rejection(nested(MAX_DEPTH - 1 + levels))
     assert too_deep.reason is Reason.PAYLOAD_NOT_JSON
-    assert "nest more than 512 deep" in too_deep.detail
+    assert "nest more than 511 deep" in too_deep.detail
+
+
+def slow_depth(text: str) -> int:
+    depth = deepest = 0
+    for mark in re.sub(r'"(?:[^"\\]|\\.)*(?:"|\\?$)', "", text, flags=re.DOTALL):
+        depth += (mark in "[{") - (mark in "]}")
+        deepest = max(deepest, depth)
+    return deepest
+
+
+strings = st.lists(st.sampled_from(["[", "]", "{", r"\"", r"\\", "a", "é", r"\ud800"]), max_size=4).map(
+    lambda pieces: f'"{"".join(pieces)}"'
+)
+
+
+@given(
+    st.lists(st.sampled_from(["[", "]", "{", "}", "[[[[", "]]]]", "1,"]) | strings, max_size=400).map(
+        "".join
+    ),
+    st.sampled_from(["", '"', '"[', '"\\']),
+    st.integers(450, MAX_DEPTH),
+)
+@example("[" * 70 + "]" * 140, "", MAX_DEPTH - 69)
+@example("[]" * 40 + "[", "", MAX_DEPTH)
+@example("", "", MAX_DEPTH)
+def test_how_deep_a_text_nests_is_told_exactly(text: str, end: str, before: int) -> None:
+    whole = "[" * before + text + end
+    assert is_too_deep(whole) is (slow_depth(whole) > MAX_DEPTH)
+
+
+@pytest.mark.parametrize("mistake", ["", "]", '"', "x", '"\\'])
+def test_what_nests_too_deep_is_told_so_whatever_follows(mistake: str) -> None:
+    for deep in ("[" * 600, "[" * 60_000, '{"a":[' * 300):
+        found = rejection(b'{"x":' + f"{deep}{mistake}".encode() + b" " * 600)
+        assert "nest more than 511 deep" in found.detail
+
+
+def test_an_escape_too_many_ends_no_string() -> None:
+    text = '{"x": "' + r"\\" * 300 + '", "y": "' + r"\"[" * 600 + '", "value": 1}'
+    assert parsed(text.encode()).payload == Payload(1)
 
 
 def test_brackets_in_strings_and_side_by_side_do_not_nest() -> None:
@@ -248,6 +289,9 @@ def test_the_scanner_reads_what_the_fast_decoder_reads(members: dict[str, object
 @example('{"value":"\\uD83D\\ude00 \\ud800"}')
 @example('{"value":"\\\\ud800","x":"\\udfff"}')
 @example('{"v\\u0061lue":[1],"value":{"value":2}}')
+@example("0\0")
+@example('{"a":"' + "0" * 248 + '",f')
+@example('{"a":"' + "0" * 249 + "\\u1")
 def test_a_long_text_is_read_as_a_short_one(text: str) -> None:
     short, long = read_object(text[:256]), read_object(text[:256] + " " * 257)
     if isinstance(short, Problem) and text.strip():
