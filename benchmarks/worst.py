@@ -16,7 +16,9 @@ from agents.examine import examine
 from agents.handoff import jobs_of
 from benchmarks.report import report, say
 from streams.models import Message, Origin
+from streams.queue.replays import Chunk
 from streams.rules import timestamp, topic, written_time, zones
+from streams.rules.payload import MAX_BYTES
 from streams.wire import command, raw, unique
 
 TOPIC = "metrics/7c9e6679-7425-40de-944b-e07fc1f90ae7/edge-7/cpu"
@@ -82,7 +84,8 @@ TIMES = (
 )
 FILLERS = ("0", "1", "9", " ", "\t", "\n", "e", ".", "-", "+", ":", "T", "Z", "/", "A", "a", "é", "@", ",")
 LETTERS = ("a", "9", "é", "\u0301", "\U0001f321", " ", "'", "\\", '"', "\0", "\x1b", "\u202e", "\ufffd")
-LONGEST = raw.MAX_BYTES - 200
+KNOWN_BY = Chunk(1, 0, bytes(16))
+LONGEST = MAX_BYTES - 200
 KEPT = 8
 """The worst ones, which are changed further."""
 REMEMBERED = [
@@ -134,14 +137,14 @@ def climb(chance: random.Random, seconds: float, search: Search) -> tuple[float,
 
 def _any_payload(chance: random.Random) -> str:
     body = "".join(chance.choice(UNITS) for _ in range(chance.randint(1, 4)))
-    body = (body * raw.MAX_BYTES)[: raw.MAX_BYTES - chance.randrange(8) - 80]
+    body = (body * MAX_BYTES)[: MAX_BYTES - chance.randrange(8) - 80]
     return chance.choice(FRAMES).format(body)
 
 
 def _changed(chance: random.Random, text: str) -> str:
     at = chance.randrange(len(text))
     piece = chance.choice(UNITS) * chance.choice([1, 1, 100, 5_000])
-    return (text[:at] + piece + text[at + len(piece) :])[: raw.MAX_BYTES]
+    return (text[:at] + piece + text[at + len(piece) :])[:MAX_BYTES]
 
 
 def _any_topic(chance: random.Random) -> str:
@@ -201,9 +204,7 @@ def _costed(search: Search, text: str) -> tuple[float, str]:
 
 
 def _cost_us(to: str, payload: str, turns: int = TURNS) -> float:
-    encoded = raw.encode_message(
-        to[: raw.MAX_BYTES], payload.encode(errors="replace")[: raw.MAX_BYTES], AT, 1
-    )
+    encoded = raw.encode_message(to[:MAX_BYTES], payload.encode(errors="replace")[:MAX_BYTES], AT, 1)
     (message,) = raw.decode(raw.join([encoded]))
     return min(_once_us(message) for _ in range(turns))
 
@@ -216,5 +217,5 @@ def _once_us(message: Message) -> float:
     examined = examine([message], ORIGIN, SKEW_S)
     readings = [candidate.reading for candidate in examined.candidates.values()]
     if readings:
-        jobs_of(unique.UniqueChunk(ORIGIN, readings), 1, derive_ids=True)
+        jobs_of(unique.UniqueChunk(ORIGIN, readings), KNOWN_BY, derive_ids=True)
     return (time.process_time_ns() - began) / 1_000
