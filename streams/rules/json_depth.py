@@ -28,7 +28,9 @@ def is_too_deep(text: str) -> bool:
 
 def has_many_brackets(text: str) -> bool:
     """Tell whether a text has more opening brackets than may nest, wherever they stand."""
-    return text.count("[") + text.count("{") > MAX_DEPTH
+    # To look for one takes a thirtieth of the time of counting, and most texts have but the one in front.
+    has_further = "[" in text or "{" in text[1:]
+    return has_further and text.count("[") + text.count("{") > MAX_DEPTH
 
 
 def _brackets_of(text: str) -> bytes:
