@@ -135,3 +135,22 @@ async def test_a_pooler_that_restarts_is_an_outage_that_ends(
             return True
 
         await eventually(answers)
+
+
+async def test_statements_that_another_process_has_prepared_are_in_nobodys_way(
+    bench: Bench, pooled_url: str, database: asyncpg.Connection
+) -> None:
+    tenant = str((await add_tenant(database, "the tests'", uuid.UUID(bench.tenant_id))).id)
+    async with connected(pooled_url) as other:  # under the names that asyncpg gives them in any process
+        await other.execute(
+            "do $$ begin for n in 1..5000 loop "
+            "execute format('prepare \"__asyncpg_stmt_%s__\" as select 1', to_hex(n)); end loop; end $$"
+        )
+    cache = TenantCache(known_s=0.05, unknown_s=0.05, clock=time.monotonic)
+    async with (
+        TenantDirectory(pooled_url, cache, Statistics()) as directory,
+        Session(pooled_url, Statistics()) as session,
+    ):
+        await directory.check()
+        assert await directory.known([tenant]) == {tenant}
+        await PostgresStore(session).check()
