@@ -19,9 +19,14 @@ from streams.book import Outcome
 from streams.errors import Displaced, MalformedRecord, QueueFull
 from streams.kafka.app import raw_bytes
 from streams.models import Reading
+from streams.queue.client import connect
 from streams.queue.fence import Fence
 from streams.queue.fence_positions import FencePositions
-from streams.queue.handoff import ChunkOfJobs, JobQueue, Push, RedisJobQueue, connect
+from streams.queue.handoff import FENCED_PUSH, ChunkOfJobs, JobQueue, Push, RedisJobQueue
+from streams.queue.health import handoff_health
+from streams.queue.keys import fence_key
+from streams.queue.memory import MemoryGuard, guarded
+from streams.queue.pipelined import PipelinedScript
 from streams.queue.replays import Chunk, Replays
 from streams.settings import Settings
 from streams.statistics import Statistics
@@ -209,7 +214,21 @@ def _read(record: Record) -> tuple[unique.UniqueChunk, int]:
 
 
 redis = connect(settings.redis_url.get_secret_value())
-queue = RedisJobQueue.from_settings(redis, settings)
+queue = RedisJobQueue(
+    redis,
+    prefix=settings.queue_prefix,
+    queue=settings.queue_name,
+    topics=settings.topic_prefix,
+    owner=settings.consumer_group,
+    max_jobs=settings.handoff_max_queued_jobs,
+    script=guarded(
+        PipelinedScript(redis, FENCED_PUSH),
+        MemoryGuard(redis, max_share=settings.handoff_max_memory_share),
+    ),
+)
+health = handoff_health(
+    redis, settings.queue_prefix, settings.queue_name, fence_key(settings.queue_prefix, settings.topic_prefix)
+)
 replays = Replays(app.histories, statistics, settings.unique_topic)
 work = Handoff(
     queue,
@@ -230,7 +249,7 @@ app.position_sources[settings.unique_topic] = FencePositions(
     topic=settings.unique_topic,
     rewind_s=settings.fence_lost_rewind_s,
 )
-app.use(queue, probe=queue.ping, part="redis")
+app.use(queue, probe=health.check, part="redis")
 
 
 @app.agent(raw_bytes(app, settings.unique_topic), isolated_partitions=True, name="handoff")

@@ -107,10 +107,12 @@ class SpeaksNoMqtt5(Outage):
 
 
 class QueueFull(Outage):
-    """The job queue is at its limit (HANDOFF_MAX_QUEUED_JOBS); its workers are behind."""
+    """The job queue or its Redis is at its limit; its workers are behind."""
 
-    def __init__(self) -> None:
-        super().__init__("queue", "the job queue is at HANDOFF_MAX_QUEUED_JOBS, its workers are behind")
+    def __init__(
+        self, detail: str = "the job queue is at HANDOFF_MAX_QUEUED_JOBS, its workers are behind"
+    ) -> None:
+        super().__init__("queue", detail)
 
 
 class RowsDoubted(Outage):

@@ -155,6 +155,12 @@ class Settings(BaseModel):
     handoff_max_queued_jobs: Count = Field(
         100_000, description="above this the hand-off waits, and Kafka holds"
     )
+    handoff_max_memory_share: float = Field(
+        0.8,
+        gt=0,
+        le=1,
+        description="share of Redis's maxmemory (or its machine's memory) above which the hand-off waits",
+    )
     fence_lost_rewind_s: Seconds = Field(
         7 * 86_400,
         description="seconds of metrics.unique that are handed off again where Redis has lost the fence",

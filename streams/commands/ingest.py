@@ -19,7 +19,7 @@ from streams.ingest.store import PostgresStore
 from streams.ingest.worker import IngestWorker, Until
 from streams.logbook import Logbook
 from streams.postgres.session import Session
-from streams.queue.handoff import connect
+from streams.queue.client import connect
 from streams.queue.reserve import ReservingQueue
 from streams.settings import Settings
 from streams.statistics import Statistics
@@ -122,7 +122,7 @@ class Ingest:
         # On a connection of its own: a large batch would keep the question waiting.
         session = await clients.enter_async_context(self._session(PROBE_TIMEOUT_S))
         check = PostgresStore(session).check
-        probes = {"redis": queue.ping, "postgres": check, "jobs": report.check_progress}
+        probes = {"redis": queue.check, "postgres": check, "jobs": report.check_progress}
         token = self._settings.web_token.get_secret_value()
         pages = IngestPages(self._statistics, report, probes, token=token)
         bind, port = self._settings.web_bind, self._settings.ingest_web_port

@@ -9,7 +9,8 @@ from streams.commands.base import PlainCommand
 from streams.errors import MetricStreamsError
 from streams.kafka.admin import ensure_topics
 from streams.postgres.schema import ensure_tables
-from streams.queue.handoff import RedisJobQueue, connect
+from streams.queue.client import connect
+from streams.queue.handoff import RedisJobQueue
 from streams.settings import Settings
 
 Step = Callable[[], Awaitable[list[str]]]

@@ -117,7 +117,7 @@ class IngestWorker:
 
     async def turn(self) -> int:
         """Take what is there and settle it; return how many jobs that were."""
-        await self._patience.be_sure(self._store.check)
+        await self._patience.be_sure(self._check)
         jobs = await self._queue.reserve(max_jobs=self._max_jobs, max_bytes=MAX_BYTES)
         self._patience.redis_answers()
         if jobs:
@@ -128,6 +128,11 @@ class IngestWorker:
                 finally:
                     self._learn(batch.too_many or len(jobs))
         return len(jobs)
+
+    async def _check(self) -> None:
+        """Return if jobs can be settled in both places, before any is taken."""
+        await self._queue.check()
+        await self._store.check()
 
     def _learn(self, too_many: int) -> None:
         """Take fewer jobs at once where there was no time for all, until there is."""

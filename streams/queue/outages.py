@@ -5,16 +5,17 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from streams.errors import Outage, worded
+from streams.errors import Outage
+from streams.queue.refusals import told
 
 
 async def answered(call: Awaitable[Any]) -> Any:
     """Await Redis; whatever redis-py raises is an outage, a refusal (read-only, out of memory) as well.
 
     Raises:
-        Outage: Redis gave no answer, or refused.
+        Outage: Redis gave no answer, or refused; with what that means and what to do, where it is known.
     """
     try:
         return await call
     except (RedisError, OSError) as error:
-        raise Outage("redis", worded(error)) from error
+        raise Outage("redis", told(error)) from error

@@ -12,76 +12,11 @@ from typing import NamedTuple, Self
 
 from redis.asyncio import Redis
 
+from streams.queue.health import ingest_health
+from streams.queue.keys import QueueKeys
 from streams.queue.outages import answered
+from streams.queue.reserve_scripts import COMPLETE, PUT_BACK, RELEASE, RESERVE
 from streams.settings import Settings
-
-# The effect of so many pops in a row, but in an order in which a Redis that is out of memory in the middle
-# leaves a job in two places rather than in none. A payload that a pop would destroy (no JSON object with a
-# number of attempts) is reserved as it is.
-RESERVE = """
-local queue, delayed, reserved, notify = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local now, expires, most_jobs, most_bytes, woken = ARGV[1], ARGV[2], ARGV[3] + 0, ARGV[4] + 0, ARGV[5] + 0
-
-local function bring_back(from)
-  local due = redis.call('zrangebyscore', from, '-inf', now)
-  for i = 1, #due, 100 do
-    redis.call('rpush', queue, unpack(due, i, math.min(i + 99, #due)))
-    for _ = i, math.min(i + 99, #due) do redis.call('rpush', notify, 1) end
-  end
-  if #due > 0 then redis.call('zremrangebyrank', from, 0, #due - 1) end
-end
-
-local function next_attempt(job)
-  local decoded = cjson.decode(job)
-  decoded['attempts'] = decoded['attempts'] + 1
-  return cjson.encode(decoded)
-end
-
-bring_back(delayed)
-bring_back(reserved)
-
-local taken, size_bytes = {}, 0
-for i = 0, most_jobs - 1 do
-  local job = redis.call('lindex', queue, i)
-  if not job or (i > 0 and size_bytes + #job > most_bytes) then break end
-  size_bytes = size_bytes + #job
-  local readable, copy = pcall(next_attempt, job)
-  if not readable then copy = job end
-  redis.call('zadd', reserved, expires, copy)
-  taken[#taken + 1] = {job, copy}
-end
-if #taken > 0 then redis.call('ltrim', queue, #taken, -1) end
-for _ = 1, #taken - woken do redis.call('lpop', notify) end
-return taken
-"""
-
-# A job that is no longer ours is another worker's to announce.
-COMPLETE = """
-local ours = {}
-for i = 1, #ARGV, 3 do
-  ours[#ours + 1] = redis.call('zrem', KEYS[1], ARGV[i])
-  if ours[#ours] == 1 then redis.call('publish', ARGV[i + 1], ARGV[i + 2]) end
-end
-return ours
-"""
-
-RELEASE = """
-if redis.call('zrem', KEYS[1], ARGV[1]) == 0 then return 0 end
-redis.call('zadd', KEYS[2], ARGV[2], ARGV[3])
-return 1
-"""
-
-PUT_BACK = """
-local returned = 0
-for i = #ARGV - 1, 1, -2 do
-  if redis.call('zrem', KEYS[1], ARGV[i]) == 1 then
-    redis.call('lpush', KEYS[2], ARGV[i + 1])
-    redis.call('rpush', KEYS[3], 1)
-    returned = returned + 1
-  end
-end
-return returned
-"""
 
 
 class ReservedJob(NamedTuple):
@@ -138,12 +73,10 @@ class ReservingQueue:
         self._prefix = prefix
         self._retry_after_s = retry_after_s
         self._clock = clock
-        self._list = f"{prefix}queues:{queue}"
-        self._delayed, self._reserved, self._notify = (
-            f"{self._list}:{kind}" for kind in ("delayed", "reserved", "notify")
-        )
+        self._list, self._delayed, self._reserved, self._notify = QueueKeys.of(prefix, queue)
         self._woken = 0
         self._reserved_at = 0.0
+        self._health = ingest_health(redis, prefix, queue)
         self._reserve, self._complete, self._release, self._put_back = (
             redis.register_script(script) for script in (RESERVE, COMPLETE, RELEASE, PUT_BACK)
         )
@@ -237,9 +170,9 @@ class ReservingQueue:
         front: bytes | None = await answered(self._redis.lindex(self._list, 0))
         return front
 
-    async def ping(self) -> None:
-        """Ask Redis whether it answers."""
-        await answered(self._redis.ping())
+    async def check(self) -> None:
+        """Return if jobs can be taken and settled: Redis takes writes, and grants every right."""
+        await self._health.check()
 
     def _announced(self, job: ReservedJob, publication: Publication) -> Iterator[bytes | str]:
         yield job.reserved

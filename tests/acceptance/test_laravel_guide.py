@@ -15,7 +15,7 @@ import pytest
 
 from streams.mqtt.address import Address
 from streams.mqtt.publisher import MqttPublisher
-from streams.queue.handoff import connect
+from streams.queue.client import connect
 from streams.queue.reserve import ReservingQueue
 from tests.acceptance.conftest import Pipeline
 from tests.conftest import real

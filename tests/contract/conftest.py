@@ -8,7 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from streams.postgres.session import Session
-from streams.queue.handoff import connect
+from streams.queue.client import connect
 from streams.queue.reserve import ReservingQueue
 from streams.statistics import Statistics
 from tests.contract.bench import RETRY_AFTER_S, Bench, Seen, channel, stored

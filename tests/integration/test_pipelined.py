@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
-from streams.queue.handoff import connect
+from streams.queue.client import connect
 from streams.queue.pipelined import PipelinedScript
 from tests.parts.redis import Redis as RedisServer
 

@@ -8,7 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from streams.errors import Outage
-from streams.queue.handoff import connect
+from streams.queue.client import connect
 from streams.queue.reserve import Publication, ReservedJob, ReservingQueue
 from tests.parts.eventually import eventually
 from tests.parts.redis import Redis as RedisServer

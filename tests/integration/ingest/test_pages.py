@@ -46,7 +46,7 @@ def serve(queue: ReservingQueue, session: Session, statistics: Statistics) -> Se
     async def serve(*, token: str = "", seconds: Clock | None = None) -> AsyncIterator[ClientSession]:
         report = Report(statistics, queue, clock=seconds or Clock())
         probes = {
-            "redis": queue.ping,
+            "redis": queue.check,
             "postgres": PostgresStore(session).check,
             "jobs": report.check_progress,
         }

@@ -1,0 +1,134 @@
+"""What a Redis refuses, sorted by who can mend it. Pure.
+
+Between what redis-py raises and what the log and the pages say of it. The table names the refusals that are
+known. An unknown one belongs to the connection: making a new one costs little, and a connection that is kept
+although it leads to the wrong server costs everything.
+"""
+
+import re
+from enum import Enum
+from typing import NamedTuple
+
+from redis.exceptions import (
+    BusyLoadingError,
+    ClusterCrossSlotError,
+    ClusterDownError,
+    MasterDownError,
+    MovedError,
+    NoPermissionError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    TryAgainError,
+)
+
+from streams.errors import worded
+
+
+class Mender(Enum):
+    """Who can mend a refusal."""
+
+    CONNECTION = "a new connection, which may lead to another server"
+    SERVER = "the server, or whoever runs it: until then it is waited for"
+    SETTINGS = "the settings, here or in Redis"
+    CALLER = "the caller, who asks in another way"
+
+
+class Refusal(NamedTuple):
+    """One refusal."""
+
+    code: str
+    """The word with which Redis begins it, or ``ERR``."""
+    mender: Mender
+    mend: str
+    """What it means and what to do; empty where that is not known."""
+
+
+KNOWN = {
+    refusal.code: refusal
+    for refusal in (
+        Refusal(
+            "READONLY",
+            Mender.CONNECTION,
+            "it is a replica now: connecting anew. If that does not help, let REDIS_URL name the master",
+        ),
+        Refusal("MASTERDOWN", Mender.CONNECTION, "it is a replica that lost its master: connecting anew"),
+        Refusal("UNBLOCKED", Mender.CONNECTION, "its role has changed: connecting anew"),
+        Refusal("NOAUTH", Mender.CONNECTION, "its users have changed: connecting anew, as REDIS_URL says"),
+        Refusal("LOADING", Mender.SERVER, "it reads its data from disk, and answers when it has"),
+        Refusal("OOM", Mender.SERVER, "it is full (maxmemory): the workers of its queues must free it"),
+        Refusal(
+            "MISCONF", Mender.SERVER, "it cannot save its data, mostly since its disk is full: see its log"
+        ),
+        Refusal("NOREPLICAS", Mender.SERVER, "it has fewer replicas than min-replicas-to-write asks for"),
+        Refusal("CLUSTERDOWN", Mender.SERVER, "its cluster is not complete"),
+        Refusal("TRYAGAIN", Mender.SERVER, "its cluster moves the queue to another node"),
+        Refusal("BUSY", Mender.SERVER, "somebody's script keeps it busy; SCRIPT KILL ends that"),
+        Refusal(
+            "MOVED",
+            Mender.SETTINGS,
+            "the queue is on another node of a cluster: docs/redis.md says what works",
+        ),
+        Refusal(
+            "CROSSSLOT",
+            Mender.SETTINGS,
+            "in a cluster QUEUE_PREFIX or QUEUE_NAME needs a hash tag: see docs/redis.md",
+        ),
+        Refusal(
+            "NOPERM",
+            Mender.SETTINGS,
+            "the user in REDIS_URL lacks a right: docs/redis.md lists what it needs",
+        ),
+        Refusal(
+            "WRONGTYPE",
+            Mender.SETTINGS,
+            "a key of the queue holds something else: let QUEUE_PREFIX and QUEUE_NAME name a queue",
+        ),
+        Refusal("NOSCRIPT", Mender.CALLER, ""),
+    )
+}
+UNKNOWN = Refusal("ERR", Mender.CONNECTION, "")
+
+# redis-py takes the code off the text of these.
+_BY_CLASS = {
+    ReadOnlyError: "READONLY",
+    MasterDownError: "MASTERDOWN",
+    BusyLoadingError: "LOADING",
+    OutOfMemoryError: "OOM",
+    ClusterDownError: "CLUSTERDOWN",
+    ClusterCrossSlotError: "CROSSSLOT",
+    TryAgainError: "TRYAGAIN",
+    MovedError: "MOVED",  # and ASK, which is one
+    NoPermissionError: "NOPERM",
+    NoScriptError: "NOSCRIPT",
+}
+# What a script meets comes as text: before Redis 7 behind "ERR Error running script (…): -".
+_CODE = re.compile(rf"(?:^|[\s\-])({'|'.join(KNOWN)})\s")
+# A right that a script lacks has no code of its own: 6.2 and 7.0, and since 7.2.
+_LACKS_A_RIGHT = re.compile(r"user executing the script can't|ACL failure in script|no permissions to")
+
+
+def sort(error: Exception) -> Refusal:
+    """Tell who can mend what Redis refused.
+
+    >>> from redis.exceptions import ResponseError
+    >>> sort(ResponseError("ERR Error running script: @user_script: 7: -MISCONF Redis is configured")).code
+    'MISCONF'
+    >>> sort(ResponseError("ERR what nobody knows yet")).mender.name
+    'CONNECTION'
+    """
+    for kind, code in _BY_CLASS.items():
+        if isinstance(error, kind):
+            return KNOWN[code]
+    text = f"{worded(error)} "
+    if _LACKS_A_RIGHT.search(text):
+        return KNOWN["NOPERM"]
+    found = _CODE.search(text)
+    return KNOWN[found[1]] if found else UNKNOWN
+
+
+def told(error: Exception) -> str:
+    """Return a refusal in words, with what it means and what to do."""
+    refusal, text = sort(error), worded(error)
+    code = "" if refusal is UNKNOWN or refusal.code in text else f"{refusal.code} "
+    return f"{code}{text}" + (f" ({refusal.mend})" if refusal.mend else "")
