@@ -11,11 +11,28 @@ import random
 import sys
 from dataclasses import replace
 
-from tests.faults.plan import Plan, long_form, only, read_fault, short_form, these
+from tests.faults.plan import (
+    Plan,
+    brokers_form,
+    disks_form,
+    histories_form,
+    long_form,
+    only,
+    read_fault,
+    short_form,
+    these,
+)
 from tests.faults.storm import Storm
 from tests.parts.process import MissingPartError
 
 MISSING_PART = 3
+FORMS = {
+    "long": long_form,
+    "short": short_form,
+    "histories": histories_form,
+    "disks": disks_form,
+    "brokers": brokers_form,
+}
 
 
 def main() -> int:
@@ -32,7 +49,10 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="./dev faults", description=__doc__)
-    parser.add_argument("--short", action="store_true", help="two minutes of it")
+    parser.add_argument(
+        "--short", action="store_const", dest="form", const="short", default="long", help="two minutes"
+    )
+    parser.add_argument("--form", choices=FORMS, default="long", help="which half hour (short: two minutes)")
     parser.add_argument("--seed", type=int, help="repeats the order of faults of another run")
     parser.add_argument("--rate", type=float, help="messages a second of all devices")
     parser.add_argument("--seconds", type=float, help="how long the devices publish at least")
@@ -49,7 +69,7 @@ def _options() -> argparse.Namespace:
 
 def _plan(options: argparse.Namespace) -> Plan:
     seed = random.SystemRandom().randrange(1_000_000) if options.seed is None else options.seed
-    plan = short_form(seed) if options.short else long_form(seed)
+    plan = FORMS[options.form](seed)
     if options.fault:
         plan = these(options.fault)
     if options.only:

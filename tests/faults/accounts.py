@@ -1,20 +1,20 @@
 """Asks the real parts what has become of the messages of a storm so far."""
 
 import asyncio
-import time
 from collections.abc import Sequence
 
 import asyncpg
 import redis.asyncio as redis_client
 
 from streams.wire import rejected
+from tests.faults.direct import Direct
 from tests.faults.fleet import Device
 from tests.faults.ledger import Ledger, Row, settle
 from tests.faults.messages import FLOOD_DEVICE
 from tests.faults.stack import QUEUE, TOPICS, Stack
 from tests.parts.topics import read_topic
 
-ROWS = "select agent_id, timestamp, dedupe_id from metrics_raw"
+ROWS = "select agent_id, timestamp, dedupe_id, value from metrics_raw"
 
 
 class Accounts:
@@ -22,17 +22,20 @@ class Accounts:
 
     Attributes:
         flooded: states of the flood's messages; the injector's own.
+        direct: what was written to metrics.raw past the broker.
     """
 
     def __init__(self, stack: Stack, devices: Sequence[Device], flooded: bytearray) -> None:
         self.flooded = flooded
+        self.direct = Direct()
+        self._kept_rejections: list[str] = []
         self._stack = stack
         self._devices = devices
 
     @property
     def rows_due(self) -> int:
         """How many rows the acknowledged messages must have become."""
-        return sum(device.rows_due for device in self._devices)
+        return sum(device.rows_due for device in self._devices) + self.direct.rows_due
 
     async def rows(self) -> int:
         """Count the rows that are there."""
@@ -55,19 +58,32 @@ class Accounts:
     async def ledger(self) -> Ledger:
         """Compare all that was sent with all that is there."""
         rows: list[Row] = [tuple(row) for row in await self._query(ROWS)]
-        payloads = [
+        payloads = self._kept_rejections + await self._rejections()
+        states = {device.number: device.state for device in self._devices}
+        states |= {FLOOD_DEVICE: self.flooded, self.direct.number: self.direct.state}
+        return await asyncio.to_thread(settle, states, rows, payloads, dict(self._stack.tap.last))
+
+    async def keep_rejections(self) -> None:
+        """Remember what is on metrics.rejected, before Kafka forgets it."""
+        kept = {*self._kept_rejections, *await self._rejections()}
+        self._kept_rejections = list(kept)
+
+    async def _rejections(self) -> list[str]:
+        records = await read_topic(self._stack.bootstrap, f"{TOPICS}.rejected")
+        return [
             message.topic + (message.payload or "")
-            for record in await read_topic(self._stack.bootstrap, f"{TOPICS}.rejected")
+            for record in records
             for message in rejected.decode(record.value).messages
         ]
-        states = {device.number: device.state for device in self._devices} | {FLOOD_DEVICE: self.flooded}
-        return await asyncio.to_thread(settle, states, rows, payloads)
 
     async def is_settled(self) -> bool:
         """Return whether every acknowledged message has landed or was rejected, and the queue is empty."""
         if any(device.unanswered for device in self._devices) or await self.queued():
             return False
-        return await self.rows() >= self.rows_due and not (await self.ledger()).missing
+        if await self.rows() < self.rows_due:
+            return False
+        ledger = await self.ledger()
+        return not (ledger.missing or ledger.wrong_last_pushes)
 
     async def _query(self, statement: str) -> list[asyncpg.Record]:
         connection = await asyncpg.connect(self._stack.postgres.url, timeout=5)
@@ -75,26 +91,3 @@ class Accounts:
             return list(await connection.fetch(statement))
         finally:
             await connection.close()
-
-
-class Drains:
-    """How long it took, after each fault, until what was acknowledged by then had landed."""
-
-    def __init__(self) -> None:
-        self.longest_s = 0.0
-        self._open: list[tuple[float, int]] = []
-
-    def fault_over(self, rows_due: int) -> None:
-        """Begin to count."""
-        self._open.append((time.monotonic(), rows_due))
-
-    def look(self, rows: int, *, in_outage: bool) -> None:
-        """Take in how many rows there are; while a server is away, nothing is expected to drain."""
-        now = time.monotonic()
-        if in_outage:
-            self._open = [(now, due) for _, due in self._open]
-            return
-        for began, due in self._open:
-            if rows >= due:
-                self.longest_s = max(self.longest_s, now - began)
-        self._open = [(began, due) for began, due in self._open if rows < due]

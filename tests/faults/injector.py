@@ -6,19 +6,22 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
+from tests.faults.cluster import CLUSTER
+from tests.faults.disks import DISKS
+from tests.faults.histories import HISTORIES
+from tests.faults.intruders import INTRUDERS
 from tests.faults.links import LINKS
 from tests.faults.pace import pass_time
-from tests.faults.plan import Fault, Step
+from tests.faults.plan import ALONE, Fault, Step
 from tests.faults.processes import PROCESSES
 from tests.faults.scene import Happen, Scene
 from tests.faults.servers import SERVERS
 
-FAULTS: dict[str, Happen] = PROCESSES | LINKS | SERVERS
-NEEDS_QUIET = "raw-recreated"
+FAULTS: dict[str, Happen] = PROCESSES | LINKS | SERVERS | HISTORIES | INTRUDERS | DISKS | CLUSTER
 
 
 class Gate:
-    """Lets faults happen side by side, but one that needs quiet alone."""
+    """Lets faults happen side by side, but some alone."""
 
     def __init__(self) -> None:
         self._inside = 0
@@ -59,13 +62,13 @@ class Injector:
     Attributes:
         done: how often each kind of fault has happened.
         under_way: what is happening now.
-        on_over: called at the end of each fault.
+        on_over: called at the end of each fault, with its kind.
     """
 
     def __init__(self, scene: Scene) -> None:
         self.done: Counter[str] = Counter()
         self.under_way: list[Fault] = []
-        self.on_over: Callable[[], None] = lambda: None
+        self.on_over: Callable[[str], None] = lambda _: None
         self._scene = scene
         self._gate = Gate()
 
@@ -75,8 +78,8 @@ class Injector:
         while steps:
             step = steps.popleft()
             await pass_time(step.calm_s)
-            needs_quiet = step.fault.kind == NEEDS_QUIET
-            async with self._gate.alone() if needs_quiet else self._gate.shared():
+            alone = step.fault.kind in ALONE
+            async with self._gate.alone() if alone else self._gate.shared():
                 if not await self._happen(step.fault):
                     steps.append(step)
 
@@ -94,7 +97,7 @@ class Injector:
             self._scene.say(f"△ {fault}: later")
             return False
         self.done[fault.kind] += 1
-        self.on_over()
+        self.on_over(fault.kind)
         self._scene.say(f"▲ {fault}")
         return True
 

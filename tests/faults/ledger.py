@@ -5,10 +5,21 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from tests.faults.fleet import ACKED
-from tests.faults.messages import FLOOD_DEVICE, Kind, Known, kind_of, known_rejection, known_row
+from tests.faults.messages import (
+    FLOOD_DEVICE,
+    Kind,
+    Known,
+    correction_of,
+    kind_of,
+    known_rejection,
+    known_row,
+    value_of,
+)
 
-Row = tuple[str, datetime, str | None]
-"""agent_id, timestamp and dedupe_id of ``metrics_raw``."""
+Row = tuple[str, datetime, str | None, float]
+"""agent_id, timestamp, dedupe_id and value of ``metrics_raw``."""
+Values = Mapping[Known, float]
+"""The last value that was seen of each message that may be corrected."""
 EXAMPLES = 5
 COUNT_MOST = 255
 
@@ -29,15 +40,27 @@ class Ledger:
     doubled_rows: int = 0
     wrongly_rejected: int = 0
     wrongly_landed: int = 0
+    corrected: int = 0
+    """Acknowledged messages whose correction was acknowledged as well."""
+    wrong_last_pushes: int = 0
+    """Of those, which were pushed last with another value than the correction's."""
+    wrong_last_values: int = 0
+    """Of those, whose row has another value. A job that is tried again lands behind those that came later."""
     extra: int = 0
     """Rows that no device sent."""
+    missing_ones: list[Known] = field(default_factory=list)
     examples: list[str] = field(default_factory=list)
 
     @property
     def adds_up(self) -> bool:
         """Whether everything acknowledged landed or was rejected, once, and nothing else is there."""
         return not (
-            self.missing + self.doubled_rows + self.wrongly_rejected + self.wrongly_landed + self.extra
+            self.missing
+            + self.doubled_rows
+            + self.wrongly_rejected
+            + self.wrongly_landed
+            + self.extra
+            + self.wrong_last_pushes
         )
 
     def blame(self, what: str, example: object) -> None:
@@ -52,6 +75,7 @@ class Found:
     def __init__(self, sizes: Mapping[int, int]) -> None:
         self.counts = {device: bytearray(size) for device, size in sizes.items()}
         self.strangers: list[object] = []
+        self.values: dict[Known, float] = {}
 
     def add(self, known: Known | None, thing: object) -> None:
         """Count one thing that was found."""
@@ -61,19 +85,33 @@ class Found:
         else:
             counts[known.number] = min(counts[known.number] + 1, COUNT_MOST)
 
+    def add_row(self, row: Row) -> None:
+        """Count a row, and keep the value of one that may have been corrected."""
+        agent_id, timestamp, dedupe_id, value = row
+        known = known_row(agent_id, timestamp, dedupe_id)
+        self.add(known, row)
+        if known is not None and correction_of(known.number) is not None:
+            self.values[known] = value
 
-def settle(states: Mapping[int, Sequence[int]], rows: Iterable[Row], rejected: Iterable[str]) -> Ledger:
+
+def settle(
+    states: Mapping[int, Sequence[int]],
+    rows: Iterable[Row],
+    rejected: Iterable[str],
+    pushed: Values | None = None,
+) -> Ledger:
     """Compare.
 
     Args:
         states: by device, for each of its messages `SENT` or `ACKED`; those of `FLOOD_DEVICE` are malformed.
         rows: of ``metrics_raw``.
         rejected: the payloads on ``metrics.rejected``, each with its topic.
+        pushed: the value with which each message that may be corrected was pushed last; None: not watched.
     """
     sizes = {device: len(state) for device, state in states.items()}
     landed, refused = Found(sizes), Found(sizes)
     for row in rows:
-        landed.add(known_row(*row), row)
+        landed.add_row(row)
     for payload in rejected:
         refused.add(known_rejection(payload), payload)
     ledger = Ledger(extra=len(landed.strangers) + len(refused.strangers))
@@ -81,7 +119,26 @@ def settle(states: Mapping[int, Sequence[int]], rows: Iterable[Row], rejected: I
         ledger.blame("nobody sent", stranger)
     for device, state in states.items():
         _settle_device(ledger, device, state, landed.counts[device], refused.counts[device])
+        if device != FLOOD_DEVICE:
+            _settle_corrections(ledger, device, state, landed.values, pushed)
     return ledger
+
+
+def _settle_corrections(
+    ledger: Ledger, device: int, state: Sequence[int], rows: Values, pushed: Values | None
+) -> None:
+    for number in range(len(state)):
+        later = correction_of(number)
+        if later is None or later >= len(state) or not state[number] == state[later] == ACKED:
+            continue
+        known, right = Known(device, number), value_of(later)
+        ledger.corrected += 1
+        if rows.get(known, right) != right:
+            ledger.wrong_last_values += 1
+            ledger.blame("the row has an old value", known)
+        if pushed is not None and pushed.get(known) != right:
+            ledger.wrong_last_pushes += 1
+            ledger.blame("pushed last with an old value", known)
 
 
 def _settle_device(
@@ -92,10 +149,11 @@ def _settle_device(
         acked = sent == ACKED
         ledger.sent += 1
         ledger.acked += acked
-        if kind is not Kind.COPY:
+        if kind not in (Kind.COPY, Kind.CORRECTION):
             ledger.ids += acked
             ledger.missing += acked and not (rows or rejections)
             if acked and not (rows or rejections):
+                ledger.missing_ones.append(Known(device, number))
                 ledger.blame("missing", Known(device, number))
         ledger.landed += rows > 0
         ledger.rejected += rejections > 0
@@ -110,6 +168,6 @@ def _check_kind(ledger: Ledger, kind: Kind, known: Known, rows: int, rejections:
     if rejections and kind is not Kind.MALFORMED:
         ledger.wrongly_rejected += 1
         ledger.blame("rejected without a fault", known)
-    if rows and kind in (Kind.MALFORMED, Kind.COPY):
+    if rows and kind in (Kind.MALFORMED, Kind.COPY, Kind.CORRECTION):
         ledger.wrongly_landed += 1
         ledger.blame("landed though it should not", known)

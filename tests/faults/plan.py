@@ -26,8 +26,30 @@ LINKS = (
 KINDS = (
     *("die-at", "kill", "stop", "freeze", "join", "leave"),
     *("cut", "stall", "slow", "slow-postgres", "flood"),
-    *("restart", "crash", "outage", "rebalance-without", "redis-set-back", "raw-recreated"),
+    *("restart", "crash", "outage", "rebalance-without", "redis-set-back"),
+    *("kafka-set-back", "raw-set-back", "unique-set-back", "changelog-set-back"),
+    *("raw-recreated", "unique-recreated", "changelog-recreated"),
+    *("records-deleted", "redis-before-first-fence"),
+    *("second-group", "clock", "old-build"),
+    *("power-loss", "disk-full", "broker-killed"),
 )
+OF_DISKS = {"power-loss", "disk-full"}
+"""Kinds that need servers with disks of their own."""
+OF_BROKERS = {"broker-killed"}
+"""Kinds that need three brokers; those that stop or set back the only one cannot be had beside them."""
+ALONE = {
+    *("kafka-set-back", "raw-set-back", "unique-set-back", "changelog-set-back"),
+    *("raw-recreated", "unique-recreated", "changelog-recreated"),
+    *("records-deleted", "redis-before-first-fence"),
+}
+"""Kinds beside which nothing else happens: they destroy what was acknowledged."""
+REORDERS = {
+    *("die-at", "kill", "stop", "freeze"),
+    *("cut", "stall", "slow", "slow-postgres"),
+    *("restart", "crash", "outage", "rebalance-without", "redis-set-back"),
+    *("redis-before-first-fence", "power-loss", "disk-full"),
+}
+"""Kinds by which a job may be tried again behind later ones, where ingest or what it talks to is hit."""
 CALM_S = 15.0
 """Before each of a few faults that were asked for by name."""
 
@@ -61,6 +83,7 @@ class Plan:
         lanes: the steps of each lane.
         least_s: how long the devices publish at least.
         drain_limit_s: how long it may take, after the last fault, until everything has arrived.
+        after_s: how long the devices go on after the last fault: what comes then must arrive as well.
     """
 
     seed: int
@@ -68,10 +91,22 @@ class Plan:
     lanes: Mapping[str, Sequence[Step]]
     least_s: float
     drain_limit_s: float = 120.0
+    after_s: float = 15.0
 
     def counts(self) -> Counter[str]:
         """Return how often each kind of fault is to happen."""
-        return Counter(step.fault.kind for lane in self.lanes.values() for step in lane)
+        return Counter(fault.kind for fault in self.faults())
+
+    def faults(self) -> list[Fault]:
+        """Return all faults."""
+        return [step.fault for lane in self.lanes.values() for step in lane]
+
+    def keeps_job_order(self) -> bool:
+        """Tell whether no fault lets a job of ingest's be tried again behind later ones."""
+        return not any(
+            fault.kind in REORDERS and not (fault.target in ("worker", "leader") or "kafka" in fault.target)
+            for fault in self.faults()
+        )
 
 
 def long_form(seed: int, rate: float = 850.0) -> Plan:
@@ -79,7 +114,8 @@ def long_form(seed: int, rate: float = 850.0) -> Plan:
     dice = random.Random(seed)  # noqa: S311 - repeatable is what it must be
     outages = [Fault("outage", server, 60) for server in SERVERS]
     outages += [Fault("outage", "redis+postgres", 300), Fault("outage", "mosquitto", 300)]
-    outages += [Fault("outage", "kafka", 300), Fault("redis-set-back", "redis", 60), Fault("raw-recreated")]
+    outages += [Fault("outage", "kafka", 300), Fault("redis-set-back", "redis", 60)]
+    outages += _histories(20)
     links = [Fault(kind, link, dice.uniform(3, 10)) for kind in ("cut", "stall", "slow") for link in LINKS]
     links += [Fault("restart", server) for server in SERVERS]
     links += [Fault("crash", server) for server in SERVERS if server != "mosquitto"]
@@ -100,6 +136,45 @@ def long_form(seed: int, rate: float = 850.0) -> Plan:
         },
         least_s=1_800,
     )
+
+
+def _histories(seconds: float) -> list[Fault]:
+    """Return each fault after which the histories of the parts differ."""
+    faults = [Fault("kafka-set-back", "kafka", seconds)]
+    for topic in ("raw", "unique", "changelog"):
+        faults += [Fault(f"{topic}-set-back", topic, seconds), Fault(f"{topic}-recreated", topic)]
+    return [*faults, Fault("records-deleted", "raw"), Fault("records-deleted", "unique")]
+
+
+def histories_form(seed: int, rate: float = 850.0) -> Plan:
+    """Half an hour in which the histories of the parts diverge, again and again, and workers are mixed."""
+    dice = random.Random(seed)  # noqa: S311 - repeatable is what it must be
+    servers = _histories(20) * 2 + [Fault("redis-set-back", "redis", 30), Fault("outage", "kafka", 60)]
+    ours = [Fault("second-group", "worker", 20)] * 4 + [Fault("clock", "worker", 40)] * 6
+    ours += [Fault("old-build", "worker", 40)] * 2 + [Fault("freeze", "worker", 23)] * 4
+    ours += [Fault("kill", "worker"), Fault("stop", "worker")] * 3
+    lanes = {
+        "servers": _lane(dice, servers, calm_s=(20, 40)),
+        "ours": _lane(dice, ours, calm_s=(15, 40)),
+    }
+    # Redis as it was before the first fence gets all of the last hour again: while that is little.
+    lanes["servers"].insert(0, Step(20, Fault("redis-before-first-fence", "redis")))
+    return Plan(seed, rate, lanes, least_s=1_800)
+
+
+def disks_form(seed: int, rate: float = 600.0) -> Plan:
+    """Power fails and disks are full, under each server."""
+    dice = random.Random(seed)  # noqa: S311 - repeatable is what it must be
+    faults = [Fault("power-loss", server) for server in SERVERS] * 5
+    faults += [Fault("disk-full", server, 20) for server in SERVERS] * 2
+    return Plan(seed, rate, {"servers": _lane(dice, faults, calm_s=(20, 40))}, least_s=1_800)
+
+
+def brokers_form(seed: int, rate: float = 300.0) -> Plan:
+    """Of three brokers the one that leads is killed, again and again."""
+    dice = random.Random(seed)  # noqa: S311 - repeatable is what it must be
+    faults = [Fault("broker-killed", "leader", 15)] * 20
+    return Plan(seed, rate, {"servers": _lane(dice, faults, calm_s=(30, 60))}, least_s=1_800)
 
 
 def short_form(seed: int, rate: float = 850.0) -> Plan:
@@ -125,7 +200,7 @@ def short_form(seed: int, rate: float = 850.0) -> Plan:
 def these(faults: Sequence[Fault], rate: float = 1_000.0) -> Plan:
     """Return a plan with some faults alone, one after the other."""
     lane = [Step(CALM_S, fault) for fault in faults]
-    return Plan(0, rate, {"these": lane}, least_s=0, drain_limit_s=900)
+    return Plan(0, rate, {"these": lane}, least_s=0)
 
 
 def read_fault(text: str) -> Fault:

@@ -18,11 +18,11 @@ def _crew(scene: Scene, fault: Fault) -> Crew:
 
 
 @asynccontextmanager
-async def somebody(crew: Crew) -> AsyncIterator[Mortal]:
-    """Take a process that runs; the first one, which often leads."""
-    while not crew.running:
+async def somebody(crew: Crew, *, leads: bool = False) -> AsyncIterator[Mortal]:
+    """Take a process that runs; the first one, which often leads, or the one that does."""
+    while not crew.running or (leads and crew.leader() is None):
         await pass_time(0.2)
-    async with crew.take(crew.running[0]) as slot:
+    async with crew.take((crew.leader() if leads else None) or crew.running[0]) as slot:
         yield slot
 
 
@@ -52,7 +52,7 @@ async def stop(scene: Scene, fault: Fault) -> None:
 
 async def freeze(scene: Scene, fault: Fault) -> None:
     """SIGSTOP, and SIGCONT later."""
-    async with somebody(_crew(scene, fault)) as slot:
+    async with somebody(_crew(scene, fault), leads=fault.target == "leader") as slot:
         slot.pause()
         try:
             await pass_time(fault.seconds)

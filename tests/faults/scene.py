@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from tests.faults.direct import Direct
 from tests.faults.fleet import Device
 from tests.faults.plan import Fault
 from tests.faults.stack import Hears, Stack
@@ -13,8 +14,14 @@ from tests.faults.stack import Hears, Stack
 class Settled(Protocol):
     """Knows whether all that was sent has arrived."""
 
+    direct: Direct
+
     async def is_settled(self) -> bool:
         """Return whether every acknowledged message has landed or was rejected."""
+        ...
+
+    async def keep_rejections(self) -> None:
+        """Remember what is on metrics.rejected, before Kafka forgets it."""
         ...
 
 
@@ -26,6 +33,8 @@ class Scene:
         flooded: malformed messages of the floods, `SENT` or `ACKED`.
         outages: of each full outage, the server and the loop's time of begin and end.
         locks: held while a server is away on purpose.
+        told: what readiness must have told within a minute, and since when by the loop's clock.
+        intruders_ended: exit codes of workers that should be refused; None for one that was not.
     """
 
     stack: Stack
@@ -35,6 +44,8 @@ class Scene:
     flooded: bytearray
     outages: list[tuple[str, float, float]] = field(default_factory=list)
     locks: dict[str, asyncio.Lock] = field(default_factory=dict)
+    told: list[tuple[str, float]] = field(default_factory=list)
+    intruders_ended: list[int | None] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.locks = {name: asyncio.Lock() for name in self.stack.servers}

@@ -7,22 +7,16 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import redis.asyncio as redis_client
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from streams.settings import Settings
-from streams.topics import topic_specs
 from tests.faults.pace import pass_time
 from tests.faults.plan import Fault
 from tests.faults.processes import somebody
 from tests.faults.scene import Happen, Scene
-from tests.faults.stack import FENCE, GROUP, PARTITIONS, TOPICS
+from tests.faults.stack import FENCE
 from tests.parts.process import Part
-from tests.parts.topics import group_lag
 
 LINKS_OF = {"redis": ("worker-redis", "ingest-redis")}
-QUIET_TIMEOUT_S = 300.0
 SNAPSHOT = "snapshot.rdb"
-RAW = topic_specs(Settings.from_mapping({"TOPIC_PARTITIONS": str(PARTITIONS)}))[0]
 UNTIL_NOTICED_S = 8.0
 """By then a killed worker's partitions are on their way to another."""
 
@@ -41,12 +35,13 @@ async def down(scene: Scene, name: str, *, crash: bool) -> AsyncIterator[Part]:
         finally:
             await asyncio.to_thread(server.start)
             if name == "redis":
-                await _tap_redis(scene)
+                await tap_redis(scene)
             for link in links:
                 link.heal()
 
 
-async def _tap_redis(scene: Scene) -> None:
+async def tap_redis(scene: Scene) -> None:
+    """Wait until nothing that Redis does can pass unseen."""
     # The tap notices a lost connection within an instant, and a new server answers only after its start.
     await pass_time(0.1)
     await scene.stack.tap_attached.wait()
@@ -100,51 +95,19 @@ async def set_redis_back(scene: Scene, fault: Fault) -> None:
         # An append-only file may begin with a snapshot; alone, and under this name, it is taken over.
         shutil.copy(server.directory / SNAPSHOT, server.directory / "appendonly.aof")
         await asyncio.to_thread(server.start)
-        await _tap_redis(scene)
-        fences = await _fences(scene)
-        scene.stack.tap.set_back(fences)
-        scene.say(f"Redis is set back to {fences}")
+        await tap_redis(scene)
+        found = await fences(scene)
+        scene.stack.tap.set_back(found)
+        scene.say(f"Redis is set back to {found}")
 
 
-async def _fences(scene: Scene) -> dict[int, tuple[int, int]]:
+async def fences(scene: Scene) -> dict[int, tuple[int, int]]:
+    """Return the fences that Redis holds, as (epoch, raw offset), by partition."""
     async with redis_client.from_url(scene.stack.redis.url) as client:
         found: Any = await client.hgetall(FENCE)
     # Beside each fence stand its proof and its locator, and beside them all their owner.
     parts = {int(field): fence.split(b":") for field, fence in found.items() if field.isdigit()}
     return {partition: (int(part[0]), int(part[1])) for partition, part in parts.items()}
-
-
-async def recreate_raw(scene: Scene, _fault: Fault) -> None:
-    """Delete metrics.raw and make it again, when all that it holds has been taken further."""
-    for device in scene.devices:
-        device.is_paused = True
-    try:
-        async with asyncio.timeout(QUIET_TIMEOUT_S):
-            while not (await scene.accounts.is_settled() and not await _lag(scene)):
-                await pass_time(0.5)
-        await _delete_and_create(scene)
-    except TimeoutError:
-        scene.say("metrics.raw is left alone: something is missing, or late; the ledger will tell")
-    finally:
-        for device in scene.devices:
-            device.is_paused = False
-
-
-async def _lag(scene: Scene) -> int:
-    return await group_lag(scene.stack.bootstrap, GROUP, [f"{TOPICS}.raw", f"{TOPICS}.unique"])
-
-
-async def _delete_and_create(scene: Scene) -> None:
-    """As fast as Kafka lets us: a worker that does not notice must not take the new log for the old."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=scene.stack.bootstrap)
-    await admin.start()
-    try:
-        await admin.delete_topics([RAW.name])
-        new = NewTopic(RAW.name, RAW.partitions, RAW.replication_factor, topic_configs=RAW.configs)
-        while (await admin.create_topics([new])).topic_errors[0][1]:
-            await pass_time(0.05)
-    finally:
-        await admin.close()
 
 
 SERVERS: dict[str, Happen] = {
@@ -153,5 +116,4 @@ SERVERS: dict[str, Happen] = {
     "outage": outage,
     "rebalance-without": rebalance_without,
     "redis-set-back": set_redis_back,
-    "raw-recreated": recreate_raw,
 }

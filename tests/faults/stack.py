@@ -2,22 +2,26 @@
 
 import asyncio
 import contextlib
+import re
 import signal
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 from streams.postgres.schema import ensure_tables
 from tests.faults.killable import DEATH_ROW, DeathRow
 from tests.faults.pace import pass_time
-from tests.faults.plan import LINKS
+from tests.faults.plan import LINKS, OF_BROKERS, OF_DISKS
 from tests.faults.proxy import Link
 from tests.faults.tap import Tap, watch
-from tests.parts.kafka import Kafka
+from tests.parts.builds import check_out
+from tests.parts.disk import Disk
+from tests.parts.kafka import Kafka, cluster
 from tests.parts.mosquitto import Mosquitto
 from tests.parts.ports import free_port
 from tests.parts.postgres import Postgres
@@ -25,6 +29,16 @@ from tests.parts.process import Part
 from tests.parts.redis import Redis
 from tests.parts.tenants import add_tenants
 from tests.parts.worker import FaustProcess
+from tests.parts.wrong_clock import WrongClock
+
+BUILD_BEFORE = "7b73b80"
+"""The last commit of the build before this one: workers of both run side by side while they are replaced."""
+DISK_MB = 2_048
+# Only what was synced outlives a power cut: as docs/guarantees.md has it for a single broker and server.
+DURABLE_KAFKA = {"log.flush.interval.messages": "1"}
+DURABLE_POSTGRES = {"synchronous_commit": "on", "fsync": "on", "full_page_writes": "on"}
+_LEADERSHIP = re.compile("this worker (now|no longer) carries MQTT")
+_LEADS = re.compile("now carries")
 
 TENANTS = 6
 PARTITIONS = 4
@@ -37,14 +51,39 @@ FENCE = f"{QUEUE_PREFIX}metric-streams:{TOPICS}:fence"
 
 
 class Mortal(FaustProcess):
-    """The worker or ingest, which can be made to die at a point (`tests.faults.killable`)."""
+    """The worker or ingest, which can be made to die at a point (`tests.faults.killable`).
+
+    Attributes:
+        build: the checkout of another build that it is to run when it starts next; None for this one.
+    """
 
     stop_timeout_s = 90.0
 
     def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
         self.name = name
         super().__init__(command, environment)
+        self.build: Path | None = None
+        self._clock: WrongClock | None = None
         self._settings |= {"WEB_PORT": str(self.port), "INGEST_WEB_PORT": "0"}
+
+    @property
+    def clock(self) -> WrongClock:
+        """The wall clock, of one that has its own."""
+        assert self._clock is not None, f"{self.name} has the machine's clock"
+        return self._clock
+
+    def give_a_clock(self) -> None:
+        """Let it start with a wall clock of its own."""
+        self._clock = WrongClock(self.directory)
+        self._settings |= self._clock.environment
+
+    def change_settings(self, settings: Mapping[str, str]) -> None:
+        """Let it start with other settings."""
+        self._settings |= settings
+
+    def _environment(self) -> Mapping[str, str]:
+        build = {} if self.build is None else {"PYTHONPATH": str(self.build)}
+        return {**super()._environment(), **build}
 
     def _argv(self) -> Sequence[str]:
         python, *_ = super()._argv()
@@ -79,6 +118,16 @@ class Crew:
     def running(self) -> list[Mortal]:
         """Those that run and that nothing is being done to, oldest slot first."""
         return [slot for slot in self._slots if slot.is_running and slot not in self._busy]
+
+    @property
+    def slots(self) -> Sequence[Mortal]:
+        """All that may run."""
+        return self._slots
+
+    def leader(self) -> Mortal | None:
+        """Return the worker that carries MQTT, by what each has logged last."""
+        leads = [slot for slot in self.running if _LEADS.search(_last_of(slot.log_text())) is not None]
+        return leads[0] if len(leads) == 1 else None
 
     @property
     def alive(self) -> list[Mortal]:
@@ -119,9 +168,19 @@ class Crew:
                 self._asked_for.add(slot)
 
 
+def _last_of(log: str) -> str:
+    """Return the last line about leadership."""
+    return next((line for line in reversed(log.splitlines()) if _LEADERSHIP.search(line)), "")
+
+
 @dataclass
 class Stack:
-    """Everything that runs."""
+    """Everything that runs.
+
+    Attributes:
+        brokers: of three, by node id; empty where there is one.
+        disks: of the servers that have one of their own.
+    """
 
     directory: Path
     servers: dict[str, Part]
@@ -133,6 +192,13 @@ class Stack:
     death_row: DeathRow
     tap: Tap
     tap_attached: asyncio.Event
+    brokers: dict[int, Kafka]
+    disks: dict[str, Disk]
+
+    @cached_property
+    def build_before(self) -> Path:
+        """The checkout of the build before this one."""
+        return check_out(BUILD_BEFORE, self.directory / "before")
 
     @property
     def kafka(self) -> Kafka:
@@ -157,40 +223,76 @@ class Stack:
 
     @property
     def bootstrap(self) -> str:
-        """Kafka's address, through its link: it advertises no other."""
+        """Kafka's address, through its link: it advertises no other; of three, every one's own."""
+        if self.brokers:
+            return ",".join(broker.bootstrap for broker in self.brokers.values())
         return f"127.0.0.1:{self.links['worker-kafka'].port}"
 
 
 @asynccontextmanager
-async def stack(say: Hears, *, workers: int = 2) -> AsyncIterator[Stack]:
-    """Start everything; stop it in the end."""
+async def stack(say: Hears, *, kinds: Collection[str] = (), workers: int = 2) -> AsyncIterator[Stack]:
+    """Start everything that faults of some kinds need; stop it in the end."""
     async with AsyncExitStack() as exits:
         directory = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="metric-streams-storm-")))
         kafka_link_port = free_port()
-        servers: dict[str, Part] = {
-            "mosquitto": Mosquitto(),
-            "kafka": Kafka({"advertised.listeners": f"PLAINTEXT://127.0.0.1:{kafka_link_port}"}),
-            "redis": Redis(append_only=True),
-            # Killed, it must know what it has committed; against a power cut it need not be safe.
-            "postgres": Postgres({"synchronous_commit": "on"}),
-        }
-        for server in servers.values():
+        brokers = cluster(3) if OF_BROKERS & set(kinds) else {}
+        with_disks = bool(OF_DISKS & set(kinds))
+        servers = _servers(brokers, kafka_link_port, with_disks=with_disks)
+        for server in (*servers.values(), *brokers.values()):
             exits.callback(server.remove)
-        await asyncio.gather(*(asyncio.to_thread(server.start) for server in servers.values()))
+        disks = {}
+        for name, server in servers.items() if with_disks else ():
+            disks[name] = exits.enter_context(Disk(server, DISK_MB))
+        starting = {*servers.values(), *brokers.values()}
+        await asyncio.gather(*(asyncio.to_thread(server.start) for server in starting))
         links = await _links(exits, servers, kafka_link_port)
         await ensure_tables(_postgres(servers).url)
         tenants = [str(uuid.uuid4()) for _ in range(TENANTS)]
         await add_tenants(_postgres(servers).url, tenants)
         death_row = DeathRow(directory)
-        environment = _environment(links) | {DEATH_ROW: str(directory)}
+        environment = _environment(links) | {DEATH_ROW: str(directory)} | _of_cluster(brokers)
         tap, attached = Tap(), asyncio.Event()
         await _background(exits, watch(tap, servers["redis"].port, attached))
         await attached.wait()
         crews = _crews(exits, environment, links, workers, say)
-        made = Stack(directory, servers, links, *crews, tenants, environment, death_row, tap, attached)
+        for slot in crews[0].slots if "clock" in kinds else ():
+            slot.give_a_clock()
+        made = Stack(
+            directory,
+            servers,
+            links,
+            *crews,
+            tenants,
+            environment,
+            death_row,
+            tap,
+            attached,
+            brokers,
+            disks,
+        )
         for crew in crews:
             await _background(exits, crew.keep())
         yield made
+
+
+def _servers(brokers: Mapping[int, Kafka], kafka_link_port: int, *, with_disks: bool) -> dict[str, Part]:
+    kafka = {"advertised.listeners": f"PLAINTEXT://127.0.0.1:{kafka_link_port}"}
+    # Killed, PostgreSQL must know what it has committed; that a power cut does not take it costs more.
+    postgres = DURABLE_POSTGRES if with_disks else {"synchronous_commit": "on"}
+    return {
+        "mosquitto": Mosquitto(),
+        "kafka": brokers[1] if brokers else Kafka(kafka | (DURABLE_KAFKA if with_disks else {})),
+        "redis": Redis(append_only=True),
+        "postgres": Postgres(postgres),
+    }
+
+
+def _of_cluster(brokers: Mapping[int, Kafka]) -> dict[str, str]:
+    """Return what differs where there are three brokers; Faust takes them with semicolons between."""
+    if not brokers:
+        return {}
+    urls = ";".join(broker.url for broker in brokers.values())
+    return {"BROKER_URL": urls, "TOPIC_REPLICATION_FACTOR": "3", "TOPIC_MIN_INSYNC_REPLICAS": "2"}
 
 
 def _crews(

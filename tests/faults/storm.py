@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import sys
 import time
 from contextlib import AsyncExitStack
@@ -12,8 +13,11 @@ import asyncpg
 from redis.exceptions import RedisError
 
 from streams.mqtt.address import Address
-from tests.faults.accounts import Accounts, Drains
+from tests.faults.accounts import Accounts
+from tests.faults.bounds import BOUNDS_S
+from tests.faults.drains import Drains
 from tests.faults.fleet import Device
+from tests.faults.histories import TOLD_WITHIN_S
 from tests.faults.injector import Injector, end
 from tests.faults.ledger import Ledger
 from tests.faults.pace import pass_time
@@ -24,7 +28,7 @@ from tests.faults.tap import judge
 from tests.faults.watch import Watch
 
 DEVICES = 4
-STATUS_EVERY_S = 5.0
+STATUS_EVERY_S, LOOK_EVERY_S = 5.0, 1.0
 GIVE_UP_AFTER = 2.5
 """Times the limit: whether it still arrives is worth knowing."""
 
@@ -42,7 +46,7 @@ class Storm:
         """Return the report; its ``ok`` tells whether all guarantees held."""
         self._say(f"seed {self._plan.seed}: {dict(self._plan.counts())}")
         async with AsyncExitStack() as exits:
-            made = await exits.enter_async_context(stack(self._say))
+            made = await exits.enter_async_context(stack(self._say, kinds=set(self._plan.counts())))
             address = Address.parse(f"mqtt://127.0.0.1:{made.links['devices-mosquitto'].port}")
             each = self._plan.rate / DEVICES
             devices = [Device(number, address, made.tenants, each) for number in range(DEVICES)]
@@ -51,21 +55,23 @@ class Storm:
             scene = Scene(made, devices, accounts, self._say, flooded)
             injector = Injector(scene)
             await self._all_ready(made)
-            watching = asyncio.create_task(self._watch.run(made))
+            watching = asyncio.create_task(self._watch.run(made, devices))
+            looking = asyncio.create_task(self._look(accounts, injector))
             status = asyncio.create_task(self._status(made, accounts, injector))
             publishing = [asyncio.create_task(device.run()) for device in devices]
             try:
-                await self._faults(injector, accounts)
+                await self._faults(injector)
                 drain_s = await self._drain(devices, accounts)
             finally:
-                for task in (*publishing, watching, status):
+                for task in (*publishing, watching, looking, status):
                     await end(task)
             return await self._report(scene, accounts, injector, drain_s)
 
-    async def _faults(self, injector: Injector, accounts: Accounts) -> None:
+    async def _faults(self, injector: Injector) -> None:
         least = asyncio.create_task(pass_time(self._plan.least_s))
-        injector.on_over = lambda: self._drains.fault_over(accounts.rows_due)
+        injector.on_over = self._drains.fault_over
         await asyncio.gather(least, *(injector.run(lane) for lane in self._plan.lanes.values()))
+        await pass_time(self._plan.after_s)
 
     async def _drain(self, devices: list[Device], accounts: Accounts) -> float:
         """Stop the devices and wait until all is accounted for; return how many seconds that took."""
@@ -73,12 +79,24 @@ class Storm:
         began = time.monotonic()
         for device in devices:
             device.is_paused = True
-        while time.monotonic() - began < GIVE_UP_AFTER * self._plan.drain_limit_s:
+        while time.monotonic() - began < GIVE_UP_AFTER * self._drain_limit_s:
             with contextlib.suppress(OSError, asyncpg.PostgresError, RedisError):
                 if await accounts.is_settled():
                     break
             await pass_time(1)
         return time.monotonic() - began
+
+    @property
+    def _drain_limit_s(self) -> float:
+        """What is promised for the slowest of the kinds that happened."""
+        return max([BOUNDS_S[kind] for kind in self._plan.counts()], default=self._plan.drain_limit_s)
+
+    async def _look(self, accounts: Accounts, injector: Injector) -> None:
+        while True:
+            with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+                rows = await accounts.rows()
+                self._drains.look(rows, accounts.rows_due, under_way=injector.under_way)
+            await pass_time(LOOK_EVERY_S)
 
     async def _all_ready(self, made: Stack) -> None:
         """Wait until every worker is ready: before the very first subscription a broker keeps nothing."""
@@ -90,8 +108,6 @@ class Storm:
             rows = -1
             with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
                 rows = await accounts.rows()
-                outage = any(fault.kind == "outage" for fault in injector.under_way)
-                self._drains.look(rows, in_outage=outage)
             memory = {kind: round(size) for kind, size in self._watch.largest_mb.items()}
             self._say(
                 f"  rows {rows} of {accounts.rows_due}, workers {len(made.workers.alive)}, "
@@ -110,11 +126,17 @@ class Storm:
             f"{server} {ended - began:.0f} s": self._watch.noticed_after_s(server, began, ended)
             for server, began, ended in scene.outages
         }
+        told = {what: self._watch.told_after_s(since, TOLD_WITHIN_S) for what, since in scene.told}
+        swallowed = self._watch.swallowed_while_ready(ledger.missing_ones)
+        too_long = self._drains.too_long()
         ok = (
             ledger.adds_up
+            and not (self._plan.keeps_job_order() and ledger.wrong_last_values)
+            and not (swallowed or too_long or None in told.values())
+            and all(code == os.EX_CONFIG for code in scene.intruders_ended)
             and not (pushes.doubled or failed_jobs or queued)
             and pushes.due_again == pushes.again
-            and drain_s <= self._plan.drain_limit_s
+            and drain_s <= self._drain_limit_s
             and None not in noticed.values()
         )
         for process in (*made.workers.alive, *made.ingests.alive):
@@ -136,8 +158,14 @@ class Storm:
             },
             "ended_by_themselves": made.workers.ended_themselves + made.ingests.ended_themselves,
             "outage_noticed_after_s": {key: value and round(value, 1) for key, value in noticed.items()},
+            "cut_told_after_s": {what: value and round(value, 1) for what, value in told.items()},
+            "swallowed_while_ready": swallowed,
+            "second_groups_ended": scene.intruders_ended,
             "drain_s": round(drain_s, 1),
-            "longest_drain_s": round(self._drains.longest_s, 1),
+            "longest_drain_s": {
+                kind: round(took, 1) for kind, took in sorted(self._drains.longest_s.items())
+            },
+            "longer_than_promised": too_long,
             "largest_mb": {kind: round(size) for kind, size in self._watch.largest_mb.items()},
             "ok": ok,
         }
@@ -148,6 +176,7 @@ class Storm:
 
 def _numbers(ledger: Ledger) -> dict[str, Any]:
     numbers = asdict(ledger)
+    del numbers["missing_ones"]
     if not numbers["examples"]:
         del numbers["examples"]
     return numbers

@@ -11,11 +11,17 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from tests.faults.messages import Known, correction_of
 from tests.faults.pace import pass_time
 
 _PUSH = re.compile(rb'\+[\d.]+ \[\d+ lua\] "RPUSH" "[^"]*queues:[^":]+" "\{\\"uuid\\":\\"([0-9a-f-]{36})')
 _WAKE = re.compile(rb'\+[\d.]+ \[\d+ lua\] "RPUSH" "[^"]*:notify"')
 _FENCE = re.compile(rb'\+[\d.]+ \[\d+ lua\] "HSET" "[^"]*:fence" "(\d+)" "(\d+):(\d+):(\d+)"')
+_METRIC = re.compile(
+    rb'value\\\\+";[di]:([-0-9.E+]+);s:9:\\\\+"timestamp\\\\+";s:\d+:\\\\+"[^"\\\\]*\\\\+";'
+    rb's:9:\\\\+"dedupe_id\\\\+";s:\d+:\\\\+"(\d+)-(\d+)\\\\'
+)
+"""A metric of a job as PHP serializes it, in JSON, in MONITOR's quotes."""
 _ANY = re.compile(rb"\+[\d.]+ \[")
 _RETRY_S = 0.02
 
@@ -35,6 +41,8 @@ class Push(NamedTuple):
     at: Coordinate
     life: int
     """How often Redis had been set back by then."""
+    era: int = 0
+    """How often another part had been, which lets its coordinates come again."""
 
 
 @dataclass
@@ -44,27 +52,48 @@ class Tap:
     Attributes:
         pushes: all of them, in order.
         fences: at each time that Redis was set back, the fences with which it came back, by partition.
+        last: of each message that may be corrected, the value that was pushed last.
+        era: how often the history of Kafka or of a topic was changed.
     """
 
     pushes: list[Push] = field(default_factory=list)
     fences: list[dict[int, tuple[int, int]]] = field(default_factory=list)
+    last: dict[Known, float] = field(default_factory=dict)
+    era: int = 0
     _pending: list[str] = field(default_factory=list)
+    _values: dict[Known, float] = field(default_factory=dict)
 
     def read(self, line: bytes) -> None:
         """Take in one line of MONITOR's output."""
         if (push := _PUSH.match(line)) is not None:
             self._pending.append(push[1].decode())
+            self._note_values(line)
         elif (fence := _FENCE.match(line)) is not None:
             at = Coordinate(int(fence[1]), int(fence[2]), int(fence[3]))
-            self.pushes += [Push(uuid, at, len(self.fences)) for uuid in self._pending]
-            self._pending.clear()
+            self.pushes += [Push(uuid, at, len(self.fences), self.era) for uuid in self._pending]
+            self.last |= self._values
+            self._forget_pending()
         elif _WAKE.match(line) is None and _ANY.match(line) is not None:
-            self._pending.clear()
+            self._forget_pending()
 
     def set_back(self, fences: dict[int, tuple[int, int]]) -> None:
         """Note that Redis came back with older data: fences as (epoch, raw offset), by partition."""
-        self._pending.clear()
+        self._forget_pending()
         self.fences.append(fences)
+
+    def begin_era(self) -> None:
+        """Note that Kafka or a topic has another history now: what was pushed may come once more."""
+        self.era += 1
+
+    def _note_values(self, line: bytes) -> None:
+        for metric in _METRIC.finditer(line):
+            known = Known(int(metric[2]), int(metric[3]))
+            if correction_of(known.number) is not None:
+                self._values[known] = float(metric[1])
+
+    def _forget_pending(self) -> None:
+        self._pending.clear()
+        self._values.clear()
 
 
 class Pushes(NamedTuple):
@@ -81,11 +110,11 @@ class Pushes(NamedTuple):
 
 def judge(tap: Tap) -> Pushes:
     """Tell which pushes should not have been, and which were owed."""
-    lives: dict[str, list[int]] = defaultdict(lambda: [0] * (len(tap.fences) + 1))
-    at: dict[str, Coordinate] = {}
+    lives: dict[tuple[int, str], list[int]] = defaultdict(lambda: [0] * (len(tap.fences) + 1))
+    at: dict[tuple[int, str], Coordinate] = {}
     for push in tap.pushes:
-        lives[push.uuid][push.life] += 1
-        at[push.uuid] = push.at
+        lives[push.era, push.uuid][push.life] += 1
+        at[push.era, push.uuid] = push.at
     doubled = due_again = again = 0
     for uuid, counts in lives.items():
         known = lost = False

@@ -4,14 +4,22 @@ from collections import Counter
 
 import pytest
 
+from tests.faults.bounds import BOUNDS_S
 from tests.faults.injector import FAULTS
 from tests.faults.killable import Point
 from tests.faults.plan import (
+    ALONE,
     KINDS,
     LINKS,
+    OF_BROKERS,
+    OF_DISKS,
+    REORDERS,
     SERVERS,
     Fault,
     Plan,
+    brokers_form,
+    disks_form,
+    histories_form,
     long_form,
     only,
     read_fault,
@@ -58,4 +66,9 @@ def test_a_fault_is_read_as_it_is_shown() -> None:
 
 def test_a_storm_of_some_faults_has_these_alone() -> None:
     assert these([Fault("kill", "worker")] * 2).counts() == {"kill": 2}
-    assert set(long_form(1).counts()) == set(KINDS) == set(FAULTS)
+
+
+def test_every_kind_belongs_to_a_form_and_has_a_bound() -> None:
+    forms = (long_form, histories_form, disks_form, brokers_form)
+    assert set().union(*(form(1).counts() for form in forms)) == set(KINDS) == set(FAULTS) == set(BOUNDS_S)
+    assert set(KINDS) >= ALONE | REORDERS | OF_DISKS | OF_BROKERS

@@ -2,15 +2,19 @@
 
 import asyncio
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
 
+from tests.faults.fleet import Device
+from tests.faults.messages import Known
 from tests.faults.pace import pass_time
 from tests.faults.stack import Stack
 
 EVERY_S = 1.0
+SWALLOWED_TOLD_WITHIN_S = 60.0
 PAGE_TIMEOUT_S = 3.0
 PARTS_OF = {
     "mosquitto": {"mqtt"},
@@ -28,17 +32,23 @@ class Watch:
     Attributes:
         largest_mb: the most memory a process took, by its kind.
         down: when some worker's readiness named which parts as down, by the loop's clock.
+        samples: each second, by the loop's clock, whether any worker was not ready, and how many messages
+            each device had sent by then.
     """
 
     largest_mb: dict[str, float] = field(default_factory=dict)
     down: list[tuple[float, frozenset[str]]] = field(default_factory=list)
+    samples: list[tuple[float, bool, dict[int, int]]] = field(default_factory=list)
 
-    async def run(self, stack: Stack) -> None:
+    async def run(self, stack: Stack, devices: Sequence[Device]) -> None:
         """Look every second, until cancelled."""
         while True:
             for process in (*stack.workers.alive, *stack.ingests.alive):
                 self._measure(process.name.partition("-")[0], process.pid)
-            await self.ready(stack)
+            alive = len(stack.workers.alive)
+            unready = await self.ready(stack) < alive
+            sent = {device.number: len(device.state) for device in devices}
+            self.samples.append((asyncio.get_running_loop().time(), unready, sent))
             await pass_time(EVERY_S)
 
     async def ready(self, stack: Stack) -> int:
@@ -54,6 +64,22 @@ class Watch:
             if began <= at <= ended and parts & PARTS_OF[server]:
                 return at - began
         return None
+
+    def told_after_s(self, since: float, within_s: float) -> float | None:
+        """Return how long after something some worker was not ready; None if all were all the time."""
+        told = (at - since for at, unready, _ in self.samples if unready and since <= at <= since + within_s)
+        return next(told, None)
+
+    def swallowed_while_ready(self, missing: Sequence[Known]) -> int:
+        """Return how many messages went missing while readiness said all the time that all is well."""
+        return sum(not self._was_told(one) for one in missing)
+
+    def _was_told(self, missing: Known) -> bool:
+        """Whether some worker was not ready within a minute of the message's being sent."""
+        sent_at = next(
+            (at for at, _, sent in self.samples if sent.get(missing.device, 0) > missing.number), None
+        )
+        return sent_at is not None and self.told_after_s(sent_at, SWALLOWED_TOLD_WITHIN_S) is not None
 
     def _measure(self, kind: str, pid: int) -> None:
         try:

@@ -1,4 +1,4 @@
-"""A real Apache Kafka 4: one KRaft node that is broker and controller."""
+"""A real Apache Kafka 4: a KRaft node that is broker and controller, alone or one of several."""
 
 import contextlib
 import os
@@ -33,19 +33,32 @@ class Kafka(Part):
 
     Args:
         settings: further broker settings, such as ``{"log.retention.ms": "1000"}``.
+        node: its id.
+
+    Attributes:
+        voters: the nodes of its quorum, ``id@host:port`` of each controller.
+        cluster: the id of its cluster.
     """
 
     name = "kafka"
     start_timeout_s = 90.0
     stop_timeout_s = 60.0
 
-    def __init__(self, settings: dict[str, str] | None = None) -> None:
+    def __init__(self, settings: dict[str, str] | None = None, *, node: int = 1) -> None:
         self._java = find_program("java", package="openjdk-17-jre-headless")
         self._libraries = _libraries()
         super().__init__()
         self._controller_port = free_port()
+        self.node = node
+        self.voters = [self.voter]
+        self.cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         self._more_settings = dict(settings or {})
         self._configuration = self.directory / "server.properties"
+
+    @property
+    def voter(self) -> str:
+        """Its controller, as a quorum names it."""
+        return f"{self.node}@{self.host}:{self._controller_port}"
 
     @property
     def url(self) -> str:
@@ -86,9 +99,8 @@ class Kafka(Part):
         self._configuration.write_text(
             "".join(f"{name}={value}\n" for name, value in self._settings().items())
         )
-        cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         # In one word with its option: one in sixty-four begins with a dash.
-        arguments = ["format", f"--cluster-id={cluster}", "-c", str(self._configuration)]
+        arguments = ["format", f"--cluster-id={self.cluster}", "-c", str(self._configuration)]
         done = subprocess.run(
             [*self._main("kafka.tools.StorageTool"), *arguments], capture_output=True, text=True, check=False
         )
@@ -100,8 +112,8 @@ class Kafka(Part):
         controller = f"{self.host}:{self._controller_port}"
         return {
             "process.roles": "broker,controller",
-            "node.id": "1",
-            "controller.quorum.voters": f"1@{controller}",
+            "node.id": str(self.node),
+            "controller.quorum.voters": ",".join(self.voters),
             "controller.listener.names": "CONTROLLER",
             "listeners": f"PLAINTEXT://{self.bootstrap},CONTROLLER://{controller}",
             "advertised.listeners": f"PLAINTEXT://{self.bootstrap}",
@@ -121,6 +133,22 @@ class Kafka(Part):
             "share.coordinator.state.topic.min.isr": "1",
             **self._more_settings,
         }
+
+
+def cluster(nodes: int) -> dict[int, Kafka]:
+    """Return brokers of one cluster by their ids, none of them started; every log on three of them."""
+    replicated = {
+        "offsets.topic.replication.factor": "3",
+        "transaction.state.log.replication.factor": "3",
+        "transaction.state.log.min.isr": "2",
+        "min.insync.replicas": "2",
+        "unclean.leader.election.enable": "false",
+    }
+    brokers = {node: Kafka(replicated, node=node) for node in range(1, nodes + 1)}
+    for broker in brokers.values():
+        broker.voters = [each.voter for each in brokers.values()]
+        broker.cluster = brokers[1].cluster
+    return brokers
 
 
 def _libraries() -> Path:

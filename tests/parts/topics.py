@@ -39,6 +39,17 @@ async def eventually_stands(bootstrap: str, *topics: str) -> None:
         await admin.close()
 
 
+async def leader_of(bootstrap: str, topic: str, partition: int) -> int:
+    """Return the id of the broker that leads a partition."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap)
+    await consumer.start()
+    try:
+        cluster = await consumer._client.fetch_all_metadata()
+        return int(cluster.leader_for_partition(TopicPartition(topic, partition)))
+    finally:
+        await consumer.stop()
+
+
 async def group_lag(bootstrap: str, group: str, topics: Collection[str]) -> int:
     """Return how many records of the topics a group has not committed yet."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
