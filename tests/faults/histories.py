@@ -28,7 +28,6 @@ TOPIC_OF = {
     "changelog": seen_changelog(SETTINGS),
 }
 DELETED, KEPT = 300, 50
-TOLD_WITHIN_S = 60.0
 
 
 async def set_kafka_back(scene: Scene, fault: Fault) -> bool | None:

@@ -249,6 +249,8 @@ async def stack(say: Hears, *, kinds: Collection[str] = (), workers: int = 2) ->
         await ensure_tables(_postgres(servers).url)
         tenants = [str(uuid.uuid4()) for _ in range(TENANTS)]
         await add_tenants(_postgres(servers).url, tenants)
+        for disk in disks.values():
+            disk.sync()
         death_row = DeathRow(directory)
         environment = _environment(links) | {DEATH_ROW: str(directory)} | _of_cluster(brokers)
         tap, attached = Tap(), asyncio.Event()

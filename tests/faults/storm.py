@@ -17,7 +17,6 @@ from tests.faults.accounts import Accounts
 from tests.faults.bounds import BOUNDS_S
 from tests.faults.drains import Drains
 from tests.faults.fleet import Device
-from tests.faults.histories import TOLD_WITHIN_S
 from tests.faults.injector import Injector, end
 from tests.faults.ledger import Ledger
 from tests.faults.pace import pass_time
@@ -126,7 +125,7 @@ class Storm:
             f"{server} {ended - began:.0f} s": self._watch.noticed_after_s(server, began, ended)
             for server, began, ended in scene.outages
         }
-        told = {what: self._watch.told_after_s(since, TOLD_WITHIN_S) for what, since in scene.told}
+        told = {what: self._watch.told_after_s(since) for what, since in scene.told}
         swallowed = self._watch.swallowed_while_ready(ledger.missing_ones)
         too_long = self._drains.too_long()
         ok = (

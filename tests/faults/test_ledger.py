@@ -10,6 +10,8 @@ from tests.faults.messages import (
     BASE,
     FLOOD_DEVICE,
     Kind,
+    Known,
+    corrected_by,
     correction_of,
     flood_payload,
     kind_of,
@@ -111,3 +113,37 @@ def test_a_flood_must_be_rejected_to_the_last_message() -> None:
     refused = [flood_payload(number).decode() for number in range(3)]
     assert settle(states, [], refused).adds_up
     assert settle(states, [], refused[:2]).missing == 1
+
+
+def values(**wrong: float) -> dict[Known, float]:
+    right = {
+        number: value_of(later) for number in range(SIZE) if (later := correction_of(number)) is not None
+    }
+    return {Known(0, number): wrong.get(f"n{number}", value) for number, value in right.items()}
+
+
+def test_the_last_value_of_an_id_must_be_its_correction() -> None:
+    ledger = settle(acked(), rows(), rejected(), values())
+    assert (ledger.adds_up, ledger.corrected, ledger.wrong_last_pushes) == (True, 6, 0)
+    ledger = settle(acked(), rows(), rejected(), values(n1=value_of(1)))
+    assert (ledger.adds_up, ledger.wrong_last_pushes, ledger.wrong_last_values) == (False, 1, 0)
+
+
+def test_an_old_value_in_the_row_is_counted() -> None:
+    old = [(*row(1)[:3], value_of(1)) if one == row(1) else one for one in rows()]
+    assert settle(acked(), old, rejected(), values()).wrong_last_values == 1
+
+
+def test_a_correction_that_was_not_acknowledged_owes_no_value() -> None:
+    states = acked()
+    states[0][10] = SENT
+    assert settle(states, rows(), rejected(), values(n1=value_of(1))).adds_up
+
+
+def test_a_fifth_of_the_ids_and_more_are_corrected() -> None:
+    size = 20_000
+    kinds = [kind_of(number) for number in range(size)]
+    ids = kinds.count(Kind.WITH_ID) + kinds.count(Kind.TIMED)
+    corrected = {corrected_by(number) for number in range(size)} - {None}
+    assert len(corrected) / ids >= 0.2
+    assert all(kind_of(number) is Kind.WITH_ID for number in corrected if number is not None)

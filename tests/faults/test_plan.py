@@ -1,10 +1,11 @@
 """What a storm is made of."""
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
-from tests.faults.bounds import BOUNDS_S
+from tests.faults.bounds import BOUNDS_S, table
 from tests.faults.injector import FAULTS
 from tests.faults.killable import Point
 from tests.faults.plan import (
@@ -26,6 +27,8 @@ from tests.faults.plan import (
     short_form,
     these,
 )
+
+GUARANTEES = Path(__file__).parents[2] / "docs" / "guarantees.md"
 
 
 def targets(plan: Plan, kind: str) -> Counter[str]:
@@ -72,3 +75,14 @@ def test_every_kind_belongs_to_a_form_and_has_a_bound() -> None:
     forms = (long_form, histories_form, disks_form, brokers_form)
     assert set().union(*(form(1).counts() for form in forms)) == set(KINDS) == set(FAULTS) == set(BOUNDS_S)
     assert set(KINDS) >= ALONE | REORDERS | OF_DISKS | OF_BROKERS
+
+
+def test_the_document_shows_the_bounds() -> None:
+    assert table() in GUARANTEES.read_text()
+
+
+def test_rows_tell_the_last_value_where_no_job_is_tried_again() -> None:
+    assert these([Fault("freeze", "leader", 23), Fault("outage", "kafka", 5)]).keeps_job_order()
+    assert not these([Fault("freeze", "ingest", 23)]).keeps_job_order()
+    assert not these([Fault("outage", "redis+kafka", 5)]).keeps_job_order()
+    assert not these([Fault("cut", "worker-redis", 5)]).keeps_job_order()

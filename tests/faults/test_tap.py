@@ -1,5 +1,8 @@
 """What the tap makes of Redis's own account of what it did."""
 
+from streams.wire.command import JobMetric
+from streams.wire.job import encode_job
+from tests.faults.messages import Known
 from tests.faults.tap import Pushes, Tap, judge
 
 UUIDS = [f"00000000-0000-4000-8000-{number:012d}" for number in range(9)]
@@ -68,3 +71,38 @@ def test_a_new_epoch_lies_behind_every_offset_of_the_old_one() -> None:
     push(tap, UUIDS[0], raw=2, epoch=7)
     tap.set_back({0: (6, 900)})
     assert judge(tap).due_again == 1
+
+
+def push_values(tap: Tap, *values: tuple[str, float], moves_the_fence: bool = True) -> None:
+    """Feed what MONITOR prints of a job with these ids and values, as the worker makes it."""
+    metrics = [JobMetric("edge-0", "load", value, "2026-01-01 00:00:00", name) for name, value in values]
+    payload = encode_job("7c9e6679-7425-40de-944b-e07fc1f90ae7", metrics, UUIDS[0], "i" * 32)
+    shown = payload.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+    head = b"+1764000000.123456 [0 lua] "
+    tap.read(head + b'"RPUSH" "laravel_database_queues:default" "' + shown + b'"\r\n')
+    if moves_the_fence:
+        tap.read(head + b'"HSET" "laravel_database_metric-streams:metrics:fence" "0" "1:5:10"\r\n')
+
+
+def test_the_value_that_was_pushed_last_is_known_of_what_may_be_corrected() -> None:
+    tap = Tap()
+    push_values(tap, ("0-1", 0.125), ("0-7", 0.875), ("0-2", 0.25))
+    push_values(tap, ("0-1", 1.25), ("0123456789abcdef0123456789abcdef", 5), ("0-3", 0))
+    assert tap.last == {Known(0, 1): 1.25, Known(0, 2): 0.25, Known(0, 3): 0}
+
+
+def test_a_value_that_no_fence_follows_was_not_pushed() -> None:
+    tap = Tap()
+    push_values(tap, ("0-1", 0.125), moves_the_fence=False)
+    tap.read(b'+1.0 [0 127.0.0.1:5000] "GET" "something"\r\n')
+    assert not tap.last
+
+
+def test_after_another_history_a_job_may_be_pushed_once_more_but_not_twice() -> None:
+    tap = Tap()
+    push(tap, UUIDS[0], raw=10)
+    tap.begin_era()
+    push(tap, UUIDS[0], raw=10)
+    assert judge(tap).doubled == 0
+    push(tap, UUIDS[0], raw=10)
+    assert judge(tap).doubled == 1

@@ -1,6 +1,7 @@
 """Watches the workers of a storm from outside: how much memory they take, and what their readiness says."""
 
 import asyncio
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,8 @@ from tests.faults.pace import pass_time
 from tests.faults.stack import Stack
 
 EVERY_S = 1.0
-SWALLOWED_TOLD_WITHIN_S = 60.0
+LATE_S, TOLD_WITHIN_S = 30.0, 60.0
+"""What is not under way any more after the one must show by the other: faults in between are over, or new."""
 PAGE_TIMEOUT_S = 3.0
 PARTS_OF = {
     "mosquitto": {"mqtt"},
@@ -65,9 +67,10 @@ class Watch:
                 return at - began
         return None
 
-    def told_after_s(self, since: float, within_s: float) -> float | None:
-        """Return how long after something some worker was not ready; None if all were all the time."""
-        told = (at - since for at, unready, _ in self.samples if unready and since <= at <= since + within_s)
+    def told_after_s(self, since: float) -> float | None:
+        """Return how long after something some worker was not ready; None if all were for a minute."""
+        until = since + TOLD_WITHIN_S
+        told = (at - since for at, unready, _ in self.samples if unready and since <= at <= until)
         return next(told, None)
 
     def swallowed_while_ready(self, missing: Sequence[Known]) -> int:
@@ -75,11 +78,13 @@ class Watch:
         return sum(not self._was_told(one) for one in missing)
 
     def _was_told(self, missing: Known) -> bool:
-        """Whether some worker was not ready within a minute of the message's being sent."""
-        sent_at = next(
-            (at for at, _, sent in self.samples if sent.get(missing.device, 0) > missing.number), None
+        """Whether some worker was not ready when the message was late, or in the end."""
+        sent = (at for at, _, sizes in self.samples if sizes.get(missing.device, 0) > missing.number)
+        sent_at = next(sent, math.inf)
+        late = (sent_at + LATE_S, sent_at + TOLD_WITHIN_S)
+        return self.samples[-1][1] or any(
+            unready for at, unready, _ in self.samples if late[0] <= at <= late[1]
         )
-        return sent_at is not None and self.told_after_s(sent_at, SWALLOWED_TOLD_WITHIN_S) is not None
 
     def _measure(self, kind: str, pid: int) -> None:
         try:

@@ -57,6 +57,10 @@ class Disk:
         self._unmount()
         self._mount()
 
+    def sync(self) -> None:
+        """Let everything that was written so far be safe, as an installation from long ago is."""
+        _run(["sync", "-f", str(self._part.directory)])
+
     def fill(self) -> None:
         """Leave no room."""
         with contextlib.suppress(OSError), (self._part.directory / _FILLER).open("ab", buffering=0) as file:
