@@ -87,8 +87,9 @@ class Storm:
 
     @property
     def _drain_limit_s(self) -> float:
-        """What is promised for the slowest of the kinds that happened."""
-        return max([BOUNDS_S[kind] for kind in self._plan.counts()], default=self._plan.drain_limit_s)
+        """What is promised for the slowest of the kinds that happen."""
+        limits = [BOUNDS_S[kind] for kind in self._plan.counts()]
+        return max(limits) if limits and self._plan.in_bounds else self._plan.drain_limit_s
 
     async def _look(self, accounts: Accounts, injector: Injector) -> None:
         while True:
@@ -127,7 +128,8 @@ class Storm:
         }
         told = {what: self._watch.told_after_s(since) for what, since in scene.told}
         swallowed = self._watch.swallowed_while_ready(ledger.missing_ones)
-        too_long = self._drains.too_long()
+        self._drains.end()
+        too_long = self._drains.too_long_s if self._plan.in_bounds else {}
         ok = (
             ledger.adds_up
             and not (self._plan.keeps_job_order() and ledger.wrong_last_values)

@@ -4,6 +4,7 @@ import pytest
 
 from tests.faults import drains
 from tests.faults.drains import Drains
+from tests.faults.plan import Fault
 
 
 class Clock:
@@ -29,19 +30,19 @@ def test_what_comes_after_a_fault_must_land(clock: Clock) -> None:
     clock.now = 161
     drain.look(80, 300, under_way=[])
     assert drain.longest_s == {"kill": 61.0}
-    assert drain.too_long() == {"kill": 61.0}
+    assert drain.too_long_s == {"kill": 61.0}
 
 
 def test_while_something_else_is_wrong_nothing_is_expected(clock: Clock) -> None:
     drain = Drains()
     drain.fault_over("kill")
     clock.now = 190
-    drain.look(0, 80, under_way=["an outage"])
+    drain.look(0, 80, under_way=[Fault("outage", "redis", 9)])
     clock.now = 195
     drain.look(0, 80, under_way=[])
     drain.look(80, 90, under_way=[])
     assert drain.longest_s == {"kill": 5.0}
-    assert not drain.too_long()
+    assert not drain.too_long_s
 
 
 def test_what_has_not_landed_in_the_end_took_too_long(clock: Clock) -> None:
@@ -49,4 +50,16 @@ def test_what_has_not_landed_in_the_end_took_too_long(clock: Clock) -> None:
     drain.fault_over("kill")
     clock.now = 200
     drain.look(0, 80, under_way=[])
-    assert drain.too_long() == {"kill": 100.0}
+    drain.end()
+    assert drain.too_long_s == {"kill": 100.0}
+
+
+def test_what_recovers_beside_something_slower_may_take_as_long(clock: Clock) -> None:
+    drain = Drains()
+    drain.fault_over("outage")
+    drain.fault_over("kill")
+    clock.now = 200
+    drain.look(0, 80, under_way=[])
+    drain.look(80, 90, under_way=[])
+    assert drain.longest_s == {"kill": 100.0, "outage": 100.0}
+    assert not drain.too_long_s
