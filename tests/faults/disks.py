@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import os
+import signal
 
 from tests.faults.pace import pass_time
 from tests.faults.plan import Fault
@@ -10,19 +12,23 @@ from tests.faults.scene import Happen, Scene
 from tests.faults.servers import LINKS_OF, tap_redis
 from tests.parts.process import Part, PartFailedError
 
-TRY_AGAIN_S = 1.0
+TRY_AGAIN_S, SAVES_WITHIN_S = 1.0, 2.0
 
 
 async def power_loss(scene: Scene, fault: Fault) -> bool | None:
     """Let a server lose what it had not synced.
 
-    Mosquitto acknowledges before it saves (docs/guarantees.md), so its power fails when nothing waits in it:
-    what it must not forget is our session.
+    Mosquitto acknowledges before it saves (docs/guarantees.md), so its power fails when nothing waits in it
+    and that has been saved: what it must not forget is our session.
     """
     if fault.target != "mosquitto":
         return await _cut_power(scene, fault.target)
     async with quiet(scene) as is_quiet:
-        return await _cut_power(scene, fault.target) if is_quiet else False
+        if not is_quiet:
+            return False
+        os.kill(scene.stack.servers["mosquitto"].pid, signal.SIGUSR1)  # mosquitto(8): save now
+        await pass_time(SAVES_WITHIN_S)
+        return await _cut_power(scene, fault.target)
 
 
 async def _cut_power(scene: Scene, name: str) -> None:
