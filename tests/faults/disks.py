@@ -22,13 +22,15 @@ async def power_loss(scene: Scene, fault: Fault) -> bool | None:
     and that has been saved: what it must not forget is our session.
     """
     if fault.target != "mosquitto":
-        return await _cut_power(scene, fault.target)
+        await _cut_power(scene, fault.target)
+        return None
     async with quiet(scene) as is_quiet:
         if not is_quiet:
             return False
         os.kill(scene.stack.servers["mosquitto"].pid, signal.SIGUSR1)  # mosquitto(8): save now
         await pass_time(SAVES_WITHIN_S)
-        return await _cut_power(scene, fault.target)
+        await _cut_power(scene, fault.target)
+    return None
 
 
 async def _cut_power(scene: Scene, name: str) -> None:

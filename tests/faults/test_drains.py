@@ -1,8 +1,9 @@
 """How long recovery took: counted from the end of a fault, while nothing else is wrong."""
 
+import time
+
 import pytest
 
-from tests.faults import drains
 from tests.faults.drains import Drains
 from tests.faults.plan import Fault
 
@@ -12,7 +13,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 100.0
-        monkeypatch.setattr(drains.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
 
 
 @pytest.fixture
