@@ -22,6 +22,8 @@ from tests.parts.process import MissingPartError, Part, PartFailedError, find_pr
 _EXT4_IOC_SHUTDOWN = 0x8004587D  # _IOR('X', 125, __u32), linux/fs/ext4/ext4.h
 _WITHOUT_A_FLUSH = struct.pack("I", 2)  # EXT4_GOING_FLAGS_NOLOGFLUSH
 _FILLER = "filler"
+_SLACK_BYTES = 1 << 20
+"""What a large reservation leaves: the file system needs blocks of its own to keep track of it."""
 _WRITEBACK = "commit=300"
 """Seconds between the commits of the journal: the kernel is to save as little as it may."""
 
@@ -63,11 +65,13 @@ class Disk:
 
     def fill(self) -> None:
         """Leave no room."""
-        with contextlib.suppress(OSError), (self._part.directory / _FILLER).open("ab", buffering=0) as file:
-            for size in (1 << 20, 1 << 12, 1):
-                with contextlib.suppress(OSError):
-                    while file.write(b"\0" * size):
-                        pass
+        room = os.statvfs(self._part.directory)
+        with (self._part.directory / _FILLER).open("ab", buffering=0) as file:
+            with contextlib.suppress(OSError):
+                os.posix_fallocate(file.fileno(), 0, max(1, room.f_bavail * room.f_frsize - _SLACK_BYTES))
+            with contextlib.suppress(OSError):
+                while file.write(b"\0" * 4096):  # what is left, by the block
+                    pass
 
     def free(self) -> None:
         """Give the room back."""
