@@ -38,6 +38,9 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
 
 def _spec(settings: Settings, name: str, configs: dict[str, str]) -> TopicSpec:
     common = {
+        # The broker's clock: it takes no record of a worker whose own clock is an hour ahead
+        # (message.timestamp.after.max.ms), and retention would go by that clock.
+        "message.timestamp.type": "LogAppendTime",
         "max.message.bytes": str(MAX_RECORD_BYTES),
         "min.insync.replicas": str(settings.topic_min_insync_replicas),
     }

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 from streams.topics import TopicSpec
 
-CLEANUP, INSYNC, SIZE, RETENTION = (
+CLEANUP, INSYNC, SIZE, RETENTION, TIMESTAMPS = (
     "cleanup.policy",
     "min.insync.replicas",
     "max.message.bytes",
     "retention.ms",
+    "message.timestamp.type",
 )
-CHECKED = (CLEANUP, INSYNC, SIZE, RETENTION)
+CHECKED = (CLEANUP, INSYNC, SIZE, RETENTION, TIMESTAMPS)
 WHY = {
     "delete": "its offsets must have no holes, and its records have no keys",
     "compact": "a table is rebuilt from it, and what was deleted would be dealt with twice",
@@ -44,10 +45,12 @@ def problems(spec: TopicSpec, found: Found, bootstrap: str) -> list[str]:
 
 def differences(spec: TopicSpec, found: Found) -> list[str]:
     """Return what is safe, but not as configured."""
-    wanted, there = spec.configs.get(RETENTION), (found.configs or {}).get(RETENTION)
-    if wanted is None or there is None or wanted == there:
-        return []
-    return [f"topic {spec.name} has {RETENTION}={there}, configured is {wanted}"]
+    configs = found.configs or {}
+    return [
+        f"topic {spec.name} has {key}={configs[key]}, configured is {spec.configs[key]}"
+        for key in (RETENTION, TIMESTAMPS)
+        if key in spec.configs and configs.get(key, spec.configs[key]) != spec.configs[key]
+    ]
 
 
 def _partition_problems(spec: TopicSpec, found: Found) -> Iterator[str]:
