@@ -205,7 +205,10 @@ async def _check(records: Sequence[Record], deliverer: Deliverer, tp: TP) -> Non
         Outage: that cannot be told now.
     """
     for record in records:
-        check_format(record.headers)
+        try:
+            check_format(record.headers)
+        except NewerFormat as newer:
+            raise newer.at(f"the record at {tp.topic}[{tp.partition}] offset {record.offset}") from newer
     if not deliverer.cursor(tp).follows(
         record.headers for record in records
     ) and not await deliverer.confirms(tp):

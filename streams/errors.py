@@ -171,4 +171,22 @@ class MalformedRecord(MetricStreamsError):  # noqa: N818 - names the thing found
 
 
 class NewerFormat(MetricStreamsError):  # noqa: N818 - states what was found
-    """A newer version of metric-streams wrote a record: this one must end, not guess."""
+    """A newer version of metric-streams wrote something: this one must end, not guess.
+
+    Args:
+        what: was written, and where.
+        written: its format.
+        known: the newest format that this version can read.
+    """
+
+    def __init__(self, what: str, written: int, known: int) -> None:
+        super().__init__(
+            f"{what} was written by a newer version (format {written}; this version reads up to {known}): "
+            "start that version again"
+        )
+        self.written = written
+        self.known = known
+
+    def at(self, where: str) -> "NewerFormat":
+        """Return the same, with the place where it was found."""
+        return NewerFormat(where, self.written, self.known)

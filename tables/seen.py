@@ -92,8 +92,8 @@ class SeenStore(Store[bytes, bytes]):
                 self._passed_over.note(message.tp, message.offset, str(error))
             except NewerFormat as newer:
                 # Without it, an older decision would count as the last one. Nothing more is taken in.
-                where = f"{message.tp.topic}[{message.tp.partition}] offset {message.offset}"
-                cast("Any", self.app).refuse(NewerFormat(f"{where}: {newer}"))
+                where = f"the row at {message.tp.topic}[{message.tp.partition}] offset {message.offset}"
+                cast("Any", self.app).refuse(newer.at(where))
                 return
             self.set_persisted_offset(message.tp, message.offset)
 

@@ -137,7 +137,7 @@ def _read_proof(text: str) -> tuple[int, int, bytes]:
     found = _PROOF.fullmatch(text)
     written = _NEWER.fullmatch(text)
     if written is not None and int(written[1]) > FORMAT:
-        raise NewerFormat(f"a fence has format {written[1]}; this version reads up to {FORMAT}")
+        raise NewerFormat("the fence in Redis", int(written[1]), FORMAT)
     if found is None:
         return 0, -1, b""
     return int(found[2]), int(found[3]), bytes.fromhex(found[4] or "")

@@ -132,7 +132,7 @@ def _written_format(value: bytes) -> int:
 
 def _check_format(written: int) -> None:
     if FORMAT < written <= LARGEST_FORMAT:
-        raise NewerFormat(f"a decision has format {written}; this version reads up to {FORMAT}")
+        raise NewerFormat("a decision", written, FORMAT)
 
 
 def encode_key(origin: Origin) -> bytes:

@@ -72,7 +72,7 @@ def check_format(found: Mapping[str, bytes]) -> None:
     """
     text = found.get(FORMAT_HEADER, b"1")
     if _NUMBER.fullmatch(text) is not None and int(text) > FORMAT:
-        raise NewerFormat(f"a record has format {int(text)}; this version reads up to {FORMAT}")
+        raise NewerFormat("a record", int(text), FORMAT)
 
 
 def read_epoch(found: Mapping[str, bytes]) -> int:

@@ -56,7 +56,7 @@ def test_a_fence_that_is_none_is_absent(fence: str) -> None:
 
 @pytest.mark.parametrize("proof", ["2;8812;1702;8c1f2a9e00d4b7f3", "2;", "9;whatever;it says", "10;"])
 def test_a_proof_of_a_newer_version_is_not_taken_for_absent(proof: str) -> None:
-    with pytest.raises(NewerFormat, match="a fence has format"):
+    with pytest.raises(NewerFormat, match="was written by a newer version"):
         Standing.parse(TEXTS[0], proof, TEXTS[2])
 
 

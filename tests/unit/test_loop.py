@@ -303,7 +303,7 @@ async def test_a_record_of_a_newer_format_ends_the_worker_and_is_never_worked_no
 
 
 async def test_work_that_meets_a_newer_format_ends_the_worker() -> None:
-    work, deliverer = Work(NewerFormat("a fence has format 2")), behind()
+    work, deliverer = Work(NewerFormat("the fence in Redis", 2, 1)), behind()
     ran = await _carry_events(work, [written(5, 5)], deliverer)
-    assert [str(why) for why in deliverer.refused] == ["a fence has format 2"]
+    assert [str(why) for why in deliverer.refused] == [str(NewerFormat("the fence in Redis", 2, 1))]
     assert (work.tries, deliverer.of.expected, ran.acked) == (1, 5, [5])
