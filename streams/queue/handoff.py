@@ -22,7 +22,8 @@ from streams.settings import Settings
 
 log = logging.getLogger(__name__)
 
-# Whatever fails in here, jobs were pushed without the fence at worst: then they are pushed again.
+# What a refusal could come from is tried before the first job is pushed: the lists' types, the right to write
+# the fence, and memory for it. Were jobs pushed without the fence, each retry would push them again.
 FENCED_PUSH = """
 local partition, owner = ARGV[1], ARGV[4]
 local found = redis.call('HMGET', KEYS[1], partition, partition .. ':proof', 'owner')
@@ -36,9 +37,11 @@ end
 if #ARGV > 8 and redis.call('LLEN', KEYS[2]) >= tonumber(ARGV[5]) then
   return {'full', fence, proof}
 end
+redis.call('LLEN', KEYS[3])
+redis.call('HSET', KEYS[1], partition, fence)
 for i = 9, #ARGV do
-  redis.call('RPUSH', KEYS[2], ARGV[i])
   redis.call('RPUSH', KEYS[3], 1)
+  redis.call('RPUSH', KEYS[2], ARGV[i])
 end
 redis.call('HSET', KEYS[1], partition, ARGV[6], partition .. ':proof', ARGV[7], 'owner', owner)
 if ARGV[8] ~= '' then

@@ -46,7 +46,7 @@ BOUNDS = (
     Bound(
         ("records-deleted", "redis-before-first-fence"),
         120,
-        "reading goes on at what is left; without a fence, the last hour is pushed again",
+        "reading goes on at what is left; without a fence, what the log holds is pushed again",
     ),
 )
 BOUNDS_S = {kind: bound.seconds for bound in BOUNDS for kind in bound.kinds}

@@ -31,8 +31,10 @@ def refuses_to_share(histories: Histories, group: str) -> bool:
         other.stop()
     histories.workers.remove(other)
     other.remove()
-    named = [line for line in log.splitlines() if histories.settings.consumer_group in line and group in line]
-    return code == os.EX_CONFIG and len(named) == 1
+    told = [
+        line for line in log.splitlines() if f"CONSUMER_GROUP={histories.settings.consumer_group}" in line
+    ]
+    return code == os.EX_CONFIG and len(told) == 1 and group in told[0]
 
 
 async def test_a_second_group_is_refused_and_the_first_goes_on(histories: Histories, unique: str) -> None:
