@@ -303,3 +303,41 @@ async def test_a_redis_that_does_not_answer_is_an_outage(redis_server: RedisServ
             await queue.is_unmoved(0)
         with pytest.raises(Outage, match="redis"):
             await queue.epoch(0)
+
+
+@pytest.mark.parametrize("wrong", ["", ":notify"])
+async def test_a_push_that_redis_refuses_in_the_middle_has_pushed_nothing(redis_url: str, wrong: str) -> None:
+    """Were its first jobs there and the fence not, each retry would push them again."""
+    async with connect(redis_url) as client:
+        queue = _real_queue(client)
+        await queue.push(0, [chunk(0, b"a")])
+        moved: Any = client.rename(f"{QUEUE}{wrong}", "aside")
+        spoilt: Any = client.set(f"{QUEUE}{wrong}", "no list")
+        await moved, await spoilt
+        before = await queue.standing(0)
+        for _ in range(2):
+            with pytest.raises(Outage, match="WRONGTYPE"):
+                await queue.push(0, [chunk(1, b"b", b"c")])
+        assert await queue.standing(0) == before
+        mended: Any = client.rename("aside", f"{QUEUE}{wrong}")
+        await mended
+        assert await queue.push(0, [chunk(1, b"b", b"c")]) is Push.PUSHED
+        jobs: Any = client.lrange(QUEUE, 0, -1)
+        assert await jobs == [b"a", b"b", b"c"]
+
+
+async def test_a_push_that_a_full_redis_refuses_has_pushed_nothing(redis_url: str) -> None:
+    async with connect(redis_url) as client:
+        queue = _real_queue(client)
+        await queue.push(0, [chunk(0, b"a")])
+        full: Any = client.config_set("maxmemory", 1)
+        await full
+        try:
+            with pytest.raises(Outage):
+                await queue.push(0, [chunk(1, b"b")])
+        finally:
+            mended: Any = client.config_set("maxmemory", 0)
+            await mended
+        assert await queue.push(0, [chunk(1, b"b")]) is Push.PUSHED
+        jobs: Any = client.lrange(QUEUE, 0, -1)
+        assert await jobs == [b"a", b"b"]
