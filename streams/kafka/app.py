@@ -293,7 +293,7 @@ class StreamsApp(faust.App):
 
     def _discovery_modules(self) -> list[str]:
         # Faust adds the package of `origin`, and warns of each module in it that needs an extra.
-        return list(cast("Collection[str]", self.conf.autodiscover))
+        return list(cast("Any", self.conf).autodiscover)
 
     def _new_transport(self) -> Transport:
         return Transport(self.conf.broker_consumer, self)
