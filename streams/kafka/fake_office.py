@@ -13,12 +13,14 @@ class FakeOffice:
     Attributes:
         term: of the next connection; 0 for none.
         had_session: whether the log shows a session.
+        subscriptions: those that the log shows.
         refusal: an outage to raise; None lets lead.
     """
 
     def __init__(self, term: int = 1, *, had_session: bool = False) -> None:
         self.term = term
         self.had_session = had_session
+        self.subscriptions: frozenset[str] = frozenset()
         self.refusal: Outage | None = None
 
     async def take(self) -> Tenure:
@@ -26,4 +28,5 @@ class FakeOffice:
         await asyncio.sleep(0)
         if self.refusal is not None:
             raise self.refusal
-        return Tenure(((TERM, b"%d" % self.term),) if self.term else (), self.had_session)
+        headers = ((TERM, b"%d" % self.term),) if self.term else ()
+        return Tenure(headers, self.had_session, self.subscriptions)

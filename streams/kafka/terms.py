@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaError
 
 from streams.errors import Outage
 from streams.settings import Settings
-from streams.wire.headers import SESSION, TERM, read_term
+from streams.wire.headers import SESSION, SUBSCRIPTION, TERM, read_term
 from streams.wire.term import NO_TERM, Term
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,8 @@ class Tenure(NamedTuple):
     """What each chunk carries: the term, if there is one, and the session."""
     had_session: bool
     """Whether the log shows that the broker has kept a session for us before."""
+    subscriptions: frozenset[str] = frozenset()
+    """Those under which that session has received what the log shows."""
 
 
 class Office(Protocol):
@@ -82,15 +84,23 @@ class KafkaOffice:
         voter: knows the group; None in an MQTT share group, where several write side by side without a term.
         tail: reads the end of the log.
         session: our MQTT client id.
+        subscription: what we subscribe to.
         clock: returns Unix time in seconds.
     """
 
     def __init__(
-        self, voter: Voter | None, tail: Tail, session: str, clock: Callable[[], float] = time.time
+        self,
+        voter: Voter | None,
+        tail: Tail,
+        session: str,
+        subscription: str,
+        *,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._voter = voter
         self._tail = tail
         self._session = session
+        self._subscription = subscription
         self._clock = clock
         self._elected: tuple[int, str] | None = None
         self._tenure: Tenure | None = None
@@ -108,14 +118,19 @@ class KafkaOffice:
     def _begin(self, elected: tuple[int, str] | None, newest: Iterable[dict[str, bytes]]) -> Tenure:
         newest = list(newest)
         named = (SESSION, self._session.encode())
-        had_session = any(found.get(SESSION) == named[1] for found in newest)
+        ours = [found for found in newest if found.get(SESSION) == named[1]]
+        subscriptions = frozenset(
+            found[SUBSCRIPTION].decode("utf-8", "replace") for found in ours if SUBSCRIPTION in found
+        )
+        subscribed = (SUBSCRIPTION, self._subscription.encode())
         if elected is None:
-            return Tenure((named,), had_session)
+            return Tenure((named, subscribed), bool(ours), subscriptions)
         seen = max((Term.of(read_term(found)) for found in newest), default=NO_TERM)
         minute = int(self._clock() // S_PER_MINUTE)
         self._highest = max(self._highest, seen).successor(elected[0], minute)
         log.info("ingress leads with the term %d (%d, %d)", self._highest.packed, *self._highest)
-        return Tenure(((TERM, b"%d" % self._highest.packed), named), had_session)
+        headers = ((TERM, b"%d" % self._highest.packed), named, subscribed)
+        return Tenure(headers, bool(ours), subscriptions)
 
 
 class KafkaTail:

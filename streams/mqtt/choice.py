@@ -1,12 +1,14 @@
 """Chooses the MQTT transport: our own where it goes, aiomqtt for WebSockets and brokers without MQTT 5."""
 
 import logging
+import socket
 
 from streams.errors import SpeaksNoMqtt5
 from streams.mqtt.address import Address
 from streams.mqtt.aiomqtt_transport import AiomqttTransport
 from streams.mqtt.mqtt5_transport import Mqtt5Transport
-from streams.mqtt.transport import Connection, Transport
+from streams.mqtt.standing import Standing
+from streams.mqtt.transport import Connection, Session, Transport
 from streams.settings import Settings
 from streams.statistics import Statistics
 
@@ -24,10 +26,13 @@ def transport_of(settings: Settings, statistics: Statistics, host_name: str | No
     over_websocket = bool(Address.parse(settings.mqtt_url.get_secret_value()).path)
     if settings.mqtt_transport == "aiomqtt" or over_websocket:
         return AiomqttTransport(settings, statistics, host_name)
-    quick = Mqtt5Transport(settings, statistics, host_name)
+    standing = Standing(Session.of(settings, host_name or socket.gethostname()), statistics)
+    quick = Mqtt5Transport(settings, statistics, host_name, standing)
     if settings.mqtt_transport == "mqtt5":
         return quick
-    return FallbackTransport(quick, AiomqttTransport(settings, statistics, host_name, try_v5=False))
+    return FallbackTransport(
+        quick, AiomqttTransport(settings, statistics, host_name, try_v5=False, standing=standing)
+    )
 
 
 class FallbackTransport:
@@ -42,10 +47,10 @@ class FallbackTransport:
         self._told = False
 
     async def connect(self) -> Connection:
-        """Open a connection.
+        """Make a connection.
 
         Raises:
-            Outage: the broker is not reached, refuses us, or does not grant what we need.
+            Outage: the broker is not reached, refuses us, or offers less than we need.
             SessionTakenOver: another client with our id came at the same time.
         """
         try:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from streams.errors import ConnectionLost, MetricStreamsError, Outage, SessionTakenOver
 from streams.mqtt.inbox import LIMIT_PER_RECEIVE_MAXIMUM, Inbox
-from streams.mqtt.transport import OFFLINE, ONLINE, PUBACK, Publication, Token, packet_id_of
+from streams.mqtt.transport import NO_PAST, OFFLINE, ONLINE, PUBACK, Past, Publication, Token, packet_id_of
 from streams.statistics import Statistics
 
 
@@ -34,6 +34,8 @@ class FakeTransport:
 
     Attributes:
         refusal: an outage to raise from `connect`; None lets clients in.
+        opening_refusal: an outage to raise from `open`; None lets it through.
+        stays_shut: to let `open` wait until the connection ends.
         protocol: the MQTT version that is spoken.
         clock_ns: Unix time in nanoseconds, by which arrivals are stamped.
         acknowledged: what was acknowledged, in order, as (topic, payload).
@@ -46,6 +48,8 @@ class FakeTransport:
     statistics: Statistics = field(default_factory=Statistics)
     clock_ns: Callable[[], int] = time.time_ns
     refusal: Outage | None = None
+    opening_refusal: Outage | None = None
+    stays_shut: bool = False
     acknowledged: list[tuple[str, bytes]] = field(default_factory=list)
     statuses: list[bytes] = field(default_factory=list)
     connections: list["FakeConnection"] = field(default_factory=list)
@@ -62,7 +66,6 @@ class FakeTransport:
             self.take_over()
         connection = FakeConnection(self)
         self.connections.append(connection)
-        self.statuses.append(ONLINE)
         self._queued.extendleft(reversed(self._under_way.values()))
         self._under_way.clear()
         self._deliver()
@@ -132,7 +135,7 @@ class FakeTransport:
                     self.clock_ns(),
                     1,
                     PUBACK | delivery.packet_id,
-                    delivery.retained,
+                    delivery.retained and not connection.session_present,
                 )
             )
 
@@ -147,8 +150,22 @@ class FakeConnection:
         self.inbox = Inbox(
             LIMIT_PER_RECEIVE_MAXIMUM * broker.receive_maximum, broker.statistics, gather_s=0.0
         )
+        self.past = NO_PAST
+        """What was known when it was opened."""
         self._broker = broker
         self._last_packet_id = 0
+
+    async def open(self, past: Past = NO_PAST) -> None:
+        """Say that we are online; a refusal that the broker has for that is raised, or the end."""
+        self.past = past
+        await asyncio.sleep(0)
+        if self.closed.done():
+            raise self.closed.result()
+        if self._broker.stays_shut:
+            raise await self.closed
+        if self._broker.opening_refusal is not None:
+            raise self._broker.opening_refusal
+        self._broker.statuses.append(ONLINE)
 
     async def receive(self, timeout_s: float | None) -> list[Publication]:
         """Take all that has arrived."""

@@ -39,6 +39,8 @@ class Inbox:
         self._waiting: list[Publication] = []
         self._waiter: asyncio.Future[None] | None = None
         self._drop_log_due = float("-inf")
+        self.taken = 0
+        """How many messages were taken so far."""
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -72,6 +74,7 @@ class Inbox:
         if not self._waiting:
             await self._wait(timeout_s)
         taken, self._waiting = self._waiting, []
+        self.taken += len(taken)
         return taken
 
     def wake(self) -> None:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar, cast
 import mqtt5
 
 from streams.errors import ConnectionLost, MetricStreamsError, SessionTakenOver, SpeaksNoMqtt5
+from streams.mqtt.answers import NoAnswerError, answered
 from streams.mqtt.inbox import Inbox
 from streams.mqtt.packets import (
     PUBLISH_TYPE,
@@ -25,12 +26,14 @@ from streams.mqtt.packets import (
     size_of,
     worded,
 )
+from streams.mqtt.standing import Standing
 from streams.mqtt.transport import PUBACK, PUBREC, Publication, Token, packet_id_of, packets_of
 
 T = TypeVar("T")
 
-TOPIC_ALIASES = 1_024
-"""So many topics the broker may name by a number instead (MQTT 5, 3.1.2.11.5)."""
+TOPIC_ALIASES = 0
+"""So many topics the broker may name by a number instead (MQTT 5, 3.1.2.11.5). An alias ends with its
+connection, but what mochi-mqtt 2.7.9, for one, sends again on the next one has the alias of the last."""
 PINGS_PER_KEEPALIVE = 2
 RETAIN_FLAG = 0x01  # MQTT 5, 3.3.1.3
 TAKEN_OVER = 0x8E  # MQTT 5, 3.14.2.1
@@ -38,11 +41,8 @@ QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 """Linux's alone (tcp(7))."""
 PINGREQ = mqtt5.PingReqPacket().write()
 MALFORMED = mqtt5.DisconnectPacket(reason_code=mqtt5.DisconnectReasonCode.MALFORMED_PACKET).write()
-ANSWERS = (mqtt5.ConnAckPacket, mqtt5.SubAckPacket, mqtt5.PubAckPacket)
-
-
-class NoAnswerError(Exception):
-    """The broker did not answer in time."""
+ANSWERS = (mqtt5.ConnAckPacket, mqtt5.SubAckPacket, mqtt5.UnsubAckPacket, mqtt5.PubAckPacket)
+__all__ = ["Mqtt5Protocol", "NoAnswerError"]
 
 
 class Mqtt5Protocol(asyncio.Protocol):
@@ -50,17 +50,23 @@ class Mqtt5Protocol(asyncio.Protocol):
 
     Args:
         inbox: takes what arrives.
-        released: packet ids at QoS 2 for which a PUBREC was sent and no PUBREL has come. The session's state
-            (MQTT 5, 4.1), and so handed on from one connection to the next.
+        standing: what is handed on from one connection to the next. Among it are the packet ids at QoS 2 for
+            which a PUBREC was sent and no PUBREL has come, the session's state (MQTT 5, 4.1).
 
     Attributes:
         ended: done when the connection is over; says why.
+        last_acknowledged: the packet id of the broker's that was acknowledged last, 0 before the first.
+        subscription_ids: those of the last message of the last read (MQTT 5, 3.3.2.3.8).
     """
 
-    def __init__(self, inbox: Inbox, released: set[int]) -> None:
+    def __init__(self, inbox: Inbox, standing: Standing) -> None:
         self.ended: asyncio.Future[MetricStreamsError] = asyncio.get_running_loop().create_future()
         self._inbox = inbox
-        self._released = released
+        self.last_acknowledged = 0
+        self.subscription_ids: list[int] = []
+        self._standing = standing
+        self._released = standing.released
+        self._retain_bit = RETAIN_FLAG
         self._unacknowledged_qos2: set[int] = set()
         self._transport: asyncio.Transport | None = None
         self._socket: socket.socket | None = None
@@ -76,8 +82,16 @@ class Mqtt5Protocol(asyncio.Protocol):
 
     # --- What the connection asks of us
 
-    async def ask(self, packet: bytes, answer_type: type[T], timeout_s: float) -> T:
+    async def ask(
+        self, packet: bytes, answer_type: type[T], timeout_s: float, *, behind_messages: bool = False
+    ) -> T:
         """Send a packet and wait for the one that answers it; one of a type is waited for at a time.
+
+        Args:
+            packet: to send.
+            answer_type: of the one that answers it.
+            timeout_s: how long to wait.
+            behind_messages: not to count the time while messages come (`streams.mqtt.answers.answered`).
 
         Raises:
             MetricStreamsError: the connection has ended; this is why.
@@ -86,13 +100,8 @@ class Mqtt5Protocol(asyncio.Protocol):
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._answers[answer_type] = answer
         self.send(packet)
-        either: set[asyncio.Future[Any]] = {answer, self.ended}
-        await asyncio.wait(either, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-        if answer.done():
-            return answer.result()
-        if self.ended.done():
-            raise self.ended.result()
-        raise NoAnswerError(f"no {_name(answer_type)} in {timeout_s:g} s")
+        inbox = self._inbox if behind_messages else None
+        return await answered(answer, self.ended, timeout_s, _name(answer_type), inbox)
 
     def send(self, data: bytes) -> None:
         """Write to the broker; does nothing once the connection is over."""
@@ -105,6 +114,8 @@ class Mqtt5Protocol(asyncio.Protocol):
             recorded = {packet_id_of(token) for token in tokens if token & PUBREC == PUBREC}
             self._unacknowledged_qos2 -= recorded
             self._released |= recorded
+        if tokens:
+            self.last_acknowledged = packet_id_of(tokens[-1])
         self.send(packets_of(tokens))
 
     def keep_alive(self, keepalive_s: float) -> None:
@@ -219,13 +230,14 @@ class Mqtt5Protocol(asyncio.Protocol):
             MalformedPacketError, OlderProtocolError: the bytes are not MQTT 5.
         """
         view, at, end = memoryview(data), 0, len(data)
-        read, now_ns = mqtt5.read, time.time_ns()
+        read, now_ns, retain_bit = mqtt5.read, time.time_ns(), self._retain_bit
+        unreadable = self._standing.unreadable if self._standing.lenient else None
+        packet: Any = None  # A cast to the packet's class, once its type is known, would be a call.
         while at < end:
-            packet: Any  # A cast to the packet's class, once its type is known, would be a call.
             try:
                 packet, size = read(view[at:])
             except BaseException as refusal:  # noqa: BLE001 - a panic is none of Exception; others are raised again
-                found = read_laxly(view[at:], refusal)
+                found = read_laxly(view[at:], refusal, unreadable)
                 if found is None:
                     break
                 packet, size = found
@@ -235,7 +247,7 @@ class Mqtt5Protocol(asyncio.Protocol):
                 # Whoever reads the QoS from the codec gets an enum, which is slower than the bits.
                 qos, packet_id, topic = first >> 1 & 3, packet.packet_id, packet.topic
                 if packet.topic_alias is not None:
-                    topic = self._aliased(topic, packet.topic_alias)
+                    topic = self._aliased(topic, packet.topic_alias, packet.payload)
                 token: Token | None
                 if packet_id is None:
                     token = None
@@ -245,20 +257,24 @@ class Mqtt5Protocol(asyncio.Protocol):
                     token = PUBREC | packet_id
                 else:
                     continue
-                retained = bool(first & RETAIN_FLAG)
+                retained = bool(first & retain_bit)
                 arrived.append(Publication(topic, packet.payload, now_ns, qos, token, retained))
             else:
                 self._on_other(packet)
+                retain_bit = self._retain_bit
+        self.subscription_ids = getattr(packet, "subscription_ids", self.subscription_ids)
         return view[at:]
 
-    def _aliased(self, topic: str, alias: int) -> str:
+    def _aliased(self, topic: str, alias: int, payload: bytes) -> str:
         """Return the topic that an alias stands for, or note it (MQTT 5, 3.3.2.3.4)."""
-        if not 0 < alias <= TOPIC_ALIASES:
-            raise MalformedPacketError(f"topic alias {alias}, beyond the {TOPIC_ALIASES} that we take")
         if topic:
             self._aliases[alias] = topic
         elif alias not in self._aliases:
-            raise MalformedPacketError(f"topic alias {alias}, which stands for nothing")
+            why = f"topic alias {alias}, which stands for nothing"
+            if not self._standing.lenient:
+                raise MalformedPacketError(why)
+            self._standing.unreadable(payload, why)
+            return ""
         return self._aliases[alias]
 
     def _is_new(self, packet_id: int) -> bool:
@@ -274,6 +290,8 @@ class Mqtt5Protocol(asyncio.Protocol):
     def _on_other(self, packet: Readable) -> None:
         """Take a packet that is no PUBLISH."""
         if isinstance(packet, ANSWERS):
+            if isinstance(packet, mqtt5.ConnAckPacket) and packet.session_present:
+                self._retain_bit = 0  # see `Publication.retained`
             answer = self._answers.pop(type(packet), None)
             if answer is not None and not answer.done():
                 answer.set_result(packet)
@@ -297,6 +315,7 @@ class Mqtt5Protocol(asyncio.Protocol):
         if isinstance(error, OlderProtocolError):
             self.cut(SpeaksNoMqtt5(str(error)))
             return
+        self._standing.lenient = True
         self.send(MALFORMED)
         self.cut(ConnectionLost(f"the broker sent what is not MQTT 5: {error}"))
 

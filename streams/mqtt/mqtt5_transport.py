@@ -1,46 +1,33 @@
 """The MQTT transport of our own: MQTT 5 over TCP and TLS, at a seventh of what aiomqtt costs, or less.
 
 Between the broker and the carrier (``streams/mqtt/carrier.py``). Bytes and packets are the business of
-``streams/mqtt/mqtt5_protocol.py``; here is what a session needs: who we are, what we subscribe to, and what
-we say of ourselves. For WebSockets and MQTT 3.1.1 there is ``streams/mqtt/aiomqtt_transport.py``.
+``streams/mqtt/mqtt5_protocol.py``, a connection that of ``streams/mqtt/mqtt5_connection.py``; here is how one
+is made. For WebSockets and MQTT 3.1.1 there is ``streams/mqtt/aiomqtt_transport.py``.
 """
 
 import asyncio
-import contextlib
-import logging
 import os
 import socket
 import ssl
-from collections.abc import Sequence
 
 import mqtt5
 
-from streams.errors import (
-    ConnectionLost,
-    MetricStreamsError,
-    Outage,
-    SessionTakenOver,
-    SpeaksNoMqtt5,
-    worded,
-)
+from streams.errors import ConnectionLost, Outage, SpeaksNoMqtt5, worded
 from streams.mqtt.address import Address
+from streams.mqtt.answers import NO_RETAIN, NoAnswerError
+from streams.mqtt.greeting import Greeting
 from streams.mqtt.inbox import LIMIT_PER_RECEIVE_MAXIMUM, Inbox
-from streams.mqtt.mqtt5_protocol import TOPIC_ALIASES, Mqtt5Protocol, NoAnswerError
+from streams.mqtt.mqtt5_connection import ANSWER_TIMEOUT_S, Mqtt5Connection
+from streams.mqtt.mqtt5_protocol import TOPIC_ALIASES, Mqtt5Protocol
 from streams.mqtt.packets import worded as code_worded
-from streams.mqtt.transport import OFFLINE, ONLINE, Publication, Session, Token
+from streams.mqtt.standing import Announces, Standing
+from streams.mqtt.transport import OFFLINE, Session
 from streams.settings import Settings
 from streams.statistics import Statistics
 
-log = logging.getLogger(__name__)
-
-ANSWER_TIMEOUT_S = 10.0
 PROBE_TIMEOUT_S = 5.0
 """How long a broker that was never heard speaking MQTT 5 has to answer in it: amqtt 0.12, for one, waits for
 more of a CONNECT that it cannot read."""
-LEAVE_TIMEOUT_S = 3.0
-ONLY_PACKET_ID = 1
-"""Of ours: what we ask is asked one after the other."""
-GOODBYE = mqtt5.DisconnectPacket().write()
 
 
 class Mqtt5Transport:
@@ -50,38 +37,54 @@ class Mqtt5Transport:
         settings: names the broker and the session.
         statistics: counts what is dropped.
         host_name: stands for `worker_id` where that is not set.
+        standing: what is known of the broker, where another transport shares it.
     """
 
-    def __init__(self, settings: Settings, statistics: Statistics, host_name: str | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        statistics: Statistics,
+        host_name: str | None = None,
+        standing: Standing | None = None,
+    ) -> None:
         self._settings = settings
         self._statistics = statistics
         self._address = Address.parse(settings.mqtt_url.get_secret_value())
         self._session = Session.of(settings, host_name or socket.gethostname())
+        self._standing = standing or Standing(self._session, statistics)
         self._speaks_v5 = False
-        self._released: set[int] = set()
-        """What the session has at QoS 2 (`Mqtt5Protocol`)."""
 
     async def connect(self) -> "Mqtt5Connection":
-        """Connect, subscribe, and announce that we are online.
+        """Connect.
 
         Raises:
-            Outage: the broker is not reached, refuses us, or does not grant what we need.
+            Outage: the broker is not reached, refuses us, or offers less than we need.
             SpeaksNoMqtt5: it speaks no MQTT 5, or never did and gave no answer.
             SessionTakenOver: another client with our id came at the same time.
         """
+        try:
+            return await self._connect()
+        except _RetainRefusedError:
+            self._standing.refuse_retain("it has no retained messages")
+            return await self._connect()
+
+    async def _connect(self) -> Mqtt5Connection:
         inbox = Inbox(LIMIT_PER_RECEIVE_MAXIMUM * self._settings.mqtt_receive_maximum, self._statistics)
-        protocol = Mqtt5Protocol(inbox, self._released)
+        protocol = Mqtt5Protocol(inbox, self._standing)
         try:
             await self._reach(protocol)
             greeting = await self._greet(protocol)
-            connection = Mqtt5Connection(protocol, inbox, self._session, greeting)
-            await connection.open()
-        except BaseException as error:
+        except BaseException:
             protocol.cut(ConnectionLost("given up while connecting"))
-            if isinstance(error, _NotGrantedError | NoAnswerError):
-                raise Outage("mqtt", f"{self._address}: {worded(error)}") from error
             raise
-        return connection
+        return Mqtt5Connection(
+            protocol,
+            inbox,
+            self._session,
+            greeting=greeting,
+            standing=self._standing,
+            address=self._address,
+        )
 
     async def _reach(self, protocol: Mqtt5Protocol) -> None:
         address = self._address
@@ -96,21 +99,23 @@ class Mqtt5Transport:
         except (OSError, UnicodeError) as error:  # the latter from a host that IDNA has no word for
             raise Outage("mqtt", f"{address}: {_worded(error)}") from error
 
-    async def _greet(self, protocol: Mqtt5Protocol) -> mqtt5.ConnAckPacket:
+    async def _greet(self, protocol: Mqtt5Protocol) -> Greeting:
         timeout_s = ANSWER_TIMEOUT_S if self._speaks_v5 else PROBE_TIMEOUT_S
         try:
-            greeting = await protocol.ask(self._connect_packet(), mqtt5.ConnAckPacket, timeout_s)
+            connack = await protocol.ask(self._connect_packet(), mqtt5.ConnAckPacket, timeout_s)
         except NoAnswerError as error:
             raise self._unanswered("no answer to the CONNECT") from error
         except ConnectionLost as error:
             if not error.wordless:
                 raise
+            self._standing.connect_unanswered()
             raise self._unanswered("the broker closed the connection without an answer") from error
-        self._check(greeting)
+        greeting = self._check(connack)
         self._speaks_v5 = True
+        self._standing.let_in(retains=greeting.retains)
         if not greeting.session_present:
-            self._released.clear()
-        protocol.keep_alive(greeting.server_keep_alive or self._settings.mqtt_keepalive_s)
+            self._standing.released.clear()
+        protocol.keep_alive(connack.server_keep_alive or self._settings.mqtt_keepalive_s)
         return greeting
 
     def _unanswered(self, detail: str) -> Outage:
@@ -121,28 +126,27 @@ class Mqtt5Transport:
         told = f"{self._address}: {detail}"
         return Outage("mqtt", told) if self._speaks_v5 else SpeaksNoMqtt5(told)
 
-    def _check(self, greeting: mqtt5.ConnAckPacket) -> None:
+    def _check(self, connack: mqtt5.ConnAckPacket) -> Greeting:
         """Look whether we are let in, and on which terms.
 
         Raises:
             SpeaksNoMqtt5, Outage: we are not, or not on ours.
+            _RetainRefusedError: not with a will that is retained.
         """
-        reason = greeting.reason_code
-        told = f"{self._address}: {_refusal(greeting)}"
+        reason = connack.reason_code
+        told = f"{self._address}: {_refusal(connack)}"
         if reason == mqtt5.ConnAckReasonCode.UNSUPPORTED_PROTOCOL_VERSION:
             raise SpeaksNoMqtt5(told)
+        if reason == NO_RETAIN and self._standing.retains_will:
+            raise _RetainRefusedError
         if reason != mqtt5.ConnAckReasonCode.SUCCESS:
             raise Outage("mqtt", told)
-        if greeting.max_qos == mqtt5.QoS.AT_MOST_ONCE:
-            raise Outage("mqtt", f"{self._address}: the broker offers QoS 0 alone, which may lose messages")
-        kept_s = greeting.session_expiry_interval
-        if kept_s is not None and kept_s < self._settings.mqtt_session_expiry_s:
-            log.warning(
-                "the MQTT broker keeps our session for %d s while we are away, not for the %d s of "
-                "MQTT_SESSION_EXPIRY_S",
-                kept_s,
-                self._settings.mqtt_session_expiry_s,
-            )
+        greeting = _greeting(connack)
+        if obstacle := greeting.obstacle(self._session):
+            raise Outage("mqtt", f"{self._address}: {obstacle}")
+        if brief := greeting.brief_session(self._settings.mqtt_session_expiry_s):
+            self._standing.tell_once(brief)
+        return greeting
 
     def _connect_packet(self) -> bytes:
         """Return the CONNECT: it asks for a session that outlives the connection.
@@ -152,14 +156,17 @@ class Mqtt5Transport:
         """
         address, settings = self._address, self._settings
         will = mqtt5.Will(
-            self._session.status_topic, payload=OFFLINE, qos=mqtt5.QoS.AT_LEAST_ONCE, retain=True
+            self._session.status_topic,
+            payload=OFFLINE,
+            qos=mqtt5.QoS.AT_LEAST_ONCE,
+            retain=self._standing.retains_will,
         )
         return mqtt5.ConnectPacket(
             self._session.client_id,
             username=address.username,
             password=None if address.password is None else address.password.encode(),
             clean_start=False,
-            will=will,
+            will=None if self._standing.announces is Announces.NOT else will,
             keep_alive=settings.mqtt_keepalive_s,
             session_expiry_interval=settings.mqtt_session_expiry_s,
             receive_max=settings.mqtt_receive_maximum,
@@ -167,89 +174,21 @@ class Mqtt5Transport:
         ).write()
 
 
-class Mqtt5Connection:
-    """One connection (`streams.mqtt.transport.Connection`)."""
-
-    protocol = "5"
-
-    def __init__(
-        self, protocol: Mqtt5Protocol, inbox: Inbox, session: Session, greeting: mqtt5.ConnAckPacket
-    ) -> None:
-        self.closed: asyncio.Future[MetricStreamsError] = protocol.ended
-        self.session_present = greeting.session_present
-        self._protocol = protocol
-        self._inbox = inbox
-        self._session = session
-
-    async def open(self) -> None:
-        """Subscribe and announce; called once, by the transport.
-
-        Raises:
-            _NotGrantedError: the broker does not grant what we need.
-            NoAnswerError: it said nothing.
-            ConnectionLost, SessionTakenOver: it let us in, but not for long.
-        """
-        await self._subscribe()
-        await self._announce(ONLINE, ANSWER_TIMEOUT_S)
-
-    async def receive(self, timeout_s: float | None) -> list[Publication]:
-        """Take all that has arrived."""
-        taken = await self._inbox.take(timeout_s)
-        self._protocol.look_at_the_inbox()
-        return taken
-
-    def acknowledge(self, tokens: Sequence[Token]) -> None:
-        """Send a PUBACK for each, all in one write."""
-        if not self.closed.done():
-            self._protocol.acknowledge(tokens)
-
-    def drop(self, reason: MetricStreamsError) -> None:
-        """Cut the connection."""
-        self._protocol.cut(reason)
-
-    async def close(self) -> None:
-        """Say that we are offline and take leave, if the broker still listens."""
-        self._protocol.leave()
-        with contextlib.suppress(NoAnswerError, _NotGrantedError, ConnectionLost, SessionTakenOver):
-            await self._announce(OFFLINE, LEAVE_TIMEOUT_S)
-            self._protocol.send(GOODBYE)
-            self._protocol.close(ConnectionLost("closed"))
-            return
-        self.drop(ConnectionLost("closed"))
-
-    def waiting_qos0(self) -> int:
-        """Count the messages at QoS 0 that were not taken."""
-        return self._inbox.waiting_qos0()
-
-    async def _subscribe(self) -> None:
-        topic_filter = mqtt5.TopicFilter(
-            self._session.subscription,
-            max_qos=mqtt5.QoS.AT_LEAST_ONCE,
-            retain_as_published=False,
-            retain_handling=mqtt5.RetainHandling.SEND_NEVER,
-        )
-        packet = mqtt5.SubscribePacket(ONLY_PACKET_ID, [topic_filter]).write()
-        answer = await self._protocol.ask(packet, mqtt5.SubAckPacket, ANSWER_TIMEOUT_S)
-        granted = answer.reason_codes[0]
-        if granted != mqtt5.SubAckReasonCode.GRANTED_QOS_AT_LEAST_ONCE:
-            raise _NotGrantedError(
-                f"subscribing to {self._session.subscription} at QoS 1 was answered with "
-                f"{code_worded(granted)}; check the broker's access control list"
-            )
-
-    async def _announce(self, status: bytes, timeout_s: float) -> None:
-        packet = mqtt5.PublishPacket(
-            self._session.status_topic,
-            status,
-            qos=mqtt5.QoS.AT_LEAST_ONCE,
-            retain=True,
-            packet_id=ONLY_PACKET_ID,
-        ).write()
-        await self._protocol.ask(packet, mqtt5.PubAckPacket, timeout_s)
+class _RetainRefusedError(Exception):
+    """The broker does not take a will that is retained."""
 
 
-class _NotGrantedError(Exception):
-    """The broker does not grant what we need."""
+def _greeting(connack: mqtt5.ConnAckPacket) -> Greeting:
+    return Greeting(
+        session_present=connack.session_present,
+        max_qos=int(connack.max_qos),
+        retains=connack.retain_available,
+        wildcards=connack.wildcard_subscription_available,
+        shares=connack.shared_subscription_available,
+        subscription_ids=connack.subscription_id_available,
+        session_expiry_s=connack.session_expiry_interval,
+        max_packet_bytes=connack.max_packet_size,
+    )
 
 
 def _refusal(greeting: mqtt5.ConnAckPacket) -> str:

@@ -5,11 +5,13 @@ even where a message could be carried, and panics (with three lines on stderr) o
 """
 
 import re
+from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 import mqtt5
 
 CONNACK_TYPE, PUBLISH_TYPE, DISCONNECT_TYPE = 2, 3, 14
+QOS_BITS = 0x06  # MQTT 5, 3.3.1.2
 LONGEST_HEADER_BYTES = 5  # MQTT 5, 1.5.5: the length takes four bytes at most, behind the type
 TOPIC_ALIAS = 0x23  # MQTT 5, 3.3.2.3.4
 SUBSCRIPTION_ID = 0x0B  # MQTT 5, 3.3.2.3.8: the one property of a PUBLISH whose length varies by bits
@@ -48,12 +50,16 @@ class LaxDisconnect(NamedTuple):
 Readable: TypeAlias = mqtt5.Packet | LaxPublish | LaxDisconnect
 
 
-def read_laxly(view: memoryview, refusal: BaseException) -> tuple[Readable, int] | None:
+def read_laxly(
+    view: memoryview, refusal: BaseException, unreadable: Callable[[bytes, str], None] | None = None
+) -> tuple[Readable, int] | None:
     """Look again at what `mqtt5.read` has refused.
 
     Args:
         view: as handed to it.
         refusal: what it has raised.
+        unreadable: told of the body of a PUBLISH that cannot be read and why; it is then returned as one
+            without a topic, whose payload is that body. None to raise.
 
     Returns:
         A packet and the bytes it takes; None if its end has not come yet.
@@ -70,7 +76,21 @@ def read_laxly(view: memoryview, refusal: BaseException) -> tuple[Readable, int]
         return None
     start, size = header
     body = bytes(view[start : start + size])
-    return _read_body(view[0], body, refusal), start + size
+    try:
+        return _read_body(view[0], body, refusal), start + size
+    except MalformedPacketError as error:
+        if unreadable is None or view[0] >> 4 != PUBLISH_TYPE:
+            raise
+        unreadable(body, str(error))
+        return LaxPublish("", body, packet_id_in(view[0], body), None), start + size
+
+
+def packet_id_in(first: int, body: bytes) -> int | None:
+    """Return the packet id of a PUBLISH, of MQTT 5 or 3.1.1; None where none can be found."""
+    at = 2 + int.from_bytes(body[:2])
+    if not first & QOS_BITS or len(body) < at + 2:
+        return None
+    return int.from_bytes(body[at : at + 2]) or None
 
 
 def size_of(view: memoryview) -> int:
@@ -88,7 +108,8 @@ def worded(reason: int) -> str:
 
 def _read_body(first: int, body: bytes, refusal: BaseException) -> Readable:
     kind = first >> 4
-    if kind == CONNACK_TYPE and len(body) == len(b"\0\1"):
+    # Moquette 0.17 puts the code of 3.1.1 into a CONNACK of MQTT 5's shape.
+    if kind == CONNACK_TYPE and (len(body) == len(b"\0\1") or body[1:2] == b"\1"):
         raise OlderProtocolError(f"the CONNACK is one of MQTT 3.1.1, with return code {body[1]}")
     if kind == DISCONNECT_TYPE and body:
         return LaxDisconnect(body[0])

@@ -16,8 +16,11 @@ from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from streams.mqtt.answers import own_id
 from streams.mqtt.inbox import Inbox
-from streams.mqtt.transport import PUBACK, PUBCOMP, Publication, Token, packets_of
+from streams.mqtt.packets import packet_id_in
+from streams.mqtt.standing import Standing
+from streams.mqtt.transport import PUBACK, PUBCOMP, Publication, Token, packet_id_of, packets_of
 
 PACKETS_AT_ONCE = 100
 """A bound, so that a flood does not keep the event loop from all else."""
@@ -32,22 +35,36 @@ class PahoClient(aiomqtt.Client):
 
     Args:
         inbox: takes what arrives.
+        standing: what is known of the broker from connections before.
         options: those of `aiomqtt.Client`.
 
     Attributes:
         ended: done when the connection is over; its result is what ended it.
         session_present: whether the broker had kept the session.
+        connack: the properties of the CONNACK; None in MQTT 3.1.1.
+        subscription_ids: those of the last message (MQTT 5, 3.3.2.3.8).
+        unsubscribed: the reason codes of the last UNSUBACK; none in MQTT 3.1.1.
+        puback: the reason code of the last PUBACK.
     """
 
-    def __init__(self, inbox: Inbox, **options: Any) -> None:
+    def __init__(self, inbox: Inbox, standing: Standing, **options: Any) -> None:
         # queue_type is called to make the queue, of which aiomqtt uses put_nowait alone.
         super().__init__(**options, queue_type=lambda maxsize: inbox)  # type: ignore[arg-type]  # noqa: ARG005
         self.ended: asyncio.Future[object] = asyncio.get_running_loop().create_future()
         self.session_present = False
+        self.connack: Properties | None = None
+        self.subscription_ids: list[int] = []
+        self.unsubscribed: list[ReasonCode] = []
+        self.puback: ReasonCode | None = None
+        self._last_acknowledged = 0
         self._inbox = inbox
+        self._standing = standing
         self._is_cut = self._is_paused = False
         self._client.manual_ack_set(on=True)  # aiomqtt has no option for it
         self._client.loop_read = self._read  # type: ignore[assignment]  # which aiomqtt's reader calls
+        # paho has no option for either.
+        self._client._mid_generate = self._own_id  # type: ignore[method-assign]
+        self._client._handle_publish = self._handle_publish  # type: ignore[method-assign]
         # paho hands a line to it for each packet, wanted or not. Why a connection ends is in `ended`.
         self._client.disable_logger()
 
@@ -68,6 +85,8 @@ class PahoClient(aiomqtt.Client):
 
     def acknowledge(self, tokens: Sequence[Token]) -> None:
         """Queue acknowledgements, in the order given."""
+        if tokens:
+            self._last_acknowledged = packet_id_of(tokens[-1])
         # paho's ack() makes a write to the socket of each; TCP and WebSockets may carry many at once.
         self._client._packet_queue(PUBACK_TYPE, packets_of(tokens), 0, 1)
 
@@ -110,7 +129,7 @@ class PahoClient(aiomqtt.Client):
         reason_code: ReasonCode,
         properties: Properties | None = None,
     ) -> None:
-        self.session_present = flags.session_present
+        self.session_present, self.connack = flags.session_present, properties
         super()._on_connect(client, userdata, flags, reason_code, properties)
 
     def _on_disconnect(
@@ -153,11 +172,45 @@ class PahoClient(aiomqtt.Client):
                 arrived_ns=time.time_ns(),
                 qos=message.qos,
                 token=_acknowledgement(message.mid, message.qos),
-                retained=message.retain,
+                retained=message.retain and not self.session_present,
             )
         )
+        self.subscription_ids = getattr(message.properties, "SubscriptionIdentifier", [])
         if message.qos and self._inbox.is_full:
             self._pause_reading()
+
+    def _handle_publish(self) -> MQTTErrorCode:
+        """Take a PUBLISH, also one of which paho makes no message, if a connection has ended on it before."""
+        packet = self._client._in_packet
+        try:
+            code = Paho._handle_publish(self._client)
+        except Exception as error:  # what struct and paho raise on malformed bytes is of many kinds
+            if not self._standing.lenient:
+                self._standing.lenient = True
+                raise
+            self._put_unreadable(packet["command"], bytes(packet["packet"]), repr(error))
+            code = MQTTErrorCode.MQTT_ERR_SUCCESS
+        return code
+
+    def _put_unreadable(self, first: int, body: bytes, why: str) -> None:
+        """Take a message without a topic, which no rule lets through, and the packet as its payload."""
+        self._standing.unreadable(body, why)
+        packet_id = packet_id_in(first, body)
+        token = None if packet_id is None else PUBACK | packet_id
+        self._inbox.put_nowait(Publication("", body, time.time_ns(), 0 if token is None else 1, token))
+
+    def _own_id(self) -> int:
+        """Return a packet id that the broker does not use itself."""
+        self._client._last_mid = own_id(self._last_acknowledged)
+        return self._client._last_mid
+
+    def _on_unsubscribe(self, *arguments: Any) -> None:
+        self.unsubscribed = arguments[3]
+        super()._on_unsubscribe(*arguments)
+
+    def _on_publish(self, *arguments: Any) -> None:
+        self.puback = arguments[3]
+        super()._on_publish(*arguments)
 
     def _read(self) -> MQTTErrorCode:
         """Read while each packet brings a message; aiomqtt would ask the event loop before each."""

@@ -19,6 +19,7 @@ from streams.errors import MetricStreamsError
 from streams.settings import Settings
 
 ONLINE, OFFLINE = b"online", b"offline"
+SHARED = "$share/"  # MQTT 5, 4.8.2
 
 
 PUBACK, PUBREC, PUBCOMP = 0x4002_0000, 0x5002_0000, 0x7002_0000
@@ -57,11 +58,28 @@ class Publication(msgspec.Struct, frozen=True, gc=False):
     token: Token | None
     """None at QoS 0, which knows no acknowledgement."""
     retained: bool = False
-    """Kept by the broker from an earlier time and sent because we subscribed: no news."""
+    """Kept by the broker from an earlier time and sent because we subscribed: no news.
+
+    Never so in a session that the broker has kept. What comes there was queued for us, and some brokers
+    (aedes) leave the flag on what a device published with it.
+    """
+
+
+@dataclass(frozen=True)
+class Past:
+    """What is known of our session at the broker from before a connection."""
+
+    subscriptions: frozenset[str] = frozenset()
+    """Those under which the newest chunks were received: of an earlier configuration, one may still live."""
+    unbroken: bool = False
+    """Nobody else can have led, and so had the session, since this process's connection before."""
+
+
+NO_PAST = Past()
 
 
 class Connection(Protocol):
-    """One connection: subscribed, announced as online, and delivering."""
+    """One connection. It delivers at once what the session holds, also before `open` is through."""
 
     closed: asyncio.Future[MetricStreamsError]
     """Done when the connection is over; says why: `ConnectionLost`, `SessionTakenOver` or what `drop` got."""
@@ -74,6 +92,18 @@ class Connection(Protocol):
     @property
     def session_present(self) -> bool:
         """Whether the broker had kept our session."""
+        ...
+
+    async def open(self, past: Past = NO_PAST) -> None:
+        """Subscribe, end the subscriptions that are no longer ours, and announce that we are online.
+
+        Called once. Meanwhile what arrives must be taken and acknowledged: the broker's answers stand behind
+        its messages, of which it sends no more than it may.
+
+        Raises:
+            Outage: the broker does not grant what we need, or the connection is over.
+            SessionTakenOver: another client with our id came at the same time.
+        """
         ...
 
     async def receive(self, timeout_s: float | None) -> list[Publication]:
@@ -105,10 +135,10 @@ class Transport(Protocol):
     """Connects to the broker with our session."""
 
     async def connect(self) -> Connection:
-        """Open a connection.
+        """Make a connection, which is to be opened then.
 
         Raises:
-            Outage: the broker is not reached, refuses us, or does not grant what we need.
+            Outage: the broker is not reached, refuses us, or offers less than we need.
             SessionTakenOver: another client with our id came at the same time.
         """
         ...
@@ -122,6 +152,21 @@ class Session:
     subscription: str
     status_topic: str
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether the subscription is shared with others."""
+        return self.subscription.startswith(SHARED)
+
+    @property
+    def topic_filter(self) -> str:
+        """The filter alone, without the name of a share group."""
+        return self.subscription.split("/", 2)[2] if self.is_shared else self.subscription
+
+    @property
+    def has_wildcards(self) -> bool:
+        """Whether the filter stands for more than one topic."""
+        return "+" in self.topic_filter or "#" in self.topic_filter
+
     @classmethod
     def of(cls, settings: Settings, host_name: str) -> Self:
         """Derive the names.
@@ -134,6 +179,6 @@ class Session:
         worker = settings.worker_id or host_name
         return cls(
             f"{settings.mqtt_client_id}-{worker}",
-            f"$share/{settings.mqtt_share_group}/{settings.mqtt_topic_filter}",
+            f"{SHARED}{settings.mqtt_share_group}/{settings.mqtt_topic_filter}",
             f"{settings.mqtt_status_topic}/{worker}",
         )

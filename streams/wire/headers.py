@@ -1,7 +1,7 @@
 """The headers of the records on our topics: plain strings, to be read in a console.
 
 metrics.raw        format: 1   messages: 42   writer: 9f86d081884c7d65   seq: 17   term: 126649119451119623
-                   session: metric-streams
+                   session: metric-streams   subscription: metrics/#
 metrics.unique     format: 1   messages: 40   writer: 2c26b46b68ffc68f   seq: 8   epoch: 4
                    digest: 8c1f2a9e00d4b7f3   group: metric-streams
 metrics.rejected   format: 1   messages: 2   reason: tenant_unknown   stage: validate
@@ -36,6 +36,8 @@ TERM = "term"
 """Of metrics.raw: the leadership under which ingress wrote; it only grows (`streams.wire.term`)."""
 SESSION = "session"
 """Of metrics.raw: the MQTT client id under which the broker keeps the session that the chunk came from."""
+SUBSCRIPTION = "subscription"
+"""Of metrics.raw: what was subscribed to there, with the share group if there is one."""
 
 _EPOCH_DIGITS = 19  # as many as 64 bits hold
 _NUMBER = re.compile(rb"[0-9]{1,19}")

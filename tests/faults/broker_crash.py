@@ -37,7 +37,9 @@ class Bridge:
 
     async def connect(self) -> Connection:
         """Open a connection."""
-        return await self._transport.connect()
+        connection = await self._transport.connect()
+        await connection.open()
+        return connection
 
     async def receive(self, connection: Connection) -> None:
         """Take what comes until the connection ends or nothing more comes."""

@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from agents.ingress import Ingress
+from streams.errors import Outage
 from streams.kafka.chunk_writer import KafkaChunkWriter
 from streams.kafka.fake_office import FakeOffice
 from streams.lease import Lease
@@ -39,6 +40,7 @@ class Running:
     settings: Settings
     statistics: Statistics
     ingress: Ingress
+    office: FakeOffice
     consumer: AIOKafkaConsumer
     records: list[list[Message]]
     partitions: list[list[Message]]
@@ -97,6 +99,7 @@ async def start(
             settings,
             statistics,
             Ingress(settings, statistics, transport, writer, office=office, lease=lease),
+            office,
             await consumer_of(kafka, settings.raw_topic),
             [],
             [[] for _ in range(PARTITIONS)],
@@ -302,32 +305,52 @@ async def test_what_was_under_way_when_the_connection_broke_comes_once_more_and_
     assert in_order_per_tenant(running, unique)
 
 
-async def test_a_client_that_fights_for_our_id_stops_ingress(
+async def test_a_client_that_fights_for_our_id_is_given_way_to_for_a_while(
     start: Start, mosquitto: Mosquitto, unique: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     running = await start()
 
     async def usurp() -> None:
-        while running.ingress.is_leading:
+        while "again and again" not in caplog.text:
             await connect_until_closed(mosquitto, client_id=unique)
 
     usurper = asyncio.create_task(usurp())
     try:
-        await eventually(lambda: not running.ingress.is_leading)
+        await eventually(lambda: "again and again" in caplog.text)
     finally:
         usurper.cancel()
 
-    assert "session taken over" in running.part_detail()
     assert f"MQTT_CLIENT_ID={unique} is in use elsewhere" in caplog.text
+    await running.connected()
+    await publish_for_all(mosquitto.url, unique, numbered(10))
+    await running.has(numbered(10))
+
+
+async def test_a_visitor_with_our_id_costs_what_is_published_until_we_are_back_and_no_more(
+    start: Start, mosquitto: Mosquitto, unique: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    running = await start()
+    reader, writer = await asyncio.open_connection(mosquitto.host, mosquitto.port)
+    writer.write(mqtt5.ConnectPacket(unique, clean_start=True).write())
+    try:
+        await reader.readexactly(1)
+        await eventually(lambda: running.statistics.notes["sessions_lost"] == 1)
+        await running.connected()
+        await publish_for_all(mosquitto.url, unique, numbered(60))
+        await running.has(numbered(60), timeout_s=10)
+    finally:
+        writer.close()
+    assert "has wiped our session" in caplog.text
 
 
 async def test_a_new_leader_takes_over_from_an_old_one_that_does_not_know_yet(
     start: Start, mosquitto: Mosquitto, unique: str
 ) -> None:
     old = await start()
+    old.office.refusal = Outage("kafka", "another worker leads")  # as Kafka's group answers from now on
     new = await start()
-    await eventually(lambda: not old.ingress.is_leading, 20)
+    await eventually(lambda: "another worker leads" in old.part_detail(), 20)
     await new.connected()
     await publish_for_all(mosquitto.url, unique, numbered(60))
 

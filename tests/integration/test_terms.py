@@ -54,7 +54,7 @@ async def create(kafka: Kafka, topic: str) -> None:
 
 
 def office_of(settings: Settings, elected: Elected | None, session: str = "bridge") -> KafkaOffice:
-    return KafkaOffice(elected, KafkaTail(settings), session, clock=lambda: MINUTE * 60.0)
+    return KafkaOffice(elected, KafkaTail(settings), session, "metrics/#", clock=lambda: MINUTE * 60.0)
 
 
 async def lead(settings: Settings, generation: int, *, partitions: tuple[int, ...] = (0,)) -> Term:
@@ -114,7 +114,7 @@ async def test_records_of_an_older_version_tell_no_term(settings: Settings) -> N
 
 async def test_the_log_is_looked_at_once_for_each_election(settings: Settings) -> None:
     elected, tail = Elected(3), CountingTail(settings)
-    office = KafkaOffice(elected, tail, "bridge", clock=lambda: MINUTE * 60.0)
+    office = KafkaOffice(elected, tail, "bridge", "metrics/#", clock=lambda: MINUTE * 60.0)
     first = await office.take()
     assert await office.take() == first
     assert tail.looks == 1
@@ -128,7 +128,7 @@ async def test_the_log_is_looked_at_once_for_each_election(settings: Settings) -
 
 async def test_in_a_share_group_there_is_no_term(settings: Settings) -> None:
     tenure = await office_of(settings, None).take()
-    assert tenure.headers == (("session", b"bridge"),)
+    assert tenure.headers == (("session", b"bridge"), ("subscription", b"metrics/#"))
 
 
 async def test_the_log_shows_whether_there_was_a_session_under_our_client_id(settings: Settings) -> None:

@@ -12,8 +12,6 @@ def drain(world: World) -> None:
     world.zombies_die()
     for process in world.past_ingress:
         process.close()
-    if not world.ingress.is_leading:
-        world.ingress.start()
     _flow(world)
     # A Redis that came back with older data shows in the next push of a partition, so each gets one.
     for tenant in SETTLED:

@@ -4,6 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from agents.ingress import Ingress
+from streams.errors import Outage
 from streams.kafka.fake_chunk_writer import FakeChunkWriter
 from streams.kafka.fake_office import FakeOffice
 from streams.lease import Lease
@@ -28,31 +29,32 @@ class Door:
 
 
 class IngressProcess:
-    """Carries, from `start` until it dies or another takes over its session."""
+    """Carries, from `start` until it dies or another leads."""
 
     def __init__(self, world: "World") -> None:
         self._world = world
         self._door = Door(world.broker)
         self.writer = FakeChunkWriter(world.history.landed, world.raw, clock=lambda: world.now)
+        self._office = FakeOffice()
         self.writer.away = True  # Kafka answers when the model says so
         self.ingress = Ingress(
             world.settings,
             Statistics(),
             self._door,
             self.writer,
-            office=FakeOffice(),
+            office=self._office,
             lease=Lease(8.0),
             sleep=lambda _seconds: asyncio.sleep(0),
             monotonic=lambda: world.now,
         )
 
-    @property
-    def is_leading(self) -> bool:
-        return self.ingress.is_leading
-
     def start(self) -> None:
         self._world.run(self.ingress.lead())
         self._world.breathe()
+
+    def cease_to_lead(self) -> None:
+        """Lose the leadership in Kafka's group, which shows when the group is asked next."""
+        self._office.refusal = Outage("kafka", "another worker leads")
 
     def die(self) -> None:
         """End at once; what was on its way to Kafka may still get there."""

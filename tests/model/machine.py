@@ -133,11 +133,6 @@ class Pipeline(RuleBasedStateMachine):
             self.world.replace_ingress(dead=mishap is Mishap.DIES)
         self.world.breathe()
 
-    @rule()
-    @precondition(lambda self: not self.world.ingress.is_leading)
-    def ingress_comes_back_after_it_was_taken_over(self) -> None:
-        self.world.ingress.start()
-
     @rule(number=numbers)
     @precondition(lambda self: any(process.landable for process in self.world.past_ingress))
     def kafka_takes_a_chunk_of_an_ingress_that_is_gone(self, number: int) -> None:

@@ -107,7 +107,7 @@ class World:
         """Let all that the broker has reach metrics.raw."""
         for _ in range(ROUNDS_TO_CARRY):
             self.breathe()
-            if not self.broker.waiting or not self.ingress.is_leading:
+            if not self.broker.waiting:
                 return
             while self.ingress.writer.held:
                 self.ingress.writer.release()
@@ -118,6 +118,7 @@ class World:
         """Let another process carry, because the one before has died, or without it knowing."""
         if dead:
             self.ingress.die()
+        self.ingress.cease_to_lead()
         self.past_ingress.append(self.ingress)
         self.ingress = IngressProcess(self)
         self.ingress.start()

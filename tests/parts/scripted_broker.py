@@ -2,11 +2,12 @@
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-CONNECT, PUBLISH, PUBACK, SUBSCRIBE, PINGREQ, DISCONNECT = 1, 3, 4, 8, 12, 14
+CONNECT, PUBLISH, PUBACK, SUBSCRIBE, UNSUBSCRIBE, PINGREQ, DISCONNECT = 1, 3, 4, 8, 10, 12, 14
 V5 = 5
 
 
@@ -16,21 +17,31 @@ class ScriptedBroker:
 
     Attributes:
         versions: the protocol levels (4 is 3.1.1, 5 is 5) that it speaks.
+        session_present: what its CONNACK says of a session.
         refuses_wordlessly: to close, instead of a CONNACK, on another level.
         stays_silent: to say nothing at all on another level.
         suback: the reason code of each subscription.
         connack: the body of its CONNACK in MQTT 5.
         closes_at: a type of packet at which it closes instead of answering.
+        sends_first: packets that it sends before it answers a SUBSCRIBE.
+        sends_more: packets that it sends behind its CONNACK.
+        puback: the reason code of its PUBACKs; None for the short form.
+        closes_on: told a packet's first byte and body; returns whether to close instead of answering.
         silent_at: a type of packet that it does not answer.
         packets: what it received, as (type, body).
     """
 
     versions: tuple[int, ...] = (4, V5)
+    session_present: bool = False
     refuses_wordlessly: bool = False
     stays_silent: bool = False
     suback: int = 1
     connack: bytes = b"\0\0\0"
     closes_at: int | None = None
+    sends_first: list[bytes] = field(default_factory=list)
+    sends_more: list[bytes] = field(default_factory=list)
+    puback: int | None = None
+    closes_on: Callable[[int, bytes], bool] | None = None
     silent_at: int | None = None
     packets: list[tuple[int, bytes]] = field(default_factory=list)
     _level: int = 0
@@ -93,23 +104,40 @@ class ScriptedBroker:
                 self._answer(first, body)
 
     def _answer(self, first: int, body: bytes) -> None:
-        if first >> 4 == self.closes_at:
+        closes = self.closes_on is not None and self.closes_on(first, body)
+        if first >> 4 == self.closes_at or closes:
             self.hang_up()
         elif first >> 4 == self.silent_at:
             return
         elif first >> 4 == CONNECT:
             self._answer_connect(body[6])
         elif first >> 4 == SUBSCRIBE:
+            for packet in self.sends_first:
+                self._writers[-1].write(packet)
             properties = b"\0" if self._level == V5 else b""
             self.send(0x90, body[:2] + properties + bytes([self.suback]))
         elif first >> 4 == PUBLISH:
             end = 2 + int.from_bytes(body[:2])
-            self.send(PUBACK << 4, body[end : end + 2])
+            code = b"" if self.puback is None else bytes([self.puback])
+            self.send(PUBACK << 4, body[end : end + 2] + code)
+        elif first >> 4 == UNSUBSCRIBE:
+            self._answer_unsubscribe(body)
+
+    def _answer_unsubscribe(self, body: bytes) -> None:
+        """Answer that there was a subscription for each filter."""
+        at, count = (3 if self._level == V5 else 2), 0
+        while at < len(body):
+            at, count = at + 2 + int.from_bytes(body[at : at + 2]), count + 1
+        codes = b"\0" * (count + 1) if self._level == V5 else b""
+        self.send(0xB0, body[:2] + codes)
 
     def _answer_connect(self, level: int) -> None:
         self._level = level
         if level in self.versions:
-            self.send(0x20, self.connack if level == V5 else b"\0\0")
+            present = b"\1" if self.session_present else b"\0"
+            self.send(0x20, present + (self.connack[1:] if level == V5 else b"\0"))
+            for packet in self.sends_more:
+                self._writers[-1].write(packet)
         elif self.refuses_wordlessly:
             self.hang_up()
         elif self.stays_silent:

@@ -9,20 +9,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.ingress import (
-    CLOSES_MEAN_TAKEOVER,
-    QUICK_CLOSE_S,
-    RECONNECT_MOST_S,
-    SESSION_LOST_S,
-    STEADY_S,
-    Ingress,
-)
-from streams.errors import Outage
+from agents.ingress import Ingress
+from streams.errors import ConnectionLost, Outage
 from streams.kafka.fake_chunk_writer import FakeChunkWriter
 from streams.kafka.fake_office import FakeOffice
 from streams.lease import Lease
 from streams.mqtt.carrier import rfc3339
 from streams.mqtt.fake import FakeTransport
+from streams.mqtt.news import SESSION_LOST_S
+from streams.mqtt.patience import (
+    CLOSES_MEAN_FIGHT,
+    FIGHT_MOST_S,
+    QUICK_CLOSE_S,
+    RECONNECT_MOST_S,
+    STEADY_S,
+)
 from streams.settings import Settings
 from streams.statistics import Statistics
 from streams.wire.headers import ChainLink, read_link
@@ -77,7 +78,7 @@ class Bench:
         return self.statistics.parts["mqtt"].detail
 
 
-def bench(come_back_s: float = 60.0, **different: object) -> Bench:
+def bench(**different: object) -> Bench:
     # A linger of 0: with a clock that stands still, no chunk would ever be due.
     chosen = Settings(**({"chunk_linger_ms": 0.0} | different))
     statistics, clock, bugs = Statistics(), Clock(), list[BaseException]()
@@ -95,7 +96,6 @@ def bench(come_back_s: float = 60.0, **different: object) -> Bench:
         on_crash=bugs.append,
         sleep=clock.sleep,
         monotonic=clock.monotonic,
-        come_back_s=come_back_s,
     )
     return Bench(broker, kafka, office, clock, statistics, ingress, bugs, lease_clock)
 
@@ -382,83 +382,164 @@ async def test_to_lead_twice_opens_one_connection(parts: Bench) -> None:
     assert len(parts.broker.connections) == 1
 
 
-async def test_a_session_that_is_taken_over_is_not_fought_for_and_that_is_no_fault(
+async def test_a_worker_that_still_leads_comes_back_at_once_after_a_takeover(
     parts: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
+    parts.broker.publish(topic(), b"before")
+    await eventually(lambda: parts.broker.acknowledged)
     parts.broker.take_over()
-    await eventually(lambda: not parts.ingress.is_leading)
+    parts.broker.publish(topic(), b"meanwhile")
+    await eventually(lambda: len(parts.broker.acknowledged) == 2)
+
+    assert parts.clock.slept == []
+    assert "MQTT_CLIENT_ID=metric-streams is in use elsewhere" in caplog.text
+    assert "the broker has kept our session" in caplog.text
+    assert parts.statistics.notes["sessions_lost"] == 0
+
+
+async def test_a_worker_that_does_not_lead_any_more_leaves_the_session_to_whoever_took_it(
+    parts: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    parts.office.refusal = Outage("kafka", "another worker leads")
+    parts.broker.take_over()
+    await eventually(lambda: len(parts.clock.slept) >= 3)
 
     assert len(parts.broker.connections) == 1
-    assert not parts.statistics.parts["mqtt"].up
-    assert "taken over" in parts.detail()
-    assert "MQTT_CLIENT_ID=metric-streams is in use elsewhere" in caplog.text
+    assert "another worker leads" in parts.detail()
     assert not [record for record in caplog.records if record.levelno > logging.INFO]
 
 
-async def test_two_that_take_the_session_from_each_other_are_an_error(
+@pytest.mark.parametrize("told", [True, False])
+async def test_a_visitor_that_has_wiped_our_session_is_told_apart_from_a_broker_that_has_lost_it(
+    parts: Bench, caplog: pytest.LogCaptureFixture, *, told: bool
+) -> None:
+    if told:
+        parts.broker.take_over()
+    else:  # as Mosquitto 2.0.11 does it
+        parts.broker.lose(wordless=True)
+    parts.broker.lose_session()
+    await parts.connected(times=2)
+    await eventually(lambda: parts.statistics.notes["sessions_lost"] == 1)
+
+    assert parts.clock.slept == []
+    assert "another client with our MQTT client id has wiped our session" in caplog.text
+    with pytest.raises(Outage, match="wiped our session"):
+        await parts.ingress.check()
+
+
+async def test_a_broker_that_was_away_has_lost_the_session_itself(
+    parts: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    parts.broker.refusal = Outage("mqtt", "restarts")
+    parts.broker.lose_session()
+    parts.broker.lose(wordless=True)
+    await eventually(lambda: parts.clock.slept)
+    parts.broker.refusal = None
+    await parts.connected(times=2)
+    await eventually(lambda: parts.statistics.notes["sessions_lost"] == 1)
+
+    assert "the MQTT broker has lost our session" in caplog.text
+
+
+async def test_who_is_fought_with_gives_in_for_longer_each_time_and_says_so(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    parts = bench(come_back_s=0.01)
+    parts = bench()
     await parts.ingress.lead()
-    await parts.connected()
+    for number in range(1, 12):
+        await parts.connected(times=number)
+        parts.broker.take_over()
+    await eventually(lambda: len(parts.clock.slept) == 12 - CLOSES_MEAN_FIGHT)
+    await parts.ingress.stand_by()
+
+    assert parts.clock.slept[0] <= 1.0
+    assert FIGHT_MOST_S / 2 <= parts.clock.slept[-1] <= FIGHT_MOST_S
+    errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert len(errors) == len(parts.clock.slept)
+    assert "give each deployment a client id of its own" in errors[0]
+
+
+async def test_after_a_steady_connection_a_takeover_is_no_fight_any_more(parts: Bench) -> None:
+    for number in range(1, 5):
+        await parts.connected(times=number)
+        parts.broker.take_over()
+    await parts.connected(times=5)
+    parts.clock.now += STEADY_S + 1
+    parts.clock.slept.clear()
     parts.broker.take_over()
-    await parts.connected(times=2)
-    parts.broker.take_over()
-    await eventually(lambda: caplog.records)
-    (error,) = caplog.records
-    assert error.levelno == logging.ERROR
-    assert "give each deployment a client id of its own" in error.getMessage()
+    await parts.connected(times=6)
+    assert parts.clock.slept == []
+
+
+@pytest.mark.parametrize("what", ["refused", "closed"])
+async def test_what_ends_the_opening_is_an_outage_with_backoff_and_no_takeover(what: str) -> None:
+    parts = bench()
+    parts.broker.opening_refusal = (
+        Outage("mqtt", "subscribing was refused")
+        if what == "refused"
+        else ConnectionLost("closed instead of answering the SUBSCRIBE")
+    )
+    await parts.ingress.lead()
+    await eventually(lambda: len(parts.clock.slept) >= 10)
+
+    assert parts.broker.opening_refusal.detail in parts.detail()
+    assert RECONNECT_MOST_S / 2 <= parts.clock.slept[9] <= RECONNECT_MOST_S
+    parts.broker.opening_refusal = None
+    parts.broker.publish(topic(), b"1")
+    await eventually(lambda: parts.broker.acknowledged and parts.statistics.parts["mqtt"].up)
     await parts.ingress.stand_by()
 
 
-async def test_a_new_leadership_starts_anew_after_a_takeover(parts: Bench) -> None:
-    parts.broker.take_over()
-    await eventually(lambda: not parts.ingress.is_leading)
-
+async def test_while_a_connection_is_opened_messages_are_carried_and_acknowledged() -> None:
+    parts = bench()
+    parts.broker.stays_shut = True  # as where the SUBACK stands behind a backlog
     await parts.ingress.lead()
-    await parts.connected(times=2)
+    parts.broker.publish(topic(), b"1")
+    await eventually(lambda: parts.broker.acknowledged == [(topic(), b"1")])
 
-
-async def test_a_worker_that_still_leads_comes_back_after_a_takeover() -> None:
-    parts = bench(come_back_s=0.01)
-    await parts.ingress.lead()
-    await parts.connected()
-    parts.broker.take_over()
-    await parts.connected(times=2)
-    assert parts.ingress.is_leading
+    assert not parts.statistics.parts["mqtt"].up
     await parts.ingress.stand_by()
 
 
-async def test_a_worker_that_stands_by_does_not_come_back_after_a_takeover() -> None:
-    parts = bench(come_back_s=0.5)
+async def test_what_the_log_shows_of_our_session_is_handed_to_the_connection(parts: Bench) -> None:
+    parts.office.subscriptions = frozenset({"old/#"})
+    parts.broker.lose()
+    await parts.connected(times=2)
+    connection = parts.broker.connection
+    assert connection is not None
+    await eventually(lambda: connection.past.subscriptions == {"old/#"})
+    assert not connection.past.unbroken  # the office has answered anew: another may have led meanwhile
+
+
+async def test_a_bug_in_the_opening_is_told_and_handed_on() -> None:
+    parts = bench()
+    parts.broker.opening_refusal = ZeroDivisionError()  # type: ignore[assignment]  # a bug
     await parts.ingress.lead()
-    await parts.connected()
-    parts.broker.take_over()
-    await eventually(lambda: not parts.ingress.is_leading)
-    await parts.ingress.stand_by()
-    comeback = parts.ingress._comeback
-    assert comeback is not None
-    await asyncio.wait({comeback})
-    assert comeback.cancelled()
-    assert len(parts.broker.connections) == 1
+    await eventually(lambda: parts.bugs)
+    assert isinstance(parts.bugs[0], ZeroDivisionError)
 
 
-async def _lose_often(parts: Bench, *, lasting_s: list[float], wordless: bool = True) -> None:
-    for number, seconds in enumerate(lasting_s, start=1):
+async def _lose_often(parts: Bench, *, lasting_s: list[float], wordless: bool = True, first: int = 1) -> None:
+    for number, seconds in enumerate(lasting_s, start=first):
         await parts.connected(times=number)
         parts.clock.now += seconds
         parts.broker.lose(wordless=wordless)
 
 
-async def test_wordless_closes_in_quick_succession_are_taken_for_a_takeover() -> None:
+async def test_wordless_closes_in_quick_succession_are_taken_for_a_fight(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     parts = bench()
     await parts.ingress.lead()
-    await _lose_often(parts, lasting_s=[3_600.0] + [0.1] * (CLOSES_MEAN_TAKEOVER - 1))
-    await eventually(lambda: not parts.ingress.is_leading)
-
-    assert "taken over" in parts.detail()
+    await _lose_often(parts, lasting_s=[3_600.0] + [0.1] * (CLOSES_MEAN_FIGHT - 2))
     assert parts.clock.slept == []  # a broker that went down would have been found out by coming back at once
+    await _lose_often(parts, lasting_s=[0.1], first=CLOSES_MEAN_FIGHT)
+    await eventually(lambda: parts.clock.slept)
+
+    assert "takes our session again and again" in caplog.text
+    await parts.ingress.stand_by()
 
 
 @pytest.mark.parametrize(
@@ -466,27 +547,30 @@ async def test_wordless_closes_in_quick_succession_are_taken_for_a_takeover() ->
     [
         (False, [0.1] * 9),
         (True, [QUICK_CLOSE_S] * 9),
-        (True, ([0.1] * (CLOSES_MEAN_TAKEOVER - 2) + [60.0]) * 4),
+        (True, ([0.1] * (CLOSES_MEAN_FIGHT - 2) + [60.0]) * 4),
     ],
 )
-async def test_other_losses_are_not_taken_for_a_takeover(lasting_s: list[float], *, wordless: bool) -> None:
+async def test_other_losses_are_not_taken_for_a_fight(
+    lasting_s: list[float], caplog: pytest.LogCaptureFixture, *, wordless: bool
+) -> None:
     parts = bench()
     await parts.ingress.lead()
     await _lose_often(parts, lasting_s=lasting_s, wordless=wordless)
     await parts.connected(times=len(lasting_s) + 1)
     await parts.ingress.stand_by()
+    assert "again and again" not in caplog.text
 
 
 async def test_a_broker_that_was_away_in_between_has_not_given_the_session_to_another() -> None:
     parts = bench()
     await parts.ingress.lead()
-    await _lose_often(parts, lasting_s=[0.1] * (CLOSES_MEAN_TAKEOVER - 1))
+    await _lose_often(parts, lasting_s=[0.1] * (CLOSES_MEAN_FIGHT - 1))
     parts.broker.refusal = Outage("mqtt", "restarts")
     await eventually(lambda: parts.detail() == "restarts")
     parts.broker.refusal = None
-    await parts.connected(times=CLOSES_MEAN_TAKEOVER)
+    await parts.connected(times=CLOSES_MEAN_FIGHT)
     parts.broker.lose(wordless=True)
-    await parts.connected(times=CLOSES_MEAN_TAKEOVER + 1)
+    await parts.connected(times=CLOSES_MEAN_FIGHT + 1)
     await parts.ingress.stand_by()
 
 
@@ -522,7 +606,7 @@ async def test_an_outage_is_noted_until_it_is_over(caplog: pytest.LogCaptureFixt
     await parts.connected()
     await eventually(lambda: parts.statistics.parts["mqtt"].up)
 
-    told = [record.getMessage() for record in caplog.records if record.name == "agents.ingress"]
+    told = [record.getMessage() for record in caplog.records if record.name == "streams.mqtt.news"]
     assert len(told) == 1
     assert "ingress is connected (MQTT 5" in told[0]
     assert not parts.statistics.parts["mqtt"].troubles
