@@ -152,7 +152,7 @@ class Strays:
     Args:
         session: our names.
         again_s: after how long another one counts. The first may just have been queued by the very filter
-            that we have now, as subscribed to by a version of us that gave no id; MQTT 5 tells whether it was.
+            that we have now, as subscribed to by a version of us that gave no id; MQTT 5 tells whether so.
         monotonic: a clock in seconds.
     """
 
