@@ -15,7 +15,6 @@ from faust.types import StreamT
 
 from agents.loop import Record, carry
 from streams.application import app, settings, statistics
-from streams.book import Outcome
 from streams.errors import Displaced, MalformedRecord, QueueFull
 from streams.kafka.app import raw_bytes
 from streams.models import Reading
@@ -116,10 +115,13 @@ class Handoff:
         for record, _, known_by in told:
             self._replays.note(partition, known_by, record.offset)
         self._count(chunks)
-        for (record, chunk, _), pushed in zip(told, chunks, strict=True):
-            became = Outcome.REPLAYS if pushed.is_replay else Outcome.PUSHED
-            came_in = read_messages(record.headers) or len(chunk.readings)
-            self._statistics.book.enter(self._topic, partition, came_in, {became: pushed.readings})
+        page = self._statistics.book.page(self._topic, partition)
+        for (record, _, _), handed_off in zip(told, chunks, strict=True):
+            page.came_in += read_messages(record.headers) or handed_off.readings
+            if handed_off.is_replay:
+                page.replays += handed_off.readings
+            else:
+                page.pushed += handed_off.readings
 
     def _count(self, chunks: Sequence[ChunkOfJobs]) -> None:
         for chunk in chunks:

@@ -15,7 +15,6 @@ from agents.examine import by_reason
 from agents.judge import Judge, Judged, Standing
 from agents.loop import Record, carry
 from streams.application import app, settings, statistics
-from streams.book import Outcome
 from streams.errors import Displaced
 from streams.kafka.app import raw_bytes
 from streams.kafka.producer import Outgoing, deliver
@@ -101,12 +100,11 @@ class Refinery:
             self._enter(chunk, came_in[chunk.origin.offset] or len(chunk.messages))
 
     def _enter(self, chunk: Judged, came_in: int) -> None:
-        outcomes = {
-            Outcome.ACCEPTED: len(chunk.accepted),
-            Outcome.REJECTED: len(chunk.decision.refusals),
-            Outcome.DUPLICATES: len(chunk.decision.duplicates),
-        }
-        self._statistics.book.enter(self._settings.raw_topic, chunk.origin.partition, came_in, outcomes)
+        page = self._statistics.book.page(self._settings.raw_topic, chunk.origin.partition)
+        page.came_in += came_in
+        page.accepted += len(chunk.accepted)
+        page.rejected += len(chunk.decision.refusals)
+        page.duplicates += len(chunk.decision.duplicates)
 
     async def _emit_all(self, chunks: Sequence[Judged]) -> None:
         partition = chunks[0].origin.partition

@@ -6,60 +6,56 @@ slips through shows as a difference. Both are counted when all effects of a reco
 the process on.
 """
 
-from collections import Counter
-from enum import StrEnum
+from dataclasses import dataclass, fields
 
 
-class Outcome(StrEnum):
-    """What may become of a message."""
-
-    ACCEPTED = "accepted"
-    REJECTED = "rejected"
-    DUPLICATES = "duplicates"
-    PUSHED = "pushed"
-    REPLAYS = "replays"
-
-
+@dataclass(slots=True)
 class Page:
-    """One partition of one topic."""
+    """One partition of one topic; each message that came in is counted once more, as what became of it."""
 
-    def __init__(self) -> None:
-        self.came_in = 0
-        self.outcomes: Counter[Outcome] = Counter()
+    came_in: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    duplicates: int = 0
+    pushed: int = 0
+    replays: int = 0
 
     @property
-    def difference(self) -> int:
-        """How many messages came in and are not accounted for; below zero for too many."""
-        return self.came_in - self.outcomes.total()
+    def accounted_for(self) -> int:
+        """Of how many messages it is known what became of them."""
+        return self.accepted + self.rejected + self.duplicates + self.pushed + self.replays
+
+    @property
+    def is_balanced(self) -> bool:
+        """Whether that is so of all that came in, and of no other."""
+        return self.came_in == self.accounted_for
 
 
 class Book:
     """The pages of all partitions that this process has worked on."""
 
     def __init__(self) -> None:
-        self.pages: dict[tuple[str, int], Page] = {}
+        self._pages: dict[tuple[str, int], Page] = {}
 
-    def enter(self, topic: str, partition: int, came_in: int, outcomes: dict[Outcome, int]) -> None:
-        """Note what came in with a record, and what became of it."""
-        page = self.pages.setdefault((topic, partition), Page())
-        page.came_in += came_in
-        page.outcomes.update(outcomes)
+    def page(self, topic: str, partition: int) -> Page:
+        """Return the page of a partition, for its agent to count on."""
+        page = self._pages.get((topic, partition))
+        if page is None:
+            page = self._pages[topic, partition] = Page()
+        return page
 
     def unbalanced(self) -> list[str]:
         """Say of each partition whose page does not balance what is wrong."""
         return [
-            f"{topic}[{partition}]: {page.came_in} came in, {page.outcomes.total()} are accounted for"
-            for (topic, partition), page in sorted(self.pages.items())
-            if page.difference
+            f"{topic}[{partition}]: {page.came_in} came in, {page.accounted_for} are accounted for"
+            for (topic, partition), page in sorted(self._pages.items(), key=lambda item: item[0])
+            if not page.is_balanced
         ]
 
     def shown(self) -> dict[str, dict[str, dict[str, int | bool]]]:
         """Return the pages by topic and partition, as a web page shows them."""
         topics: dict[str, dict[str, dict[str, int | bool]]] = {}
-        for (topic, partition), page in sorted(self.pages.items()):
-            topics.setdefault(topic, {})[str(partition)] = {
-                "in": page.came_in,
-                **{outcome.value: count for outcome, count in sorted(page.outcomes.items())},
-                "balanced": not page.difference,
-            }
+        for (topic, partition), page in sorted(self._pages.items(), key=lambda item: item[0]):
+            counts = {field.name: getattr(page, field.name) for field in fields(page)}
+            topics.setdefault(topic, {})[str(partition)] = counts | {"balanced": page.is_balanced}
         return topics

@@ -40,7 +40,7 @@ SUBSCRIPTION = "subscription"
 """Of metrics.raw: what was subscribed to there, with the share group if there is one."""
 
 _EPOCH_DIGITS = 19  # as many as 64 bits hold
-_NUMBER = re.compile(rb"[0-9]{1,19}")
+_LONGEST_NUMBER = 19  # digits of 64 bits
 _DIGEST = re.compile(rb"[0-9a-f]{16}")
 _SHOWN_BYTES = 40
 
@@ -73,8 +73,8 @@ def check_format(found: Mapping[str, bytes]) -> None:
         NewerFormat: if a newer version wrote it.
     """
     text = found.get(FORMAT_HEADER, b"1")
-    if _NUMBER.fullmatch(text) is not None and int(text) > FORMAT:
-        raise NewerFormat("a record", int(text), FORMAT)
+    if (written := _number(text)) > FORMAT:
+        raise NewerFormat("a record", written, FORMAT)
 
 
 def read_epoch(found: Mapping[str, bytes]) -> int:
@@ -97,7 +97,7 @@ def read_messages(found: Mapping[str, bytes]) -> int:
 def read_link(found: Mapping[str, bytes]) -> ChainLink | None:
     """Return where a record stands among its writer's; None if it does not tell."""
     writer, seq = found.get(WRITER), found.get(SEQ, b"")
-    return ChainLink(writer, int(seq)) if writer and _NUMBER.fullmatch(seq) is not None else None
+    return ChainLink(writer, int(seq)) if writer and seq.isdigit() and len(seq) <= _LONGEST_NUMBER else None
 
 
 def read_term(found: Mapping[str, bytes]) -> int:
@@ -112,4 +112,5 @@ def read_digest(found: Mapping[str, bytes]) -> bytes:
 
 
 def _number(text: bytes) -> int:
-    return int(text) if _NUMBER.fullmatch(text) is not None else 0
+    # bytes.isdigit knows ASCII digits alone, and takes a quarter of what the pattern does.
+    return int(text) if text.isdigit() and len(text) <= _LONGEST_NUMBER else 0

@@ -99,7 +99,7 @@ async def test_the_tail_of_raw_alone_is_lost_and_ingress_has_written_past_the_ol
     raw = histories.settings.raw_topic
     end = (await histories.ends(raw))[0]
     histories.cut_tails(raw, {0: end - 20})
-    assert (await histories.ends(raw))[0] == end - 20
+    assert (await histories.ends(raw))[0] <= end - 20  # at the end of a batch
     new = await histories.write(60)
     worker.start()
     await histories.arrive(new)
