@@ -13,7 +13,7 @@ from faust.streams import Stream
 from faust.types import TP, ChannelT, EventT, StreamT
 
 from streams.backoff import delays
-from streams.errors import Displaced, MetricStreamsError, NewerFormat, Outage
+from streams.errors import Displaced, MetricStreamsError, NewerFormat, Outage, StartupRefused
 from streams.kafka.positions import UNFINISHED_MOST, Admission, Anchor, Cursor
 from streams.statistics import Statistics
 from streams.wire.decision import digest
@@ -179,8 +179,8 @@ async def _persist(
             wait_s = waiting.note(error)
         except Displaced:
             raise
-        except NewerFormat as newer:
-            deliverer.refuse(newer)
+        except (NewerFormat, StartupRefused) as refusal:
+            deliverer.refuse(refusal)
             return False
         except Exception:
             # The one place for a bug that is no single message's: neither skipping the chunk nor restarting

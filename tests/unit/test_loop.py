@@ -11,7 +11,7 @@ from faust.types import TP
 
 from agents import loop
 from agents.loop import Record, carry
-from streams.errors import Displaced, MetricStreamsError, NewerFormat, Outage
+from streams.errors import Displaced, MetricStreamsError, NewerFormat, Outage, StartupRefused
 from streams.kafka.positions import Anchor, Cursor, Position
 from streams.statistics import Statistics
 from streams.wire.decision import digest
@@ -302,8 +302,11 @@ async def test_a_record_of_a_newer_format_ends_the_worker_and_is_never_worked_no
     assert (work.tries, deliverer.of.expected) == (0, 5)
 
 
-async def test_work_that_meets_a_newer_format_ends_the_worker() -> None:
-    work, deliverer = Work(NewerFormat("the fence in Redis", 2, 1)), behind()
+@pytest.mark.parametrize(
+    "refusal", [NewerFormat("the fence in Redis", 2, 1), StartupRefused("the fence is another group's")]
+)
+async def test_work_that_must_not_go_on_ends_the_worker(refusal: MetricStreamsError) -> None:
+    work, deliverer = Work(refusal), behind()
     ran = await _carry_events(work, [written(5, 5)], deliverer)
-    assert [str(why) for why in deliverer.refused] == [str(NewerFormat("the fence in Redis", 2, 1))]
+    assert deliverer.refused == [refusal]
     assert (work.tries, deliverer.of.expected, ran.acked) == (1, 5, [5])
