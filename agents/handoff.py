@@ -216,14 +216,10 @@ def _read(record: Record) -> tuple[unique.UniqueChunk, int]:
 
 
 redis = connect(settings.redis_url.get_secret_value())
-queue = RedisJobQueue(
+queue = RedisJobQueue.from_settings(
     redis,
-    prefix=settings.queue_prefix,
-    queue=settings.queue_name,
-    topics=settings.topic_prefix,
-    owner=settings.consumer_group,
-    max_jobs=settings.handoff_max_queued_jobs,
-    script=guarded(
+    settings,
+    guarded(
         PipelinedScript(redis, FENCED_PUSH),
         MemoryGuard(redis, max_share=settings.handoff_max_memory_share),
     ),

@@ -11,8 +11,6 @@ from enum import StrEnum
 from typing import NamedTuple, Protocol, Self
 
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from streams.errors import StartupRefused
 from streams.queue.fence import OWNER, Fence, Standing
@@ -49,8 +47,6 @@ if ARGV[8] ~= '' then
 end
 return {'pushed', ARGV[6], ARGV[7]}
 """
-
-SOCKET_TIMEOUT_S = 5.0
 
 
 class Push(StrEnum):
@@ -108,17 +104,6 @@ class JobQueue(Protocol):
         ...
 
 
-def connect(url: str) -> Redis:
-    """Return a client of the job queue's Redis; it connects on first use."""
-    # No retries of its own: the agents' loop retries, and knows that a script may have run.
-    return Redis.from_url(
-        url,
-        socket_timeout=SOCKET_TIMEOUT_S,
-        socket_connect_timeout=SOCKET_TIMEOUT_S,
-        retry=Retry(NoBackoff(), 0),
-    )
-
-
 class _Believed(NamedTuple):
     """What a push must find, and what it stands for."""
 
@@ -150,7 +135,7 @@ class RedisJobQueue:
         self._believed: dict[int, _Believed] = {}
 
     @classmethod
-    def from_settings(cls, redis: Redis, settings: Settings) -> Self:
+    def from_settings(cls, redis: Redis, settings: Settings, script: Script | None = None) -> Self:
         """Return the queue that the settings describe."""
         return cls(
             redis,
@@ -159,6 +144,7 @@ class RedisJobQueue:
             topics=settings.topic_prefix,
             owner=settings.consumer_group,
             max_jobs=settings.handoff_max_queued_jobs,
+            script=script,
         )
 
     async def standing(self, partition: int) -> Standing:
@@ -254,14 +240,6 @@ class RedisJobQueue:
     async def stop(self) -> None:
         """Disconnect."""
         await self._redis.aclose()
-
-    async def ping(self) -> None:
-        """Ask Redis whether it answers.
-
-        Raises:
-            Outage: if it does not.
-        """
-        await answered(self._redis.ping())
 
 
 def _text(answer: bytes | str) -> str:
