@@ -123,7 +123,7 @@ class Audit:
             tp = self._next.popleft()
             if (why := await self._what_is_wrong(tp, consumer.cursors[tp])) is not None:
                 consumer.doubt(tp, why)
-        await self._look_at_the_group()
+        await self._look_at_the_group(consumer.cursors.keys())
 
     async def _what_is_wrong(self, tp: TP, cursor: Cursor) -> str | None:
         expected, anchor = cursor.expected, cursor.anchor
@@ -133,8 +133,11 @@ class Audit:
             return SHORTER
         return None if await still_there(self._reader, tp, anchor) else NOT_THERE
 
-    async def _look_at_the_group(self) -> None:
+    async def _look_at_the_group(self, ours: Collection[TP]) -> None:
         unheld = await self._group.unheld()
+        if not set(ours).isdisjoint(unheld):
+            # The group is being balanced, or the broker does not say what its members hold (Tansu).
+            unheld = []
         self._unheld = {tp: self._unheld.get(tp, 0) + 1 for tp in unheld}
         if self.unheld():
             log.warning(
