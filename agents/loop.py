@@ -14,7 +14,7 @@ from faust.types import TP, ChannelT, EventT, StreamT
 
 from streams.backoff import delays
 from streams.errors import Displaced, MetricStreamsError, NewerFormat, Outage, StartupRefused
-from streams.kafka.positions import UNFINISHED_MOST, Admission, Anchor, Cursor
+from streams.kafka.positions import BUG, UNFINISHED_MOST, Admission, Anchor, Cursor
 from streams.statistics import Statistics
 from streams.wire.decision import digest
 from streams.wire.headers import check_format
@@ -25,7 +25,6 @@ RETRY_FIRST_S, RETRY_LAST_S = 0.05, 5.0
 REWIND_PAUSE_S = 2.0
 ENOUGH_BYTES = 64 * 1024
 """Records are taken together until they have so many bytes: larger ones gain nothing by it."""
-BUG = "a bug, see the log"
 
 
 class Record(NamedTuple):

@@ -21,7 +21,7 @@ from streams.backoff import delays
 from streams.errors import MetricStreamsError, NewerFormat, Outage, StartupRefused, worded
 from streams.kafka.lanes import Lanes
 from streams.kafka.log_reader import still_there
-from streams.kafka.positions import Admission, Cursor, LogRange, Position, PositionSource
+from streams.kafka.positions import BUG, Admission, Cursor, LogRange, Position, PositionSource
 from streams.statistics import Statistics
 
 log = logging.getLogger(__name__)
@@ -175,7 +175,14 @@ class GovernedConsumer(driver.Consumer):
                     self.cursor(tp).note_outage(outage.part)
                     waits_for.add(outage.part)
                     statistics.down(outage.part, who, f"{name} is not read: {outage.detail}", (name,))
-                    await asyncio.sleep(delay_s)
+                except (StartupRefused, NewerFormat):
+                    raise
+                except Exception:
+                    # Out of here it would reach Faust, which acknowledges the agent's record, or nobody at
+                    # all. The partition stays held, readiness fails, and in the end the watchdog acts.
+                    log.exception("a bug keeps the position of %s from being told", name)
+                    self.cursor(tp).held_up_by = BUG
+                await asyncio.sleep(delay_s)
             raise AssertionError("delays never end")
         finally:
             for part in waits_for:

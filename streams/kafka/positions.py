@@ -15,6 +15,8 @@ from streams.wire.headers import read_link
 
 UNFINISHED_MOST = 8
 """Records handed to an agent that it has not finished; its queue, Faust's, holds twice as many."""
+BUG = "a bug, see the log"
+"""What holds up a partition where neither waiting nor another worker would help."""
 MOST_WRITERS = 256
 """Writers that a cursor remembers, those that were heard of first forgotten first."""
 

@@ -1,0 +1,74 @@
+"""Placing a partition: whatever comes of asking, it is asked again, refused or placed."""
+
+import logging
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from faust.types import TP
+
+from streams.errors import MetricStreamsError, NewerFormat, Outage, StartupRefused
+from streams.kafka import consumer as module
+from streams.kafka.consumer import GovernedConsumer
+from streams.kafka.positions import LogRange, Position
+from streams.statistics import Statistics
+
+RAW = TP("metrics.raw", 0)
+PLACE = Position(7)
+
+
+class Source:
+    """Answers as it is told, one after the other."""
+
+    def __init__(self, *answers: Position | Exception) -> None:
+        self.answers = list(answers)
+
+    async def position(self, _partition: int, _log: LogRange) -> Position:
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+class Consumer(GovernedConsumer):
+    """A consumer without Kafka."""
+
+    def __init__(self, source: Source) -> None:
+        self.refused: list[MetricStreamsError] = []
+        self.sent_to: list[int] = []
+        self.app: Any = SimpleNamespace(statistics=Statistics(), refuse=self.refused.append)
+        self.cursors = {}
+        self._sources: Any = {RAW.topic: source}
+        self._ranges = {}
+        self._lanes: Any = SimpleNamespace(clear=lambda _tp: None)
+
+    async def log_range(self, _tp: TP) -> LogRange:
+        return LogRange(0, 9)
+
+    async def _send_to(self, _tp: TP, offset: int) -> None:
+        self.sent_to.append(offset)
+
+
+@pytest.fixture(autouse=True)
+def _no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "delays", lambda: iter([0.0] * 10))
+
+
+@pytest.mark.parametrize("trouble", [Outage("redis", "is away"), ValueError("a bug")], ids=["outage", "bug"])
+async def test_after_an_outage_or_a_bug_the_position_is_asked_for_again(
+    trouble: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    consumer = Consumer(Source(trouble, trouble, PLACE))
+    with caplog.at_level(logging.ERROR):
+        await consumer.reposition(RAW)
+    assert consumer.sent_to == [PLACE.offset]
+    assert consumer.cursor(RAW).expected == PLACE.offset
+    assert len(caplog.records) == 2 * isinstance(trouble, ValueError)
+
+
+@pytest.mark.parametrize("refusal", [StartupRefused("another group"), NewerFormat("a row", 3, 2)])
+async def test_what_must_not_be_read_ends_the_worker_and_stays_held(refusal: MetricStreamsError) -> None:
+    consumer = Consumer(Source(refusal))
+    await consumer.reposition(RAW)
+    assert (consumer.refused, consumer.sent_to) == ([refusal], [])
+    assert consumer.cursor(RAW).next_fetch is None
