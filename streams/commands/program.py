@@ -4,6 +4,8 @@ The commands are Faust's own objects, so that both ways of calling them are the 
 one is asked for: help and version need no settings.
 """
 
+from contextlib import nullcontext, redirect_stderr
+from io import StringIO
 from typing import Any, cast
 
 import click
@@ -76,7 +78,8 @@ def registered(ctx: click.Context, name: str) -> click.Command | None:
         SystemExit: the settings are not usable; not while the shell completes a line, which it would garble.
     """
     try:
-        from streams import app  # noqa: PLC0415 - needs the settings
+        with redirect_stderr(StringIO()) if ctx.resilient_parsing else nullcontext():
+            from streams import app  # noqa: PLC0415 - needs the settings
     except SystemExit:
         if ctx.resilient_parsing:
             return None

@@ -9,7 +9,9 @@ import pytest
 
 from streams.commands.left_out import LEFT_OUT
 from streams.commands.program import COMMANDS
+from tests.conftest import real
 from tests.parts.commands import REPOSITORY, WAYS, call
+from tests.parts.process import find_program
 
 BOTH = pytest.mark.parametrize("way", WAYS)
 VERSION = version("metric-streams")
@@ -163,5 +165,6 @@ def test_a_mistake_is_told_without_a_traceback(way: str, mistake: tuple[str, ...
 
 def test_the_bash_script_is_one_that_bash_reads() -> None:
     script = call("metric-streams", "completion", "bash").stdout
-    done = subprocess.run(["bash", "-n"], input=script, text=True, capture_output=True, check=False)
+    bash = real(lambda: find_program("bash", package="bash"))
+    done = subprocess.run([bash, "-n"], input=script, text=True, capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

@@ -15,6 +15,8 @@ from tests.parts.postgres import Postgres
 
 HOSTILE = "\x1b[2J\x9b1m\r\n2026-11-25 CRITICAL forged\u202e\u2066\u2028\x85"
 SHOWN = r"\x1b[2J\x9b1m\r\n2026-11-25 CRITICAL forged\u202e\u2066\u2028\x85"
+QUOTED = [r"\x1b[2J\x9b1m", r"2026-11-25 CRITICAL forged\u202e\u2066"]
+"""Of what PostgreSQL says the lines are joined to one, by blanks."""
 OBEYED = set(HOSTILE) - set("2026-11-25 CRITICAL forged[2J1m\n")
 
 Execute = Callable[[str], str]
@@ -60,7 +62,8 @@ def test_what_postgresql_says_of_a_row_forges_no_line_of_the_log(
     _push(environment, tenant_id, metric)
     done = call("metric-streams", "ingest", "--until-empty", INGEST_WAIT_LIMIT_S="1", **environment)
     _is_plain(done.stdout + done.stderr)
-    assert kind.startswith("a trigger") or SHOWN in done.stderr
+    # The lines of what PostgreSQL says are joined; the rest is shown as escapes.
+    assert kind.startswith("a trigger") or all(part in done.stderr for part in QUOTED)
 
 
 def test_the_name_of_a_tenant_moves_no_cursor_of_who_lists_them(environment: dict[str, str]) -> None:
