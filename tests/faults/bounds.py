@@ -32,7 +32,7 @@ BOUNDS = (
         60,
         "the server is found again; what it forgot is pushed again",
     ),
-    Bound(("outage", "disk-full", "broker-killed"), 120, "the backlog is caught up with"),
+    Bound(("outage", "failover", "disk-full", "broker-killed"), 120, "the backlog is caught up with"),
     Bound(
         ("kafka-set-back", "raw-set-back", "unique-set-back", "changelog-set-back"),
         90,

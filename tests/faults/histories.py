@@ -124,11 +124,10 @@ async def _write_and_delete(scene: Scene, topic: str) -> None:
 
 async def empty_redis(scene: Scene, _fault: Fault) -> bool | None:
     """Let Redis come back as it was before the first fence, with what was pushed since, and lost with it."""
-    server = scene.stack.redis
     async with scene.stack.ingests.take(scene.stack.ingests.alive[0]) as ingest:
         await asyncio.to_thread(ingest.stop)
         await pass_time(3)
-        async with down(scene, "redis", crash=True):
+        async with down(scene, "redis", crash=True) as server:
             shutil.rmtree(server.directory / "appendonlydir")
             await asyncio.to_thread(server.start)
             await tap_redis(scene)

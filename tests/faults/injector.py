@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from tests.faults.cluster import CLUSTER
 from tests.faults.disks import DISKS
+from tests.faults.failovers import FAILOVERS
 from tests.faults.histories import HISTORIES
 from tests.faults.intruders import INTRUDERS
 from tests.faults.links import LINKS
@@ -17,7 +18,7 @@ from tests.faults.processes import PROCESSES
 from tests.faults.scene import Happen, Scene
 from tests.faults.servers import SERVERS
 
-FAULTS: dict[str, Happen] = PROCESSES | LINKS | SERVERS | HISTORIES | INTRUDERS | DISKS | CLUSTER
+FAULTS: dict[str, Happen] = PROCESSES | LINKS | SERVERS | HISTORIES | INTRUDERS | DISKS | CLUSTER | FAILOVERS
 
 
 class Gate:

@@ -26,7 +26,7 @@ LINKS = (
 KINDS = (
     *("die-at", "kill", "stop", "freeze", "join", "leave"),
     *("cut", "stall", "slow", "slow-postgres", "flood"),
-    *("restart", "crash", "outage", "rebalance-without", "redis-set-back"),
+    *("restart", "crash", "outage", "failover", "rebalance-without", "redis-set-back"),
     *("kafka-set-back", "raw-set-back", "unique-set-back", "changelog-set-back"),
     *("raw-recreated", "unique-recreated", "changelog-recreated"),
     *("records-deleted", "redis-before-first-fence"),
@@ -35,6 +35,8 @@ KINDS = (
 )
 OF_DISKS = {"power-loss", "disk-full"}
 """Kinds that need servers with disks of their own."""
+OF_STANDBYS = {"failover"}
+"""Kinds that need a second Redis and PostgreSQL; the disks, of the first ones, cannot be had beside them."""
 OF_BROKERS = {"broker-killed"}
 """Kinds that need three brokers; those that stop or set back the only one cannot be had beside them."""
 ALONE = {
@@ -46,7 +48,7 @@ ALONE = {
 REORDERS = {
     *("die-at", "kill", "stop", "freeze"),
     *("cut", "stall", "slow", "slow-postgres"),
-    *("restart", "crash", "outage", "rebalance-without", "redis-set-back"),
+    *("restart", "crash", "outage", "failover", "rebalance-without", "redis-set-back"),
     *("redis-before-first-fence", "power-loss", "disk-full"),
 }
 """Kinds by which a job may be tried again behind later ones, where ingest or what it talks to is hit."""
@@ -115,6 +117,7 @@ def long_form(seed: int, rate: float = 850.0) -> Plan:
     outages = [Fault("outage", server, 60) for server in SERVERS]
     outages += [Fault("outage", "redis+postgres", 300), Fault("outage", "mosquitto", 300)]
     outages += [Fault("outage", "kafka", 300), Fault("redis-set-back", "redis", 60)]
+    outages += [Fault("failover", server, 20) for server in ("redis", "postgres")] * 2
     outages += _histories(20)
     links = [Fault(kind, link, dice.uniform(3, 10)) for kind in ("cut", "stall", "slow") for link in LINKS]
     links += [Fault("restart", server) for server in SERVERS]

@@ -4,6 +4,7 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import redis.asyncio as redis_client
@@ -24,9 +25,9 @@ UNTIL_NOTICED_S = 8.0
 @asynccontextmanager
 async def down(scene: Scene, name: str, *, crash: bool) -> AsyncIterator[Part]:
     """Take a server away; nobody may reach a Redis that came back before the tap watches it."""
-    server = scene.stack.servers[name]
     links = [scene.stack.links[link] for link in LINKS_OF.get(name, ())]
     async with scene.locks[name]:
+        server = scene.stack.servers[name]
         for link in links:
             link.cut()
         await asyncio.to_thread(server.kill if crash else server.stop)
@@ -84,17 +85,17 @@ async def rebalance_without(scene: Scene, fault: Fault) -> None:
 
 async def set_redis_back(scene: Scene, fault: Fault) -> None:
     """Let Redis come back with what it held some time ago."""
-    server = scene.stack.redis
     async with scene.locks["redis"]:
+        server = scene.stack.redis
         async with redis_client.from_url(server.url) as client:
             await client.save()
-        shutil.copy(server.directory / "dump.rdb", server.directory / SNAPSHOT)
+        snapshot = Path(shutil.copy(server.directory / "dump.rdb", server.directory / SNAPSHOT))
     await pass_time(fault.seconds)
-    async with down(scene, "redis", crash=True):
-        shutil.rmtree(server.directory / "appendonlydir")
+    async with down(scene, "redis", crash=True) as server_now:  # it may have failed over meanwhile
+        shutil.rmtree(server_now.directory / "appendonlydir")
         # An append-only file may begin with a snapshot; alone, and under this name, it is taken over.
-        shutil.copy(server.directory / SNAPSHOT, server.directory / "appendonly.aof")
-        await asyncio.to_thread(server.start)
+        shutil.copy(snapshot, server_now.directory / "appendonly.aof")
+        await asyncio.to_thread(server_now.start)
         await tap_redis(scene)
         found = await fences(scene)
         scene.stack.tap.set_back(found)

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from streams.postgres.schema import ensure_tables
 from tests.faults.killable import DEATH_ROW, DeathRow
 from tests.faults.pace import pass_time
-from tests.faults.plan import LINKS, OF_BROKERS, OF_DISKS
+from tests.faults.plan import LINKS, OF_BROKERS, OF_DISKS, OF_STANDBYS
 from tests.faults.proxy import Link
 from tests.faults.tap import Tap, watch
 from tests.parts.builds import check_out
@@ -180,6 +180,7 @@ class Stack:
     Attributes:
         brokers: of three, by node id; empty where there is one.
         disks: of the servers that have one of their own.
+        standbys: of Redis and PostgreSQL, where they are to fail over; the next failover starts one.
     """
 
     directory: Path
@@ -194,6 +195,7 @@ class Stack:
     tap_attached: asyncio.Event
     brokers: dict[int, Kafka]
     disks: dict[str, Disk]
+    standbys: dict[str, Part]
 
     @cached_property
     def build_before(self) -> Path:
@@ -238,7 +240,8 @@ async def stack(say: Hears, *, kinds: Collection[str] = (), workers: int = 2) ->
         brokers = cluster(3) if OF_BROKERS & set(kinds) else {}
         with_disks = bool(OF_DISKS & set(kinds))
         servers = _servers(brokers, kafka_link_port, with_disks=with_disks)
-        for server in (*servers.values(), *brokers.values()):
+        standbys = _pair(with_disks=with_disks) if OF_STANDBYS & set(kinds) else {}
+        for server in (*servers.values(), *brokers.values(), *standbys.values()):
             exits.callback(server.remove)
         disks = {}
         for name, server in servers.items() if with_disks else ():
@@ -254,7 +257,7 @@ async def stack(say: Hears, *, kinds: Collection[str] = (), workers: int = 2) ->
         death_row = DeathRow(directory)
         environment = _environment(links) | {DEATH_ROW: str(directory)} | _of_cluster(brokers)
         tap, attached = Tap(), asyncio.Event()
-        await _background(exits, watch(tap, servers["redis"].port, attached))
+        await _background(exits, watch(tap, lambda: servers["redis"].port, attached))
         await attached.wait()
         crews = _crews(exits, environment, links, workers, say)
         for slot in crews[0].slots if "clock" in kinds else ():
@@ -271,6 +274,7 @@ async def stack(say: Hears, *, kinds: Collection[str] = (), workers: int = 2) ->
             attached,
             brokers,
             disks,
+            standbys,
         )
         for crew in crews:
             await _background(exits, crew.keep())
@@ -279,14 +283,18 @@ async def stack(say: Hears, *, kinds: Collection[str] = (), workers: int = 2) ->
 
 def _servers(brokers: Mapping[int, Kafka], kafka_link_port: int, *, with_disks: bool) -> dict[str, Part]:
     kafka = {"advertised.listeners": f"PLAINTEXT://127.0.0.1:{kafka_link_port}"}
-    # Killed, PostgreSQL must know what it has committed; that a power cut does not take it costs more.
-    postgres = DURABLE_POSTGRES if with_disks else {"synchronous_commit": "on"}
     return {
         "mosquitto": Mosquitto(),
         "kafka": brokers[1] if brokers else Kafka(kafka | (DURABLE_KAFKA if with_disks else {})),
-        "redis": Redis(append_only=True),
-        "postgres": Postgres(postgres),
+        **_pair(with_disks=with_disks),
     }
+
+
+def _pair(*, with_disks: bool) -> dict[str, Part]:
+    """Return what may fail over: a Redis and a PostgreSQL."""
+    # Killed, PostgreSQL must know what it has committed; that a power cut does not take it costs more.
+    postgres = DURABLE_POSTGRES if with_disks else {"synchronous_commit": "on"}
+    return {"redis": Redis(append_only=True), "postgres": Postgres(postgres)}
 
 
 def _of_cluster(brokers: Mapping[int, Kafka]) -> dict[str, str]:

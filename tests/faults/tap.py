@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import re
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -24,6 +25,8 @@ _METRIC = re.compile(
 """A metric of a job as PHP serializes it, in JSON, in MONITOR's quotes."""
 _ANY = re.compile(rb"\+[\d.]+ \[")
 _RETRY_S = 0.02
+MOVES_ON = "the tap moves on"
+"""Echoed by a server that is left: what it did before has been read, and the next one is looked up."""
 
 
 class Coordinate(NamedTuple):
@@ -132,11 +135,17 @@ def _is_forgotten(at: Coordinate, fences: dict[int, tuple[int, int]]) -> bool:
     return (at.epoch, at.raw_offset) > fences.get(at.partition, (-1, -1))
 
 
-async def watch(tap: Tap, port: int, attached: asyncio.Event) -> None:
-    """Read MONITOR for as long as the storm lasts; `attached` is set while nothing can pass unseen."""
+async def watch(tap: Tap, port: Callable[[], int], attached: asyncio.Event) -> None:
+    """Read MONITOR for as long as the storm lasts; `attached` is set while nothing can pass unseen.
+
+    Args:
+        tap: takes in what is read.
+        port: looks up the server's port, before each connection.
+        attached: set and cleared here.
+    """
     while True:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            await _monitor(tap, port, attached)
+            await _monitor(tap, port(), attached)
         attached.clear()
         await pass_time(_RETRY_S)
 
@@ -148,6 +157,8 @@ async def _monitor(tap: Tap, port: int, attached: asyncio.Event) -> None:
         while line := await reader.readline():
             if line == b"+OK\r\n":
                 attached.set()
+            elif MOVES_ON.encode() in line:
+                return
             else:
                 tap.read(line)
     finally:

@@ -14,6 +14,7 @@ from tests.faults.plan import (
     LINKS,
     OF_BROKERS,
     OF_DISKS,
+    OF_STANDBYS,
     REORDERS,
     SERVERS,
     Fault,
@@ -49,6 +50,7 @@ def test_the_long_form_has_every_fault_for_every_part() -> None:
     for kind in ("cut", "stall", "slow"):
         assert set(targets(plan, kind)) == set(LINKS)
     assert set(targets(plan, "restart")) == set(SERVERS)
+    assert targets(plan, "failover") == {"redis": 2, "postgres": 2}
     long = [step.fault for step in plan.lanes["servers"] if step.fault.seconds == 300]
     assert {name for fault in long for name in fault.target.split("+")} == set(SERVERS)
     assert {"kill", "stop", "freeze", "join", "leave", "flood", "slow-postgres"} <= set(plan.counts())
@@ -74,7 +76,7 @@ def test_a_storm_of_some_faults_has_these_alone() -> None:
 def test_every_kind_belongs_to_a_form_and_has_a_bound() -> None:
     forms = (long_form, histories_form, disks_form, brokers_form)
     assert set().union(*(form(1).counts() for form in forms)) == set(KINDS) == set(FAULTS) == set(BOUNDS_S)
-    assert set(KINDS) >= ALONE | REORDERS | OF_DISKS | OF_BROKERS
+    assert set(KINDS) >= ALONE | REORDERS | OF_DISKS | OF_BROKERS | OF_STANDBYS
 
 
 def test_the_document_shows_the_bounds() -> None:
@@ -85,4 +87,5 @@ def test_rows_tell_the_last_value_where_no_job_is_tried_again() -> None:
     assert these([Fault("freeze", "leader", 23), Fault("outage", "kafka", 5)]).keeps_job_order()
     assert not these([Fault("freeze", "ingest", 23)]).keeps_job_order()
     assert not these([Fault("outage", "redis+kafka", 5)]).keeps_job_order()
+    assert not these([Fault("failover", "redis", 20)]).keeps_job_order()
     assert not these([Fault("cut", "worker-redis", 5)]).keeps_job_order()

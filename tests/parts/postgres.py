@@ -66,6 +66,32 @@ class Postgres(Part):
             self._initialise()
         super().start()
 
+    def follow(self, primary: "Postgres") -> None:
+        """Become a standby of another server, from its data of now on; what this one held is gone.
+
+        Behind the primary's end it is read-only, until ``select pg_promote()``.
+        """
+        self.stop()
+        shutil.rmtree(self.data, ignore_errors=True)
+        self._prepare()
+        copy = [self._program("pg_basebackup"), "--pgdata", str(self.data), "--checkpoint", "fast"]
+        _run([*copy, "--write-recovery-conf", "--no-sync", "--dbname", primary.url], self.user)
+        super().start()
+
+    def turn_read_only(self) -> None:
+        """Let no transaction that begins from now on write; sessions stay as they are."""
+        self.execute("alter system set default_transaction_read_only = on")
+        self.execute("select pg_reload_conf()")
+
+    def has_ended_all_from_before(self, time: str) -> bool:
+        """Tell whether no client is in a transaction that began before some time of the server's clock."""
+        oldest = "select min(xact_start) from pg_stat_activity where backend_type = 'client backend'"
+        return self.execute(f"select coalesce(({oldest}) >= '{time}', true)") == "t"
+
+    def has_replayed(self, lsn: str) -> bool:
+        """Tell whether a standby has all that stands before a place in the primary's log."""
+        return self.execute(f"select pg_last_wal_replay_lsn() >= '{lsn}'") == "t"
+
     def stop(self) -> None:
         """Stop it without waiting for its clients to leave (PostgreSQL's fast shutdown)."""
         self.resume()
@@ -108,13 +134,16 @@ class Postgres(Part):
         options = (part for name, value in settings.items() for part in ("-c", f"{name}={value}"))
         return [self._program("postgres"), "-D", str(self.data), *options]
 
-    def _initialise(self) -> None:
+    def _prepare(self) -> None:
         self.data.mkdir(mode=0o700)
         self.directory.chmod(0o755)
         if self.user:
             shutil.chown(self.data, self.user.uid, self.user.gid)
             if not is_open_to_all(self._server):
                 self._server = copy_for_all(self._server, self.directory / "programs")
+
+    def _initialise(self) -> None:
+        self._prepare()
         options = [
             "--username",
             _SUPERUSER,
