@@ -171,6 +171,12 @@ class Session:
                 raise
             self._is_up(proof)
 
+    async def renew(self) -> None:
+        """Drop the connection and wait for the next one: the address leads to another server by now."""
+        if self._connection is not None:
+            self._drop(self._connection)
+        await self.renewed()
+
     async def renewed(self) -> bool:
         """Wait for the connection that takes the place of one that was dropped; tell whether there is one."""
         if self._connection is not None and not self._connection.is_closed():
@@ -182,9 +188,12 @@ class Session:
         if not isinstance(error, asyncpg.PostgresError):
             proof = Proof.LIFE
         if self._must_renew(error):
-            self._attempted.clear()
-            connection.terminate()
+            self._drop(connection)
         self._is_down(describe(error), proof)
+
+    def _drop(self, connection: asyncpg.Connection) -> None:
+        self._attempted.clear()
+        connection.terminate()
 
     def _must_renew(self, error: BaseException) -> bool:
         """Tell whether to try a new connection: in doubt as well, but not for each of many rows."""

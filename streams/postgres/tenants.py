@@ -14,7 +14,7 @@ from streams.errors import Outage
 from streams.postgres.catalogue import problems, read_tables
 from streams.postgres.outages import PART
 from streams.postgres.schema import TENANTS_CHANNEL
-from streams.postgres.session import Session, is_pooled
+from streams.postgres.session import Session, connected, is_pooled
 from streams.postgres.tenant_cache import TenantCache
 from streams.settings import Settings
 from streams.statistics import Statistics
@@ -26,6 +26,11 @@ POOLED = (
     "a new tenant counts after TENANT_UNKNOWN_S, a removed one after TENANT_KNOWN_S (with a DATABASE_URL "
     "that leads to PostgreSQL itself, at once)"
 )
+LEFT_BEHIND = (
+    "PostgreSQL has failed over: the connection leads to a server that is read-only, and DATABASE_URL to one "
+    "that is not; the old one may lack new tenants, so the connection is made anew"
+)
+READ_ONLY = "current_setting('transaction_read_only')::bool"
 
 
 def existing(id_type: str) -> str:
@@ -65,6 +70,7 @@ class TenantDirectory:
         self, database_url: str, cache: TenantCache, statistics: Statistics, *, timeout_s: float = 5.0
     ) -> None:
         self._cache = cache
+        self._database_url = database_url
         self._session = Session(database_url, statistics, on_connect=self._listen, timeout_s=timeout_s)
         self._asking = asyncio.Lock()
         self._existing = existing("")
@@ -119,19 +125,34 @@ class TenantDirectory:
             # The question itself: it needs the right, and an id that can be compared.
             await connection.fetch(self._existing, [])
 
-    async def _ask(self, missing: AbstractSet[str]) -> AbstractSet[str]:
+    async def _ask(self, missing: AbstractSet[str], *, is_renewed: bool = False) -> AbstractSet[str]:
+        """Ask PostgreSQL; once more where a failover has left our connection on the old primary."""
         generation = self._cache.generation
+        question = f"select array({self._existing}), {READ_ONLY}"
         try:
             async with self._session.use() as connection:
-                rows = await connection.fetch(self._existing, list(missing))
+                [(ids, is_read_only)] = await connection.fetch(question, list(missing))
+            # Not twice: an address may lead to replicas by turns.
+            if is_read_only and not is_renewed and await self._address_leads_elsewhere():
+                log.info("%s", LEFT_BEHIND)
+                await self._session.renew()
+                return await self._ask(missing, is_renewed=True)
         except Outage:
             stale = self._cache.stale(missing)
             if len(stale) < len(missing):
                 raise
             return stale
-        found = {row["id"] for row in rows}
+        found = set(ids)
         self._cache.remember(missing, found, generation=generation)
         return found
+
+    async def _address_leads_elsewhere(self) -> bool:
+        """Tell whether a new connection would lead to a server that takes writes.
+
+        Then ours has stayed on an old primary, which never hears of tenants that are added now.
+        """
+        async with connected(self._database_url) as connection:
+            return not await connection.fetchval(f"select {READ_ONLY}")
 
     async def _listen(self, connection: asyncpg.Connection) -> None:
         """Listen first, then ask for everything again: what changed unheard must not be missed."""
