@@ -24,7 +24,7 @@ from tests.parts.redis import Redis
 from tests.parts.tenants import add_tenants
 
 PAUSE_MS = 60_000
-LOOK_S = 0.05
+LOOK_S, WITHIN_S = 0.05, 60.0
 RELOAD_WITHIN_S = 1.0
 OF_A_NEW_TENANT = 50
 
@@ -114,8 +114,9 @@ def _swap(scene: Scene, name: str, new: Part, old: Part) -> None:
 
 
 async def _until(condition: Callable[[], Awaitable[bool]]) -> None:
-    while not await condition():
-        await pass_time(LOOK_S)
+    async with asyncio.timeout(WITHIN_S):
+        while not await condition():
+            await pass_time(LOOK_S)
 
 
 TAKE_OVER: dict[str, Callable[[Scene], Awaitable[None]]] = {
