@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from benchmarks.material import Mix, tenants
 from benchmarks.packets import BLOCK, CONNACK_BYTES, Block, Pubacks, connect, is_accepted
@@ -101,10 +101,22 @@ def generate(load: Load) -> dict[str, float]:
 # --- Within it --------------------------------------------------------------------------------------------
 
 
+class Packets(Protocol):
+    """What a device publishes again and again: `Block`, or what behaves like one."""
+
+    def stamped(self, number: int, count: int, unix_us: int) -> memoryview:
+        """Return the packets of the next publications, valid until this is called again."""
+        ...
+
+    def rows(self, number: int, count: int) -> int:
+        """Return how many rows must come of them."""
+        ...
+
+
 class Device:
     """One connection that publishes."""
 
-    def __init__(self, connection: socket.socket, block: Block) -> None:
+    def __init__(self, connection: socket.socket, block: Packets) -> None:
         self.sent = self.rows = 0
         self._connection = connection
         self._block = block
@@ -198,14 +210,25 @@ def _connected(load: Load) -> Iterator[list[Device]]:
     with contextlib.ExitStack() as stack:
         devices = []
         for number in range(load.connections):
-            connection = stack.enter_context(socket.create_connection((HOST, load.port), timeout=10))
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection.sendall(connect(f"bench-{load.run}-{number}"))
-            if not is_accepted(connack := connection.recv(CONNACK_BYTES)):
-                raise ConnectionError(f"the broker does not let us in: {connack.hex()}")
+            connection = stack.enter_context(connection_to(load.port, f"bench-{load.run}-{number}"))
             connection.setblocking(False)  # noqa: FBT003 - the only way to say it
             devices.append(Device(connection, Block(load.mix, number, load.run)))
         yield devices
+
+
+@contextlib.contextmanager
+def connection_to(port: int, client_id: str) -> Iterator[socket.socket]:
+    """Connect to the broker, and close the connection in the end.
+
+    Raises:
+        ConnectionError: the broker is not reached, or does not let us in.
+    """
+    with socket.create_connection((HOST, port), timeout=10) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.sendall(connect(client_id))
+        if not is_accepted(connack := connection.recv(CONNACK_BYTES)):
+            raise ConnectionError(f"the broker does not let us in: {connack.hex()}")
+        yield connection
 
 
 def run(load: Load) -> dict[str, float]:
