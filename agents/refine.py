@@ -113,7 +113,7 @@ class Refinery:
             return
         try:
             landed = await self._emit([record for _, record in outgoing])
-        except BaseException:
+        except BaseException:  # a cancellation as well: whatever ended it, some records may not have landed
             self._written.interrupted(partition)
             raise
         state = self._seen.memory.partition(partition)
