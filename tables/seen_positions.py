@@ -179,7 +179,9 @@ class SeenPositions:
             why = f"; {self._unique_topic} goes up to raw offset {common.raw_offset}"
             if tail and common.offset != tail[-1].offset:
                 epoch = await self._next_epoch(partition, state, tail)
-        if log_range.end:
+        # With all of a log still there and nothing made of it yet, a table without decisions is no loss.
+        is_first_start = log_range.start == 0 and not (await self._histories.unique_range(partition)).end
+        if log_range.end and not is_first_start:
             log.warning(WITHOUT_DECISION, self._raw_topic, partition, at, why)
         await self._begin(partition, at, epoch, common)
         return Position(at, await self._anchor_before(partition, at))

@@ -108,6 +108,25 @@ async def test_at_the_first_start_refine_begins_at_the_start_in_the_first_epoch_
     assert not caplog.records
 
 
+async def test_what_ingress_wrote_before_refine_first_looked_is_read_from_its_start_and_nothing_is_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    scene = Scene()
+    scene.logs.write_raw(*values(3))
+    assert await scene.position() == Position(0)
+    assert not caplog.records
+
+
+async def test_records_that_were_removed_before_any_was_decided_on_are_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    scene = Scene()
+    scene.logs.write_raw(*values(3))
+    scene.logs.cut_raw(2)
+    assert (await scene.position()).offset == 2
+    assert "no decision in the table: refine begins at offset 2" in caplog.text
+
+
 async def test_refine_resumes_at_its_last_decision_which_may_not_have_been_emitted() -> None:
     scene = await scene_of(20)
     assert await scene.position() == scene.anchored(19)
