@@ -246,6 +246,7 @@ app.position_sources[settings.unique_topic] = FencePositions(
     statistics,
     topic=settings.unique_topic,
     rewind_s=settings.fence_lost_rewind_s,
+    was_committed=partial(app.was_committed, settings.unique_topic),
 )
 app.use(queue, probe=health.check, part="redis")
 

@@ -8,6 +8,7 @@ doing too much is safe, and doing too little is not.
 
 import logging
 from collections.abc import Awaitable, Callable
+from copy import copy
 from typing import NamedTuple
 
 from streams.errors import StartupRefused
@@ -84,8 +85,9 @@ class SeenPositions:
         Raises:
             Outage: if Kafka does not answer.
         """
-        state = self._seen.memory.partition(partition)
-        return (await self._histories.unique_range(partition)).end >= state.unique_end
+        # Before the log is measured: a chunk may land meanwhile.
+        known_end = self._seen.memory.partition(partition).unique_end
+        return (await self._histories.unique_range(partition)).end >= known_end
 
     async def position(self, partition: int, log_range: LogRange) -> Position:
         """Return where refine resumes.
@@ -94,7 +96,10 @@ class SeenPositions:
             Outage: if Kafka, or Redis where a new epoch begins, does not answer.
             StartupRefused: if another consumer group writes metrics.unique.
         """
-        state = self._seen.memory.partition(partition)
+        # As it is before the logs are measured: a chunk that was on its way may land meanwhile.
+        state = copy(self._seen.memory.partition(partition))
+        if state.last_offset is not None and state.last_offset >= log_range.end:
+            log_range = await self._histories.raw_range(partition)  # it may have grown since
         unique = await self._histories.unique_range(partition)
         tail = await self._histories.emitted(partition, unique.end)
         await self._check_owner(partition, tail)
@@ -107,7 +112,8 @@ class SeenPositions:
         if (found := self._against_unique(partition, state, unique, tail, newest)) is not None:
             why, below = found
             return await self._go_back(partition, log_range, why, tail, below=below, new_epoch=False)
-        state.unique_end = unique.end
+        now = self._seen.memory.partition(partition)
+        now.unique_end = max(now.unique_end, unique.end)
         if state.last_offset + 1 < log_range.start:
             self._tell_cut(partition, state.last_offset + 1, log_range.start)
         at = max(state.settled_below, log_range.start)

@@ -236,6 +236,10 @@ class StreamsApp(faust.App):
             lag[tp.topic] += cursor.lag(self.watch.end(tp))
         return lag
 
+    def was_committed(self, topic: str, partition: int) -> bool:
+        """Tell whether the group has committed anything of a partition."""
+        return bool(cast("GovernedConsumer", self.consumer).committed.get(TP(topic, partition)))
+
     async def _refresh_metadata(self) -> None:
         await self.deliverer().refresh_metadata()
 

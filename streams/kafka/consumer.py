@@ -31,6 +31,8 @@ STARVED_CHECK_S = 5.0
 FETCH_MAX_WAIT_MS = 100
 STALE_FETCH_S = 3.0
 BUSY_POLL_S = 0.05
+COMMIT_ALL_EVERY_S = 15.0
+"""How often positions are committed that did not change: a Kafka that was set back tells a wrong lag else."""
 CROWDED_POLL_S = 0.01
 """How long a fetch waits while there are partitions that it leaves out."""
 
@@ -73,7 +75,8 @@ class GovernedConsumer(driver.Consumer):
         super().__init__(*args, **kwargs)
         self.cursors: dict[TP, Cursor] = {}
         self.committed: dict[TP, int] = {}
-        """What Kafka holds as committed; Faust's own `_committed_offset` also takes what failed."""
+        """What was committed last; Faust's own `_committed_offset` also takes what failed."""
+        self._commit_all_at = 0.0
         self._sources: dict[str, PositionSource] = cast("Any", self.app).position_sources
         self._ranges: dict[TP, LogRange] = {}
         """Asked for all partitions at once when they are assigned; each is good for one placing."""
@@ -306,13 +309,22 @@ class GovernedConsumer(driver.Consumer):
     def _filter_committable_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
         others = [tp for tp in tps if not self.governs(tp)]
         offsets: dict[TP, int] = super()._filter_committable_offsets(others)
+        all_again = self._is_time_to_commit_all()
         for tp, cursor in self.cursors.items():
             self._acked[tp].clear()
             self._acked_index[tp].clear()
             self._gap.pop(tp, None)
-            if cursor.committable and cursor.committable > self.committed.get(tp, 0):
+            if cursor.committable and (all_again or cursor.committable != self.committed.get(tp, 0)):
                 offsets[tp] = cursor.committable
         return offsets
+
+    def _is_time_to_commit_all(self) -> bool:
+        """Tell whether it is time to commit what was committed before: Kafka may have lost it since."""
+        now = self._loop_time()
+        if now < self._commit_all_at:
+            return False
+        self._commit_all_at = now + COMMIT_ALL_EVERY_S
+        return True
 
     @Service.timer(STARVED_CHECK_S)
     async def _feed_the_starved(self) -> None:

@@ -56,6 +56,14 @@ class Histories:
         """
         return await self._reader.range(TP(self._unique_topic, partition))
 
+    async def raw_range(self, partition: int) -> LogRange:
+        """Return the offsets that metrics.raw holds.
+
+        Raises:
+            Outage: if Kafka does not answer.
+        """
+        return await self._reader.range(TP(self._raw_topic, partition))
+
     async def raw_anchors(self, partition: int, start: int, end: int) -> dict[int, Anchor]:
         """Return what the raw records from `start` up to, not including, `end` are known by.
 

@@ -6,6 +6,7 @@ histories have in common. Without any fence it hands off what metrics.unique hol
 """
 
 import logging
+from collections.abc import Callable
 
 from faust.types import TP
 
@@ -47,6 +48,7 @@ class FencePositions:
         statistics: told of records that were removed unread.
         topic: metrics.unique, as it is called.
         rewind_s: how far to go back, in seconds, where there is no fence.
+        was_committed: tells whether the group has committed anything of a partition.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class FencePositions:
         *,
         topic: str,
         rewind_s: float,
+        was_committed: Callable[[int], bool] = lambda _partition: True,
     ) -> None:
         self._queue = queue
         self._histories = histories
@@ -67,6 +70,7 @@ class FencePositions:
         self._statistics = statistics
         self._topic = topic
         self._rewind_s = rewind_s
+        self._was_committed = was_committed
 
     async def holds(self, partition: int) -> bool:
         """Tell whether the fence is where this worker left it: Redis may have come back with older data.
@@ -95,6 +99,9 @@ class FencePositions:
         fence = standing.fence
         if fence is None and not standing.locator:
             return await self._without_fence(partition, log_range)
+        if fence is not None and fence.unique_offset >= log_range.end:
+            # Another worker may have pushed since the log was measured: measure it again.
+            log_range = await self._histories.unique_range(partition)
         if fence is not None and fence.unique_offset < log_range.start:
             # Nothing is left to compare with. What lay between was removed unread.
             if fence.unique_offset + 1 < log_range.start:
@@ -121,7 +128,8 @@ class FencePositions:
         since_ms = newest[0].timestamp_ms - round(self._rewind_s * 1_000) if newest else 0
         found = await self._reader.offset_at(tp, since_ms) if since_ms > 0 else None
         at = log_range.start if found is None else max(found, log_range.start)
-        log.warning(NO_FENCE, self._topic, partition, at, log_range.start, log_range.end)
+        if self._was_committed(partition):  # else this is its first start
+            log.warning(NO_FENCE, self._topic, partition, at, log_range.start, log_range.end)
         return at
 
     def _tell_going_back(self, partition: int, fence: Fence | None, at: int, why: str) -> None:

@@ -40,6 +40,9 @@ class Worker:
         """Do the agent's work on successive records."""
         raise NotImplementedError
 
+    def begin(self) -> None:
+        """Note that it begins with something; of what it did before nothing counts."""
+
     may_linger: bool = True
     """Whether it may live on as a zombie when another one has its partition."""
     may_outlive_a_change = True
@@ -74,6 +77,7 @@ class Worker:
 
     async def _next(self, at_most: int) -> None:
         if not self.is_placed:
+            self.begin()
             await self.delivery.place()
         if self.delivery.has_next:
             await self.delivery.next(self._watch, at_most)
@@ -160,10 +164,14 @@ class RefineWorker(Worker):
 
     async def work(self, records: Sequence[Record]) -> None:
         """Refine, and note that it was tried."""
-        self._has_recorded, self._began_at = False, self.world.changes
+        self.begin()
         for record in records:
             self.world.history.tries[self.world.history.place(record.partition, record.offset)] += 1
         await self.refinery.refine(records)
+
+    def begin(self) -> None:
+        """Note that nothing is recorded yet, and as of when it will decide."""
+        self._has_recorded, self._began_at = False, self.world.changes
 
     @property
     def may_linger(self) -> bool:

@@ -25,6 +25,7 @@ class Scene:
 
     def __init__(self) -> None:
         self.logs, self.redis, self.statistics = Logs(), FakeRedis(), Statistics()
+        self.committed = True
         self.take_over()
 
     def take_over(self) -> None:
@@ -39,6 +40,7 @@ class Scene:
             self.statistics,
             topic=UNIQUE,
             rewind_s=REWIND_S,
+            was_committed=lambda _partition: self.committed,
         )
 
     async def position(self) -> Position:
@@ -64,6 +66,16 @@ class Scene:
         return self.statistics.notes["positions_set_back"]
 
 
+async def test_at_its_first_start_handoff_begins_at_the_start_and_says_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    scene = Scene()
+    scene.logs.carry(*values(3))
+    scene.committed = False
+    assert await scene.position() == Position(0)
+    assert not caplog.records
+
+
 async def scene_of(count: int) -> Scene:
     """Return a scene in which so many chunks were handed off."""
     scene = Scene()
@@ -78,6 +90,21 @@ async def test_a_fence_that_the_log_bears_out_is_the_position_and_its_record_the
     scene.logs.carry(*values(3, "b"))
     assert await scene.position() == Position(20, scene.logs.unique[19].anchor)
     assert not scene.set_back
+
+
+async def test_what_another_worker_has_pushed_since_the_log_was_measured_is_no_log_that_went_back(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    scene = await scene_of(20)
+    measured = await scene.logs.range(UNIQUE)
+    scene.logs.carry(*values(30, "b"))
+    assert await scene.hand_off_rest() == 30
+    scene.take_over()
+    caplog.clear()
+    position = await scene.positions.position(PARTITION, measured)
+    assert position == Position(50, scene.logs.unique[49].anchor)
+    assert not scene.set_back
+    assert not caplog.records
 
 
 async def test_the_chunks_before_the_position_are_known_as_replays() -> None:

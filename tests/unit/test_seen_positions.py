@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.errors import Outage, StartupRefused
-from streams.kafka.positions import UNFINISHED_MOST, Position
+from streams.kafka.positions import UNFINISHED_MOST, LogRange, Position
 from streams.models import Origin
 from streams.statistics import Statistics
 from streams.wire.decision import FORMAT, NONE_EMITTED, Decision, digest
@@ -132,6 +132,54 @@ async def test_refine_resumes_at_its_last_decision_which_may_not_have_been_emitt
     assert await scene.position() == scene.anchored(19)
     assert not scene.set_back
     assert scene.held() == list(range(20))
+
+
+async def test_what_was_decided_since_the_log_was_measured_is_no_log_that_went_back() -> None:
+    scene = await scene_of(20)
+    measured = await scene.logs.range(RAW)
+    await scene.refine(*values(3, "b"))
+    assert await scene.positions.position(PARTITION, measured) == scene.anchored(22)
+    assert not scene.set_back
+
+
+class Landing:
+    """Lets a chunk that is on its way to metrics.unique land right after that log was measured."""
+
+    def __init__(self, scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._scene = scene
+        self._measure = scene.logs.histories.unique_range
+        self._on_its_way = 1
+        monkeypatch.setattr(scene.logs.histories, "unique_range", self.unique_range)
+
+    async def unique_range(self, partition: int) -> LogRange:
+        measured = await self._measure(partition)
+        if self._on_its_way:
+            self._on_its_way = 0
+            self._scene.logs.emit(len(self._scene.logs.raw) - 1)
+            self._scene.state.emitted(len(self._scene.logs.raw) - 1, len(self._scene.logs.unique) - 1)
+        return measured
+
+
+async def test_what_lands_while_metrics_unique_is_measured_is_not_missed_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scene = await scene_of(20)
+    assert await scene.positions.holds(PARTITION)
+    await scene.refine(b"one more", emit=False)
+    Landing(scene, monkeypatch)
+    assert await scene.positions.holds(PARTITION)
+
+
+async def test_what_lands_while_refine_is_placed_is_not_missed_on_metrics_unique(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scene = await scene_of(20)
+    await scene.position()
+    await scene.refine(b"one more", emit=False)
+    Landing(scene, monkeypatch)
+    assert (await scene.position()).offset == 20
+    assert not scene.set_back
+    assert await scene.positions.holds(PARTITION)
 
 
 async def test_refine_resumes_at_the_first_of_the_decisions_that_were_made_together() -> None:

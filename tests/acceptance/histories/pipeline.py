@@ -30,7 +30,7 @@ from tests.parts.eventually import eventually
 from tests.parts.kafka_logs import cut_tails
 from tests.parts.process import PartFailedError
 from tests.parts.redis import Redis
-from tests.parts.topics import read_topic
+from tests.parts.topics import group_lag, read_topic
 from tests.parts.worker import Worker
 
 PARTITIONS = 2
@@ -137,6 +137,12 @@ class Histories:
         async with AIOKafkaConsumer(bootstrap_servers=self.pipeline.kafka.bootstrap) as consumer:
             found = await consumer.end_offsets([TopicPartition(topic, p) for p in range(PARTITIONS)])
         return {tp.partition: end for tp, end in found.items()}
+
+    async def nothing_is_behind(self) -> bool:
+        """Tell whether the group has committed all that both topics hold: what a scaler goes by."""
+        found = self.settings
+        topics = [found.raw_topic, found.unique_topic]
+        return not await group_lag(self.pipeline.kafka.bootstrap, found.consumer_group, topics)
 
     async def make_anew(self, topic: str) -> None:
         """Delete a topic and make it again, as fast as Kafka lets us."""

@@ -32,6 +32,18 @@ async def test_kafka_goes_back_twice_under_a_running_worker(histories: Histories
     await histories.arrive(await histories.publish_to_both(30))
 
 
+async def test_after_kafka_has_gone_back_the_groups_lag_is_told_as_it_is(histories: Histories) -> None:
+    histories.worker()
+    await histories.arrive(await histories.publish_to_both(10))
+    copy = histories.copy_of_kafka()
+    for _ in range(10):  # many chunks, so that Kafka held a far higher offset as committed than it does then
+        await histories.arrive(await histories.publish_to_both(1))
+    await eventually(histories.nothing_is_behind)
+    copy.restore()
+    await histories.arrive(await histories.publish_to_both(1))
+    await eventually(histories.nothing_is_behind, 90.0)
+
+
 async def test_kafka_goes_back_to_before_the_first_message(histories: Histories) -> None:
     worker = histories.worker()
     copy = histories.copy_of_kafka()
