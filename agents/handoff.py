@@ -30,7 +30,7 @@ from streams.queue.replays import Chunk, Replays
 from streams.settings import Settings
 from streams.statistics import Statistics
 from streams.wire import unique
-from streams.wire.headers import read_digest, read_epoch, read_messages
+from streams.wire.headers import read_digest, read_epoch, read_link, read_messages
 from streams.wire.job import JobMetric, Row, encode_job
 
 log = logging.getLogger(__name__)
@@ -142,7 +142,8 @@ class Handoff:
     def _jobs_of(
         self, record: Record, chunk: unique.UniqueChunk, known_by: Chunk, *, is_replay: bool
     ) -> ChunkOfJobs:
-        fence = Fence(known_by.epoch, known_by.raw_offset, record.offset, known_by.digest)
+        epoch, raw_offset, digest = known_by
+        fence = Fence(epoch, raw_offset, record.offset, digest, read_link(record.headers))
         jobs = [] if is_replay else self._encoded(chunk, known_by)
         return ChunkOfJobs(fence, jobs, len(chunk.readings), is_replay=is_replay)
 

@@ -3,14 +3,17 @@
 In the hash ``{prefix}metric-streams:{topics}:fence``, for partition 3:
 
     3           4:1841:1702                     epoch, raw and unique offset of the chunk pushed last
-    3:proof     1;8812;1702;8c1f2a9e00d4b7f3    format, number of the push, unique offset, digest of the
-                                                raw record
-    3:locator   8800.4.1836.1690.77aa…,8768.…   earlier chunks that were pushed, at doubling distances
+    3:proof     1;8812;1702;8c1f2a9e00d4b7f3;2c26b46b68ffc68f.431
+                                                format, number of the push, unique offset, digest of the
+                                                raw record; writer of the unique record and its number
+    3:locator   8800.4.1836.1690.77aa….2c26….419,8768.…
+                                                earlier chunks that were pushed, at doubling distances
     owner       metric-streams                  the consumer group whose fence it is
 
 A number alone proves no position: Kafka may have been set back, or Redis. So the record of metrics.unique
 at the fence is compared with it. Where another one stands there, the locator finds the last place that both
-histories have in common, and no more is pushed again than about twice what is missing.
+histories have in common, and the writers tell what behind it was pushed as well. So no more is pushed again
+than about twice what is missing, and nearly always nothing.
 """
 
 import re
@@ -18,15 +21,19 @@ from collections.abc import Sequence
 from typing import NamedTuple, Self
 
 from streams.errors import NewerFormat
+from streams.wire.headers import ChainLink
 
 FORMAT = 1
 DISTANCE = 2
 """By how much each mark of the locator lies further back than the one before, at most."""
 OWNER = "owner"
+_WRITTEN_FIELDS = 3
 MARK_EVERY = 16
 """So many pushes lie between two marks of the locator at least."""
-_PROOF = re.compile(r"([0-9]{1,9});([0-9]{1,19});([0-9]{1,19});([0-9a-f]{16})?")
-_MARK = re.compile(r"([0-9]{1,19})\.([0-9]{1,19})\.([0-9]{1,19})\.([0-9]{1,19})\.([0-9a-f]{16})")
+_LINK = r"([0-9a-f]{1,64})\.([0-9]{1,19})"
+_PROOF = re.compile(rf"([0-9]{{1,9}});([0-9]{{1,19}});([0-9]{{1,19}});([0-9a-f]{{16}})?(?:;{_LINK})?")
+_MARK = re.compile(4 * r"([0-9]{1,19})\." + rf"([0-9a-f]{{16}})(?:\.{_LINK})?")
+_NAME = re.compile(rb"[0-9a-f]{1,64}")
 _NEWER = re.compile(r"([0-9]{1,9});.*")
 
 
@@ -38,12 +45,14 @@ class Fence(NamedTuple):
     unique_offset: int
     digest: bytes = b""
     """Of its raw record; empty where an older version has pushed it."""
+    link: ChainLink | None = None
+    """Of its record on metrics.unique; None where that does not tell."""
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
         """Read a fence as Redis holds it, without its proof; None for an absent or unreadable one."""
         parts = text.split(":")
-        if len(parts) != len(cls._fields) - 1 or not all(part.isascii() and part.isdigit() for part in parts):
+        if len(parts) != _WRITTEN_FIELDS or not all(part.isascii() and part.isdigit() for part in parts):
             return None
         epoch, raw_offset, unique_offset = map(int, parts)
         return cls(epoch, raw_offset, unique_offset)
@@ -60,15 +69,16 @@ class Mark(NamedTuple):
     raw_offset: int
     unique_offset: int
     digest: bytes
+    link: ChainLink | None = None
 
     def __str__(self) -> str:
         numbers = f"{self.push}.{self.epoch}.{self.raw_offset}.{self.unique_offset}"
-        return f"{numbers}.{self.digest.hex()}"
+        return f"{numbers}.{self.digest.hex()}" + _written(".", self.link)
 
     @property
     def fence(self) -> Fence:
         """The fence as it stood then."""
-        return Fence(self.epoch, self.raw_offset, self.unique_offset, self.digest)
+        return Fence(*self[1:])
 
 
 class Standing(NamedTuple):
@@ -87,13 +97,13 @@ class Standing(NamedTuple):
         Raises:
             NewerFormat: if a newer version wrote it.
         """
-        push, unique_offset, digest = _read_proof(proof)
+        push, unique_offset, digest, link = _read_proof(proof)
         marks = tuple(mark for text in locator.split(",") if (mark := _read_mark(text)) is not None)
         found = Fence.parse(fence)
         if (
             found is not None and found.unique_offset == unique_offset
         ):  # else an older version has pushed since
-            found = found._replace(digest=digest)
+            found = found._replace(digest=digest, link=link)
         return cls(found, push, marks)
 
     @property
@@ -106,8 +116,7 @@ class Standing(NamedTuple):
         push = self.push + 1
         if push % MARK_EVERY or self.fence is None or not self.fence.digest:
             return self._replace(fence=fence, push=push)
-        epoch, raw_offset, unique_offset, digest = self.fence
-        before = Mark(self.push, epoch, raw_offset, unique_offset, digest)
+        before = Mark(self.push, *self.fence)
         return self._replace(fence=fence, push=push, locator=thinned(push, (before, *self.locator)))
 
     def texts(self) -> tuple[str, str, str]:
@@ -115,7 +124,7 @@ class Standing(NamedTuple):
         if self.fence is None:
             return "", "", ""
         proof = f"{FORMAT};{self.push};{self.fence.unique_offset};{self.fence.digest.hex()}"
-        return str(self.fence), proof, ",".join(map(str, self.locator))
+        return str(self.fence), proof + _written(";", self.fence.link), ",".join(map(str, self.locator))
 
 
 def thinned(push: int, marks: Sequence[Mark]) -> tuple[Mark, ...]:
@@ -133,19 +142,31 @@ def thinned(push: int, marks: Sequence[Mark]) -> tuple[Mark, ...]:
     return tuple(kept)
 
 
-def _read_proof(text: str) -> tuple[int, int, bytes]:
+def _written(separator: str, link: ChainLink | None) -> str:
+    if link is None or not _NAME.fullmatch(link.writer):
+        return ""
+    return f"{separator}{link.writer.decode()}.{link.seq}"
+
+
+def _read_link(writer: str | None, seq: str | None) -> ChainLink | None:
+    return None if writer is None or seq is None else ChainLink(writer.encode(), int(seq))
+
+
+def _read_proof(text: str) -> tuple[int, int, bytes, ChainLink | None]:
     found = _PROOF.fullmatch(text)
     written = _NEWER.fullmatch(text)
     if written is not None and int(written[1]) > FORMAT:
         raise NewerFormat("the fence in Redis", int(written[1]), FORMAT)
     if found is None:
-        return 0, -1, b""
-    return int(found[2]), int(found[3]), bytes.fromhex(found[4] or "")
+        return 0, -1, b"", None
+    return int(found[2]), int(found[3]), bytes.fromhex(found[4] or ""), _read_link(found[5], found[6])
 
 
 def _read_mark(text: str) -> Mark | None:
     found = _MARK.fullmatch(text)
     if found is None:
         return None
-    push, epoch, raw_offset, unique_offset = map(int, found.groups()[:-1])
-    return Mark(push, epoch, raw_offset, unique_offset, bytes.fromhex(found[5]))
+    push, epoch, raw_offset, unique_offset = map(int, found.groups()[:4])
+    return Mark(
+        push, epoch, raw_offset, unique_offset, bytes.fromhex(found[5]), _read_link(found[6], found[7])
+    )

@@ -6,11 +6,11 @@ histories have in common. Without any fence it hands off what metrics.unique hol
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from faust.types import TP
 
-from streams.kafka.histories import Emitted, Histories
+from streams.kafka.histories import TAIL_RECORDS, Emitted, Histories
 from streams.kafka.log_reader import LogReader
 from streams.kafka.positions import LogRange, Position
 from streams.queue.fence import Fence, Standing
@@ -25,7 +25,7 @@ GOING_BACK = (
     "%s[%d] is not the log that the fence %s in Redis is about: Kafka was set back, or the topic was made "
     "anew. handoff goes back to offset %d, %s. " + ALREADY_THERE
 )
-COMMON = "behind the last chunk that both have in common"
+COMMON = "behind the last chunk that both are known to have in common"
 NOTHING_COMMON = "the beginning, since they have nothing in common"
 NO_FENCE = (
     "the fence of %s[%d] is gone from Redis, so nothing shows what was pushed: handoff begins at offset %d "
@@ -107,10 +107,11 @@ class FencePositions:
             if fence.unique_offset + 1 < log_range.start:
                 self._tell_cut(partition, fence.unique_offset + 1, log_range.start)
             return log_range.start
-        for mark in standing.marks:
+        for number, mark in enumerate(standing.marks):
             if mark.unique_offset < log_range.end and await self._is_borne_out(partition, mark):
                 at = max(mark.unique_offset + 1, log_range.start)
                 if mark != fence:
+                    at = await self._behind_what_was_pushed(partition, at, standing.marks[:number])
                     self._tell_going_back(partition, fence, at, COMMON)
                 return at
         self._tell_going_back(partition, fence, log_range.start, NOTHING_COMMON)
@@ -119,6 +120,28 @@ class FencePositions:
     async def _is_borne_out(self, partition: int, mark: Fence) -> bool:
         found = await self._histories.emitted(partition, mark.unique_offset + 1, count=1)
         return bool(found) and _is_about(mark, found[0])
+
+    async def _behind_what_was_pushed(self, partition: int, at: int, lost: Sequence[Fence]) -> int:
+        """Return the offset from `at` on of the first record that may not have been pushed.
+
+        A writer numbers its records, and never twice alike. One of a later number was pushed, so those before
+        it were, too. To push them once more, without what is lost behind them, would bring back old values.
+
+        Args:
+            partition: of metrics.unique.
+            at: all before it was pushed.
+            lost: what was pushed and is not in the log any more.
+        """
+        pushed: dict[bytes, int] = {}
+        for link in (fence.link for fence in lost if fence.link is not None):
+            pushed[link.writer] = max(link.seq, pushed.get(link.writer, -1))
+        while pushed and (found := await self._histories.emitted(partition, at + TAIL_RECORDS)):
+            for emitted in found:
+                link = emitted.link
+                if emitted.offset != at or link is None or link.seq > pushed.get(link.writer, -1):
+                    return at
+                at += 1
+        return at
 
     async def _without_fence(self, partition: int, log_range: LogRange) -> int:
         if log_range.start == log_range.end:

@@ -133,6 +133,8 @@ class RedisJobQueue:
         self._max_jobs = max_jobs
         self._script = script or PipelinedScript(redis, FENCED_PUSH)
         self._believed: dict[int, _Believed] = {}
+        self._pushing: set[int] = set()
+        """Partitions with a push on its way: it finds out by itself whether the fence has moved."""
 
     @classmethod
     def from_settings(cls, redis: Redis, settings: Settings, script: Script | None = None) -> Self:
@@ -172,9 +174,10 @@ class RedisJobQueue:
         before = self._believed.get(partition)
         found = await answered(self._redis.hmget(self._fence_key, fields))
         now = self._believed.get(partition)
-        # A push of our own may have gone through while Redis was asked.
+        # A push of our own may have gone through while Redis was asked, or be in effect and not answered yet.
         return (
-            now is not before
+            partition in self._pushing
+            or now is not before
             or before is None
             or [before.fence, before.proof] == [_text(text or b"") for text in found]
         )
@@ -190,7 +193,11 @@ class RedisJobQueue:
             *(partition, believed.fence, believed.proof, self._owner, self._max_jobs, fence, proof, locator),
             *(job for chunk in chunks for job in chunk.jobs),
         ]
-        answer = await answered(self._script(keys=self._keys, args=arguments))
+        self._pushing.add(partition)
+        try:
+            answer = await answered(self._script(keys=self._keys, args=arguments))
+        finally:
+            self._pushing.discard(partition)
         outcome, *found = map(_text, answer)
         if outcome == Push.OWNED:
             raise self._refusal(found[0])

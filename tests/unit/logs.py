@@ -38,7 +38,7 @@ class Logs:
         epoch: int = 1,
         digests: bool = True,
         group: str = GROUP,
-        writer: str = "w",
+        writer: str = "aa",
         at_ms: int = 0,
     ) -> None:
         """Append to metrics.unique what refine makes of raw records."""
@@ -50,7 +50,7 @@ class Logs:
             value = unique.encode(Origin(PARTITION, raw_offset), [])
             self.unique.append(LogRecord(len(self.unique), value, found, at_ms))
 
-    def carry(self, *values: bytes, epoch: int = 1, writer: str = "w", at_ms: int = 0) -> None:
+    def carry(self, *values: bytes, epoch: int = 1, writer: str = "aa", at_ms: int = 0) -> None:
         """Append to metrics.raw, and to metrics.unique what refine makes of it."""
         for value in values:
             self.write_raw(value)

@@ -9,23 +9,39 @@ from hypothesis import strategies as st
 
 from streams.errors import NewerFormat
 from streams.queue.fence import DISTANCE, FORMAT, MARK_EVERY, Fence, Mark, Standing, thinned
+from streams.wire.headers import ChainLink
 
 DIGEST = bytes.fromhex("8c1f2a9e00d4b7f3")
 OTHER = bytes.fromhex("77aa00112233aabb")
-TEXTS = ("4:1841:1702", "1;8812;1702;8c1f2a9e00d4b7f3", "8800.4.1836.1690.77aa00112233aabb")
+LINK = ChainLink(b"2c26b46b68ffc68f", 431)
+TEXTS = (
+    "4:1841:1702",
+    "1;8812;1702;8c1f2a9e00d4b7f3;2c26b46b68ffc68f.431",
+    "8800.4.1836.1690.77aa00112233aabb.2c26b46b68ffc68f.419",
+)
+UNLINKED = ("4:1841:1702", "1;8812;1702;8c1f2a9e00d4b7f3", "8800.4.1836.1690.77aa00112233aabb")
 
 offsets = st.integers(0, 2**63 - 1)
 epochs = st.integers(0, 2**53)
 digests = st.binary(min_size=8, max_size=8)
-fences = st.builds(Fence, epochs, offsets, offsets, digests | st.just(b""))
-marks = st.builds(Mark, st.integers(0, 2**62), epochs, offsets, offsets, digests)
+writers = st.binary(min_size=8, max_size=8).map(lambda name: name.hex().encode())
+links = st.none() | st.builds(ChainLink, writers, offsets)
+fences = st.builds(Fence, epochs, offsets, offsets, digests | st.just(b""), links)
+marks = st.builds(Mark, st.integers(0, 2**62), epochs, offsets, offsets, digests, links)
 standings = st.builds(Standing, fences, st.integers(0, 2**62), st.lists(marks, max_size=5).map(tuple))
 
 
 def test_a_standing_is_written_as_the_docstring_says() -> None:
-    standing = Standing(Fence(4, 1841, 1702, DIGEST), 8812, (Mark(8800, 4, 1836, 1690, OTHER),))
+    mark = Mark(8800, 4, 1836, 1690, OTHER, ChainLink(LINK.writer, 419))
+    standing = Standing(Fence(4, 1841, 1702, DIGEST, LINK), 8812, (mark,))
     assert standing.texts() == TEXTS
     assert Standing.parse(*TEXTS) == standing
+
+
+def test_a_record_that_does_not_tell_its_writer_leaves_it_out() -> None:
+    standing = Standing(Fence(4, 1841, 1702, DIGEST), 8812, (Mark(8800, 4, 1836, 1690, OTHER),))
+    assert standing.texts() == UNLINKED
+    assert Standing.parse(*UNLINKED) == standing
 
 
 @given(standings)
@@ -62,7 +78,7 @@ def test_a_proof_of_a_newer_version_is_not_taken_for_absent(proof: str) -> None:
 
 def test_where_an_older_version_has_pushed_since_the_proof_is_not_about_the_fence() -> None:
     """That one moves the fence alone; the marks stay true, since they say what lies before."""
-    standing = Standing.parse("4:1850:1711", TEXTS[1], TEXTS[2])
+    standing = Standing.parse("4:1850:1711", *UNLINKED[1:])
     assert standing.fence == Fence(4, 1850, 1711)
     assert standing.push == 8812
     assert standing.marks == [Fence(4, 1850, 1711), Fence(4, 1836, 1690, OTHER)]
@@ -74,7 +90,7 @@ def test_a_fence_without_a_digest_becomes_no_mark() -> None:
 
 
 def test_of_marks_those_that_cannot_be_read_are_left_out_and_the_others_stay() -> None:
-    standing = Standing.parse(TEXTS[0], TEXTS[1], f"rubbish,{TEXTS[2]},1.2.3,,8.4.1.1.short")
+    standing = Standing.parse(TEXTS[0], TEXTS[1], f"rubbish,{UNLINKED[2]},1.2.3,,8.4.1.1.short")
     assert standing.locator == (Mark(8800, 4, 1836, 1690, OTHER),)
 
 

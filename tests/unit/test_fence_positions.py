@@ -1,6 +1,8 @@
 """Where handoff resumes: behind the fence if the log bears it out, else at the last place in common."""
 
+import asyncio
 import logging
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -51,7 +53,7 @@ class Scene:
         at = (await self.position()).offset
         for record in self.logs.unique[at:]:
             (found,) = await self.logs.histories.emitted(PARTITION, record.offset + 1, count=1)
-            fence = Fence(found.epoch, found.raw_offset, found.offset, found.digest)
+            fence = Fence(found.epoch, found.raw_offset, found.offset, found.digest, found.link)
             assert await self.queue.push(PARTITION, [ChunkOfJobs(fence, [])]) is Push.PUSHED
         return len(self.logs.unique) - at
 
@@ -140,6 +142,35 @@ async def test_whatever_was_lost_and_has_grown_since_nothing_is_left_out_and_lit
     lost = pushed - kept
     assert kept - at <= 2 * (lost + 16) if lost else at == kept
     assert bool(scene.set_back) is bool(lost)
+
+
+async def test_what_is_left_of_the_last_writer_is_not_pushed_again_behind_later_values_that_are_lost() -> (
+    None
+):
+    """Else a row would get back the value of a job that comes again, and the later one never does."""
+    scene = await scene_of(200)
+    del scene.logs.unique[150:], scene.logs.raw[150:]
+    assert (await scene.position()).offset == 150
+
+
+@pytest.mark.parametrize("writer", ["aa", "bb"])
+async def test_what_the_last_writer_or_another_one_puts_there_later_is_pushed(writer: str) -> None:
+    scene = await scene_of(200)
+    del scene.logs.unique[150:], scene.logs.raw[150:]
+    scene.logs.carry(*values(60, "b"), writer=writer)
+    assert (await scene.position()).offset == 150
+
+
+async def test_of_an_earlier_writer_what_a_mark_names_was_pushed_and_no_more() -> None:
+    scene = Scene()
+    for writer in ("bb", "aa"):
+        scene.logs.carry(*values(100, writer), writer=writer)
+    await scene.hand_off_rest()
+    scene.take_over()
+    del scene.logs.unique[99:], scene.logs.raw[99:]
+    assert 70 <= (await scene.position()).offset <= 99
+    scene.logs.carry(b"by a worker that has the partition again", writer="bb")
+    assert 70 <= (await scene.position()).offset <= 99
 
 
 async def test_in_a_log_that_was_made_anew_handoff_begins_at_its_start(
@@ -323,3 +354,27 @@ async def test_a_position_holds_until_somebody_else_moves_the_fence() -> None:
     assert await scene.positions.holds(PARTITION)
     scene.redis.fences.clear()
     assert not await scene.positions.holds(PARTITION)
+
+
+async def test_a_push_of_our_own_whose_answer_is_still_to_come_is_nobody_elses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scene = await scene_of(3)
+    await scene.position()
+    answers, script = asyncio.Event(), scene.queue._script
+
+    async def slow(*, keys: Any, args: Any) -> list[Any]:
+        answer = await script(keys=keys, args=args)
+        await answers.wait()
+        return answer
+
+    monkeypatch.setattr(scene.queue, "_script", slow)
+    push = asyncio.create_task(
+        scene.queue.push(PARTITION, [ChunkOfJobs(Fence(1, 3, 3, b"8 bytes."), [])])
+    )
+    await asyncio.sleep(0)
+    assert scene.redis.fences[str(PARTITION)] == "1:3:3"
+    assert await scene.positions.holds(PARTITION)
+    answers.set()
+    assert await push is Push.PUSHED
+    assert await scene.positions.holds(PARTITION)
