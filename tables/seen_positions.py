@@ -164,8 +164,10 @@ class SeenPositions:
         new_epoch: bool,
     ) -> Position:
         state = self._seen.memory.partition(partition)
-        epoch = await self._next_epoch(partition, state, tail) if new_epoch else state.epoch
         common = await self._histories.last_common(partition, below)
+        epoch = state.epoch
+        if new_epoch:
+            epoch = _begun_by_another(state, common, tail) or await self._next_epoch(partition, state, tail)
         at = log_range.start if common is None else max(log_range.start, common.raw_offset + 1)
         if state.settled_below is not None:
             at = max(log_range.start, min(at, state.settled_below))
@@ -222,6 +224,12 @@ class SeenPositions:
     def _tell_cut(self, partition: int, start: int, end: int) -> None:
         log.error(CUT, self._raw_topic, partition, start, end)
         self._statistics.notes["records_cut"] += end - start
+
+
+def _begun_by_another(state: PartitionState, common: Emitted | None, tail: list[Emitted]) -> int | None:
+    """Return the epoch that another worker has begun for this very log; None if none has."""
+    is_newest = common is not None and bool(tail) and common.offset == tail[-1].offset
+    return common.epoch if common is not None and is_newest and common.epoch > state.epoch else None
 
 
 def _against_raw(state: PartitionState, raw: dict[int, Anchor], log_range: LogRange) -> str | None:

@@ -10,7 +10,7 @@ from streams.chunks import partition_of
 from streams.kafka.fake import FakeRecord
 from streams.models import Origin, Reason, Stage
 from streams.wire import rejected, unique
-from streams.wire.headers import EPOCH, SEQ, WRITER
+from streams.wire.headers import EPOCH, SEQ, WRITER, read_digest
 from streams.wire.job import Job, decode_job
 from tests.model.devices import AGENT, METRIC, PARTITIONS, STAMPS
 from tests.model.expected import Accepted, Content, Expected, Label
@@ -60,13 +60,13 @@ def _check_decisions(expected: Expected) -> None:
 def _check_unique(expected: Expected, records: list[FakeRecord]) -> None:
     """Every accepted message is on metrics.unique; chunks come in order, and again only word for word."""
     places = {
-        (decided[0].decision.epoch, place.origin): place
+        (decided[0].decision.epoch, decided[0].decision.digest, place.origin): place
         for place, decided in expected.history.decided.items()
     }
     emitted: dict[Place, FakeRecord] = {}
     for record in records:
         chunk = unique.decode(record.value)
-        place = places[int(record.headers[EPOCH]), chunk.origin]
+        place = places[int(record.headers[EPOCH]), read_digest(record.headers), chunk.origin]
         record.headers.pop(WRITER), record.headers.pop(SEQ)
         assert emitted.setdefault(place, record) == record, f"{place} was emitted in two forms"
         assert [

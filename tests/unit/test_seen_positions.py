@@ -423,6 +423,27 @@ async def test_without_decisions_and_with_nothing_in_common_the_log_is_begun_wit
     assert scene.state.epoch == 5
 
 
+async def test_an_epoch_that_another_worker_has_begun_for_this_log_is_joined() -> None:
+    """One that is slow to hear that the partition is not its own any more: both decide on the new log."""
+    scene = await scene_of(40)
+    scene.logs.raw.clear()
+    scene.logs.write_raw(*values(3, "b"))
+    other = Scene()
+    other.logs, other.seen = scene.logs, scene.seen.recovered()
+    assert (await other.position()).offset == 0
+    assert other.state.epoch == 2
+    await other.decide(0)
+    assert (await scene.position()).offset == 1
+    assert scene.state.epoch == 2
+
+
+async def test_an_epoch_in_which_records_were_lost_is_not_gone_on_with() -> None:
+    scene = await scene_of(40)
+    del scene.logs.raw[30:], scene.logs.unique[30:]
+    assert (await scene.position()).offset == 30
+    assert scene.state.epoch == 2
+
+
 async def test_what_could_not_be_dropped_is_dropped_at_the_next_try() -> None:
     scene = await scene_of(40)
     del scene.logs.raw[30:]
