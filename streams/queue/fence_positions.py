@@ -133,8 +133,8 @@ class FencePositions:
             lost: what was pushed and is not in the log any more.
         """
         pushed: dict[bytes, int] = {}
-        for link in (fence.link for fence in lost if fence.link is not None):
-            pushed[link.writer] = max(link.seq, pushed.get(link.writer, -1))
+        for known in (fence.link for fence in lost if fence.link is not None):
+            pushed[known.writer] = max(known.seq, pushed.get(known.writer, -1))
         while pushed and (found := await self._histories.emitted(partition, at + TAIL_RECORDS)):
             for emitted in found:
                 link = emitted.link

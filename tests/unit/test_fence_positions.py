@@ -369,9 +369,7 @@ async def test_a_push_of_our_own_whose_answer_is_still_to_come_is_nobody_elses(
         return answer
 
     monkeypatch.setattr(scene.queue, "_script", slow)
-    push = asyncio.create_task(
-        scene.queue.push(PARTITION, [ChunkOfJobs(Fence(1, 3, 3, b"8 bytes."), [])])
-    )
+    push = asyncio.create_task(scene.queue.push(PARTITION, [ChunkOfJobs(Fence(1, 3, 3, b"8 bytes."), [])]))
     await asyncio.sleep(0)
     assert scene.redis.fences[str(PARTITION)] == "1:3:3"
     assert await scene.positions.holds(PARTITION)
