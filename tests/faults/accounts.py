@@ -61,7 +61,8 @@ class Accounts:
         payloads = self._kept_rejections + await self._rejections()
         states = {device.number: device.state for device in self._devices}
         states |= {FLOOD_DEVICE: self.flooded, self.direct.number: self.direct.state}
-        return await asyncio.to_thread(settle, states, rows, payloads, dict(self._stack.tap.last))
+        tap = self._stack.tap
+        return await asyncio.to_thread(settle, states, rows, payloads, dict(tap.last), tap.before)
 
     async def keep_rejections(self) -> None:
         """Remember what is on metrics.rejected, before Kafka forgets it."""

@@ -1,8 +1,10 @@
 """Compares what devices sent with what became of it. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
+from typing import NamedTuple
 
 from tests.faults.fleet import ACKED
 from tests.faults.messages import (
@@ -20,6 +22,8 @@ Row = tuple[str, datetime, str | None, float]
 """agent_id, timestamp, dedupe_id and value of ``metrics_raw``."""
 Values = Mapping[Known, float]
 """The last value that was seen of each message that may be corrected."""
+ValuesBefore = Mapping[Known, Collection[float]]
+"""All that was the last value of such a message before Kafka or a topic lost something."""
 EXAMPLES = 5
 COUNT_MOST = 255
 
@@ -46,6 +50,11 @@ class Ledger:
     """Of those, which were pushed last with another value than the correction's."""
     wrong_last_values: int = 0
     """Of those, whose row has another value. A job that is tried again lands behind those that came later."""
+    brought_back: int = 0
+    """Of those, which had the correction's value until Kafka lost the correction but not what it corrects.
+
+    What is left on metrics.raw is decided on again, and may be pushed again; ``docs/guarantees.md`` says so.
+    """
     extra: int = 0
     """Rows that no device sent."""
     missing_ones: list[Known] = field(default_factory=list)
@@ -67,6 +76,19 @@ class Ledger:
         """Keep a few examples of what does not add up."""
         if len(self.examples) < EXAMPLES:
             self.examples.append(f"{what}: {example}")
+
+
+class Pushed(NamedTuple):
+    """The values that were pushed last."""
+
+    last: Values | None
+    """None: not watched."""
+    before: ValuesBefore
+
+    def is_brought_back(self, known: Known, right: float) -> bool:
+        """Tell whether a message had the right value before, and has another one since."""
+        is_wrong = self.last is not None and self.last.get(known) != right
+        return is_wrong and right in self.before.get(known, ())
 
 
 class Found:
@@ -99,6 +121,7 @@ def settle(
     rows: Iterable[Row],
     rejected: Iterable[str],
     pushed: Values | None = None,
+    before: ValuesBefore = MappingProxyType({}),
 ) -> Ledger:
     """Compare.
 
@@ -107,6 +130,7 @@ def settle(
         rows: of ``metrics_raw``.
         rejected: the payloads on ``metrics.rejected``, each with its topic.
         pushed: the value with which each message that may be corrected was pushed last; None: not watched.
+        before: all that was its last value before Kafka or a topic lost something.
     """
     sizes = {device: len(state) for device, state in states.items()}
     landed, refused = Found(sizes), Found(sizes)
@@ -120,12 +144,12 @@ def settle(
     for device, state in states.items():
         _settle_device(ledger, device, state, landed.counts[device], refused.counts[device])
         if device != FLOOD_DEVICE:
-            _settle_corrections(ledger, device, state, landed.values, pushed)
+            _settle_corrections(ledger, device, state, landed.values, Pushed(pushed, before))
     return ledger
 
 
 def _settle_corrections(
-    ledger: Ledger, device: int, state: Sequence[int], rows: Values, pushed: Values | None
+    ledger: Ledger, device: int, state: Sequence[int], rows: Values, pushed: "Pushed"
 ) -> None:
     for number in range(len(state)):
         later = correction_of(number)
@@ -133,10 +157,13 @@ def _settle_corrections(
             continue
         known, right = Known(device, number), value_of(later)
         ledger.corrected += 1
+        if pushed.is_brought_back(known, right):
+            ledger.brought_back += 1
+            continue
         if rows.get(known, right) != right:
             ledger.wrong_last_values += 1
             ledger.blame("the row has an old value", known)
-        if pushed is not None and pushed.get(known) != right:
+        if pushed.last is not None and pushed.last.get(known) != right:
             ledger.wrong_last_pushes += 1
             ledger.blame("pushed last with an old value", known)
 

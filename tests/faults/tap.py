@@ -56,12 +56,14 @@ class Tap:
         pushes: all of them, in order.
         fences: at each time that Redis was set back, the fences with which it came back, by partition.
         last: of each message that may be corrected, the value that was pushed last.
+        before: of each of them, all that was its last value when an era ended.
         era: how often the history of Kafka or of a topic was changed.
     """
 
     pushes: list[Push] = field(default_factory=list)
     fences: list[dict[int, tuple[int, int]]] = field(default_factory=list)
     last: dict[Known, float] = field(default_factory=dict)
+    before: dict[Known, set[float]] = field(default_factory=dict)
     era: int = 0
     _pending: list[str] = field(default_factory=list)
     _values: dict[Known, float] = field(default_factory=dict)
@@ -87,6 +89,8 @@ class Tap:
     def begin_era(self) -> None:
         """Note that Kafka or a topic has another history now: what was pushed may come once more."""
         self.era += 1
+        for known, value in self.last.items():
+            self.before.setdefault(known, set()).add(value)
 
     def _note_values(self, line: bytes) -> None:
         for metric in _METRIC.finditer(line):

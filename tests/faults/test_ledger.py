@@ -129,6 +129,16 @@ def test_the_last_value_of_an_id_must_be_its_correction() -> None:
     assert (ledger.adds_up, ledger.wrong_last_pushes, ledger.wrong_last_values) == (False, 1, 0)
 
 
+def test_a_value_that_was_right_until_kafka_lost_it_is_counted_apart() -> None:
+    old = values(n1=value_of(1))
+    before = {known: {value} for known, value in values().items()}
+    ledger = settle(acked(), rows(), rejected(), old, before=before)
+    assert (ledger.adds_up, ledger.brought_back, ledger.wrong_last_pushes) == (True, 1, 0)
+    before[Known(0, 1)] = {value_of(1)}
+    ledger = settle(acked(), rows(), rejected(), old, before=before)
+    assert (ledger.adds_up, ledger.brought_back, ledger.wrong_last_pushes) == (False, 0, 1)
+
+
 def test_an_old_value_in_the_row_is_counted() -> None:
     old = [(*row(1)[:3], value_of(1)) if one == row(1) else one for one in rows()]
     assert settle(acked(), old, rejected(), values()).wrong_last_values == 1
