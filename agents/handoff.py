@@ -42,6 +42,9 @@ _UUID_BYTES = 16
 Encode = Callable[[str, Sequence[Row], str, str], bytes]
 """`encode_job`, with what differs between applications."""
 
+Told = tuple[Record, unique.UniqueChunk, Chunk]
+"""A record, what it says, and what its chunk is known by."""
+
 NOT_OURS = "%s[%d] offset %d is no chunk of ours and is passed over: %s"
 
 
@@ -99,29 +102,42 @@ class Handoff:
         # Were one pushed again that is read again, the fence would go back behind what follows it.
         ahead = [record for record in records if not self._replays.is_behind(partition, record.offset)]
         told = [told for record in ahead if (told := self._read(record)) is not None]
-        chunks: list[ChunkOfJobs] = []
-        together: list[Chunk] = []
-        for record, chunk, known_by in told:
-            is_replay = await self._replays.is_proved(partition, known_by, record.offset, together)
-            together.append(known_by)
-            chunks.append(self._jobs_of(record, chunk, known_by, is_replay=is_replay))
-        if not chunks:
-            return
+        while told:
+            told = told[await self._push_next(partition, told) :]
+
+    async def _push_next(self, partition: int, told: Sequence[Told]) -> int:
+        """Push the first ones, up to where refine has gone back, and return how many they are."""
+        chunks = await self._next_chunks(partition, told)
         outcome = await self._queue.push(partition, chunks)
         if outcome is Push.FULL:
             raise QueueFull
         if outcome is Push.MOVED:
             raise Displaced(f"the fence is not where this worker left it before chunk {chunks[0].fence}")
-        for record, _, known_by in told:
-            self._replays.note(partition, known_by, record.offset)
+        for (record, _, known_by), pushed in zip(told, chunks, strict=False):
+            self._replays.note(partition, known_by, record.offset, is_replay=pushed.is_replay)
         self._count(chunks)
         page = self._statistics.book.page(self._topic, partition)
-        for (record, _, _), handed_off in zip(told, chunks, strict=True):
+        for (record, _, _), handed_off in zip(told, chunks, strict=False):
             page.came_in += read_messages(record.headers) or handed_off.readings
             if handed_off.is_replay:
                 page.replays += handed_off.readings
             else:
                 page.pushed += handed_off.readings
+        return len(chunks)
+
+    async def _next_chunks(self, partition: int, told: Sequence[Told]) -> list[ChunkOfJobs]:
+        chunks: list[ChunkOfJobs] = []
+        together: list[Chunk] = []
+        for record, chunk, known_by in told:
+            is_replay = await self._replays.is_proved(partition, known_by, record.offset, together)
+            goes_back = not is_replay and self._replays.goes_back(partition, known_by, together)
+            if goes_back and chunks:
+                break  # what follows is judged by it, once it is noted
+            together.append(known_by)
+            chunks.append(self._jobs_of(record, chunk, known_by, is_replay=is_replay))
+            if goes_back:
+                break
+        return chunks
 
     def _count(self, chunks: Sequence[ChunkOfJobs]) -> None:
         for chunk in chunks:
@@ -131,7 +147,7 @@ class Handoff:
                 self._statistics.messages["pushed"] += chunk.readings
                 self._statistics.messages["jobs"] += len(chunk.jobs)
 
-    def _read(self, record: Record) -> tuple[Record, unique.UniqueChunk, Chunk] | None:
+    def _read(self, record: Record) -> Told | None:
         try:
             chunk, epoch = _read(record)
         except MalformedRecord as error:

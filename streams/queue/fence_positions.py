@@ -91,7 +91,7 @@ class FencePositions:
         standing = await self._queue.standing(partition)
         at = await self._offset(partition, standing, log_range)
         before = await self._histories.emitted(partition, at)
-        self._replays.restart(partition, before)
+        await self._replays.restart(partition, before)
         anchor = before[-1].anchor if before else None
         return Position(at, anchor)
 

@@ -138,6 +138,34 @@ async def test_a_lower_raw_offset_that_nothing_shows_to_be_a_replay_is_handed_of
     assert scene.statistics.notes["unproved_replays"] == 1
 
 
+def in_turn(*raw_offsets: int) -> list[Record]:
+    """Return records of metrics.unique that are about these raw offsets, each of which says its own."""
+    return [
+        record(at, value=raw_offset, origin=Origin(3, raw_offset), raw=b"%d" % raw_offset)
+        for at, raw_offset in enumerate(raw_offsets)
+    ]
+
+
+@pytest.mark.parametrize("taken", [1, 3, 100], ids=lambda taken: f"{taken} at once")
+async def test_where_refine_has_gone_back_all_behind_that_place_is_pushed_again_in_order(
+    taken: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """metrics.unique was made anew; refine put a chunk there before it noticed, and began again then."""
+    scene = Scene()
+    records = in_turn(9, 5, 6, 7, 8, 9, 10)
+    for start in range(0, len(records), taken):
+        await scene.hand_off(*records[start : start + taken])
+    assert scene.pushed() == [9, 5, 6, 7, 8, 9, 10]
+    assert scene.statistics.notes["unproved_replays"] == 1
+    assert len([one for one in caplog.records if "comes behind" in one.message]) == 1
+
+
+async def test_what_lies_before_the_place_to_which_refine_has_gone_back_is_still_known() -> None:
+    scene = Scene()
+    await scene.hand_off(*in_turn(3, 4, 9, 5, 4, 6, 9))
+    assert scene.pushed() == [3, 4, 9, 5, 6, 9]
+
+
 async def test_a_new_epoch_is_not_held_back_by_the_offsets_of_the_old_one() -> None:
     scene = Scene()
     await scene.hand_off(record(0, value=1, epoch=b"1", origin=Origin(3, 1_000)))

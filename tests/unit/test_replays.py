@@ -21,7 +21,7 @@ class Scene:
 
     async def restart(self) -> None:
         end = len(self.logs.unique)
-        self.replays.restart(PARTITION, await self.logs.histories.emitted(PARTITION, end))
+        await self.replays.restart(PARTITION, await self.logs.histories.emitted(PARTITION, end))
 
     def chunk(self, raw_offset: int, epoch: int = 1) -> Chunk:
         return Chunk(epoch, raw_offset, digest(self.logs.raw[raw_offset].value))
@@ -129,3 +129,36 @@ async def test_a_record_at_or_behind_which_one_was_handed_off_is_behind() -> Non
     scene.replays.note(PARTITION, scene.chunk(1), 1)
     assert [scene.replays.is_behind(PARTITION, offset) for offset in range(4)] == [True, True, False, False]
     assert not scene.replays.is_behind(PARTITION + 1, 0)
+
+
+@pytest.mark.parametrize("by", ["memory", "the log"])
+async def test_where_refine_has_gone_back_what_was_handed_off_before_that_proves_nothing(by: str) -> None:
+    scene = Scene()
+    scene.logs.write_raw(*values(300))
+    order = [299, *range(100, 299)]
+    scene.logs.emit(*order)
+    if by == "the log":
+        await scene.restart()
+    else:
+        for at, raw_offset in enumerate(order):
+            scene.replays.note(PARTITION, scene.chunk(raw_offset), at)
+    assert not await scene.is_proved(scene.chunk(299))
+    assert await scene.is_proved(scene.chunk(150))
+
+
+async def test_after_a_restart_the_place_to_which_refine_has_gone_back_is_found_in_the_tail() -> None:
+    scene = Scene()
+    scene.logs.write_raw(*values(300))
+    scene.logs.emit(*range(100), 299, *range(90, 120))
+    await scene.restart()
+    assert await scene.is_proved(scene.chunk(95))
+    assert not await scene.is_proved(scene.chunk(299))
+
+
+async def test_after_a_restart_what_a_frozen_worker_has_emitted_again_is_no_going_back() -> None:
+    scene = Scene(300)
+    scene.logs.emit(*range(150, 160))
+    await scene.restart()
+    assert await scene.is_proved(scene.chunk(299))
+    assert await scene.is_proved(scene.chunk(155))
+    assert not scene.unproved
