@@ -217,6 +217,34 @@ async def test_many_partitions_that_ask_at_once_share_one_question(
     assert await eventually(asked) == 1
 
 
+async def test_many_partitions_that_ask_for_tenants_of_their_own_wait_for_two_questions(
+    database_url: str, database: asyncpg.Connection
+) -> None:
+    existing = [str((await add_tenant(database, f"tenant {number}")).id) for number in range(8)]
+    before = await queries(database)
+    async with make(database_url) as directory:
+        answers = await asyncio.gather(*(directory.known([one, str(uuid.uuid4())]) for one in existing))
+        assert answers == [{one} for one in existing]
+
+    async def asked() -> int:
+        return await queries(database) - before
+
+    assert await eventually(asked) == 2
+
+
+async def test_what_others_want_holds_up_no_known_tenant_in_an_outage(
+    database_url: str, database: asyncpg.Connection
+) -> None:
+    known = str((await add_tenant(database, "one")).id)
+    async with make(database_url, known_s=0.0) as directory:
+        assert await directory.known([known]) == {known}
+        await database.execute("alter table tenants rename to hidden")
+        strangers = [directory.known([str(uuid.uuid4())]) for _ in range(3)]
+        *away, answer = await asyncio.gather(*strangers, directory.known([known]), return_exceptions=True)
+        assert [isinstance(each, Outage) for each in away] == [True] * 3
+        assert answer == {known}
+
+
 async def test_the_schema_can_be_applied_again_and_by_two_at_once(database_url: str) -> None:
     first, second = await asyncio.gather(ensure_tables(database_url), ensure_tables(database_url))
     assert {line.split()[-1] for line in first + second} == {"tenants", "metrics_raw", "failed_jobs"}
