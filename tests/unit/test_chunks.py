@@ -1,4 +1,5 @@
 import itertools
+import tracemalloc
 
 import pytest
 from aiokafka.partitioner import DefaultPartitioner
@@ -7,6 +8,8 @@ from hypothesis import strategies as st
 
 from streams.chunks import (
     MESSAGES_TO_DOUBLE,
+    TENANT_LENGTH,
+    TOPICS_REMEMBERED,
     Chunk,
     Chunker,
     InOrderAcks,
@@ -290,3 +293,34 @@ def test_what_comes_while_others_wait_is_in_order_with_them() -> None:
     acks.received("d")
     assert acks.durable(third) == []
     assert acks.durable(second) == ["b", "c", "d"]
+
+
+def test_many_partitions_wait_for_no_more_than_some_bytes() -> None:
+    subject = chunker(max_waiting_bytes=1_000)
+    for tenant in ("a", "other"):
+        add(subject, f"metrics/{tenant}/b/c", b"x" * 300)
+    assert subject.due(5.0, 0) == []
+    add(subject, "metrics/a/b/c", b"x" * 300)
+
+    assert len(subject.due(5.0, 0)) == 2
+
+
+def test_the_longest_topics_that_mqtt_has_are_neither_hashed_whole_nor_remembered() -> None:
+    subject = chunker(max_messages=10**6, max_bytes=10**9, max_waiting=10**6, max_waiting_bytes=10**9)
+    tracemalloc.start()
+    try:
+        for number in range(200):
+            subject.add(f"metrics/{number}{'a' * 60_000}/b/c", b"{}")
+        size_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert size_bytes < 1_000_000
+    assert len(tenant_level(f"metrics/{'a' * 60_000}/b/c")) == TENANT_LENGTH
+
+
+def test_a_topic_has_its_partition_however_many_others_there_were() -> None:
+    subject = chunker(max_messages=10**6, max_bytes=10**9, max_waiting=10**6)
+    for number in [*range(3), *range(TOPICS_REMEMBERED + 10), *range(3)]:
+        chunk = subject.add(f"metrics/tenant-{number % 8}/{number}/c", b"{}")
+        assert chunk.partition == partition_of(f"tenant-{number % 8}", PARTITIONS)
