@@ -39,6 +39,8 @@ from streams.chunks import partition_of
 
 RATE = 10
 """Messages a second of the honest tenant."""
+PAGE_TIMEOUT_S = 120
+"""How long a worker that is flooded has to show its page."""
 LIMIT_S = 1.0
 """What is asked of the honest tenant's 99th percentile."""
 CASES = ("other_partition", "same_partition")
@@ -187,6 +189,6 @@ class Scene:
         """Ask the worker how many messages each stage has behind it."""
         messages: Counter[str] = Counter()
         for worker in self._run.workers:
-            with urllib.request.urlopen(f"{worker.web_url}/", timeout=10) as page:  # noqa: S310 - loopback
+            with urllib.request.urlopen(f"{worker.web_url}/", timeout=PAGE_TIMEOUT_S) as page:  # noqa: S310 - loopback
                 messages.update(json.load(page)["messages"])
         return {stage: messages[stage] for stage in STAGES}
