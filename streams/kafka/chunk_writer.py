@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, KafkaTimeoutError, NodeNotReadyError
 from aiokafka.protocol.produce import ProduceRequest
+from aiokafka.structs import TopicPartition
 
 from streams.config.urls import shown_url
 from streams.errors import DeliveryFailed, LeaseLapsed, Outage
@@ -35,6 +36,8 @@ MAX_REQUEST_BYTES = 4 * 1024 * 1024
 # A batch takes several chunks while the one before is under way. Its size before compression stays below
 # what a Kafka broker takes by default (message.max.bytes, 1 MiB).
 MAX_BATCH_BYTES = 768 * 1024
+RECORD_BYTES = 1024
+"""What a record has beside its value, at most: headers and frame."""
 STOP_TIMEOUT_S = 5.0
 
 
@@ -62,6 +65,10 @@ class ChunkWriter(Protocol):
         Raises:
             DeliveryFailed: the record was not queued.
         """
+        ...
+
+    def has_room(self, partition: int, size_bytes: int) -> bool:
+        """Tell whether `write` takes a value of that size for a partition without waiting for others."""
         ...
 
     async def close(self) -> None:
@@ -92,6 +99,15 @@ class GatedProducer(AIOKafkaProducer):  # type: ignore[misc] # aiokafka has no t
     def shut(self, why: Outage) -> None:
         """Send no record any more; those that wait fail when their turn comes."""
         self._refusal = self._refusal or why
+
+    def has_room(self, topic: str, partition: int, size_bytes: int) -> bool:
+        """Tell whether a record goes into the batch that is gathered for a partition.
+
+        Else `send` waits until that has left, which it does when the one before was acknowledged
+        (``producer/message_accumulator.py``, ``add_message``).
+        """
+        batches = self._message_accumulator._batches.get(TopicPartition(topic, partition))
+        return not batches or batches[-1]._builder.size() + size_bytes + RECORD_BYTES <= MAX_BATCH_BYTES
 
     async def discard(self) -> None:
         """Stop. If it waits for a Kafka that is away, only its connections are closed."""
@@ -171,6 +187,10 @@ class KafkaChunkWriter:
             else:
                 self._sequences[partition] += 1
                 return self._follow(sent)
+
+    def has_room(self, partition: int, size_bytes: int) -> bool:
+        """Tell whether `write` takes a value without waiting; also where it would fail."""
+        return self._producer is None or self._producer.has_room(self._topic, partition, size_bytes)
 
     async def close(self) -> None:
         """Let go of Kafka."""

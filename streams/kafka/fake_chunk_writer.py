@@ -75,6 +75,10 @@ class FakeChunkWriter:
             self.come_back()
         return written
 
+    def has_room(self, partition: int, size_bytes: int) -> bool:  # noqa: ARG002 - it has room for all
+        """Have room."""
+        return True
+
     async def close(self) -> None:
         """Let go: what is held fails."""
         await asyncio.sleep(0)

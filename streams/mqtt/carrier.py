@@ -5,17 +5,17 @@ Between a `Connection` and a `ChunkWriter`; ``agents/ingress.py`` makes one for 
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import Any, NoReturn
 
-from streams.chunks import Chunk, Chunker, InOrderAcks, Linger, Ticket
+from streams.chunks import Chunker, InOrderAcks, Linger, Ticket
 from streams.errors import MetricStreamsError
 from streams.kafka.chunk_writer import ChunkWriter, Headers, Written
 from streams.load import Load
 from streams.mqtt.transport import Connection, Publication, Token
+from streams.mqtt.write_queue import UnderWay, WriteQueue
 from streams.settings import Settings
 from streams.statistics import Statistics
 from streams.wire.headers import headers
@@ -65,11 +65,8 @@ class Carrier:
             linger=Linger(settings.chunk_linger_ms / 1_000, settings.chunk_linger_max_ms / 1_000),
             new_ticket=self._acks.begin,
         )
-        self._cut: deque[Chunk[Ticket]] = deque()
-        """Chunks that are to be written next, oldest first."""
+        self._queue = WriteQueue(writer.has_room)
         self._in_flight: set[Written] = set()
-        self._unwritten = 0
-        """Messages in chunks that are in flight."""
 
     async def run(self) -> NoReturn:
         """Carry until the connection is over.
@@ -94,8 +91,11 @@ class Carrier:
         Raises:
             DeliveryFailed: Kafka did not take it.
         """
-        self._cut.extend(self._chunker.rest())
-        await self._write_cut()
+        self._queue.add(self._chunker.rest())
+        await self._write()
+        while self._queue:
+            await self._wait_for_one()
+            await self._write()
         await self.settle()
 
     async def settle(self) -> None:
@@ -105,8 +105,7 @@ class Carrier:
 
     def abandon(self) -> None:
         """Give up what was not written: at QoS 1 the broker sends it again, at QoS 0 it is gone."""
-        chunks = [*self._cut, *self._chunker.rest()]
-        self._cut.clear()
+        chunks = [*self._queue.clear(), *self._chunker.rest()]
         gone = sum(chunk.qos0 for chunk in chunks) + self._connection.waiting_qos0()
         if gone:
             self._statistics.notes["qos0_dropped"] += gone
@@ -116,11 +115,16 @@ class Carrier:
             publications = await self._connection.receive(self._patience_s())
             self._take(publications)
             now = self._monotonic()
-            due = self._chunker.due(now, self._unwritten, self._load.share)
+            due = self._chunker.due(now, self._queue.messages_under_way, self._load.share)
             if due:
-                self._cut.extend(due)
+                self._queue.add(due)
                 self._load.note(now, self._cpu())
-            await self._write_cut()
+            await self._write()
+            while self._queue.is_full:
+                await self._wait_for_one()
+                await self._write()
+            if self._connection.has_more():
+                await asyncio.sleep(0)  # others have a turn
 
     def _patience_s(self) -> float | None:
         due_at = self._chunker.next_due()
@@ -153,23 +157,25 @@ class Carrier:
         self._statistics.notes["retained_skipped"] += count
         self._acknowledge(self._acks.free())
 
-    async def _write_cut(self) -> None:
-        while self._cut:
-            # Taken out only when it is queued: this may be cancelled, and `finish` then goes on here.
-            chunk = self._cut[0]
+    async def _write(self) -> None:
+        """Write what waits, but for what would wait for room at Kafka; `_on_written` then goes on."""
+        while (chunk := self._queue.next()) is not None:
+            # It leaves the queue only when it is written: this may be cancelled, and `finish` then goes on.
             described = [*headers(len(chunk.messages)), *self._more_headers]
             written = await self._writer.write(chunk.partition, chunk.value(), described)
-            self._cut.popleft()
             self._in_flight.add(written)
-            self._unwritten += len(chunk.messages)
-            written.add_done_callback(partial(self._on_written, chunk))
+            written.add_done_callback(partial(self._on_written, self._queue.left(chunk)))
 
-    def _on_written(self, chunk: Chunk[Ticket], written: Written) -> None:
+    async def _wait_for_one(self) -> None:
+        await asyncio.wait(self._in_flight, return_when=asyncio.FIRST_COMPLETED)
+
+    def _on_written(self, chunk: UnderWay, written: Written) -> None:
         self._in_flight.discard(written)
-        self._unwritten -= len(chunk.messages)
+        if self._queue.settled(chunk):
+            self._connection.wake()
         failure = written.exception()
         if failure is None:
-            self._statistics.messages["written"] += len(chunk.messages)
+            self._statistics.messages["written"] += chunk.messages
             self._durable(chunk.ticket)
         elif isinstance(failure, MetricStreamsError):
             # Acknowledging anything behind the gap would lose it, so the broker is to send it all again.

@@ -168,8 +168,16 @@ class FakeConnection:
         self._broker.statuses.append(ONLINE)
 
     async def receive(self, timeout_s: float | None) -> list[Publication]:
-        """Take all that has arrived."""
+        """Take what has arrived."""
         return await self.inbox.take(timeout_s)
+
+    def has_more(self) -> bool:
+        """Tell whether more has arrived."""
+        return len(self.inbox) > 0
+
+    def wake(self) -> None:
+        """Let a waiting `receive` return."""
+        self.inbox.wake()
 
     def acknowledge(self, tokens: Sequence[Token]) -> None:
         """Let the broker forget messages."""

@@ -80,12 +80,20 @@ class Mqtt5Connection:
             raise Outage("mqtt", f"{self._address}: {worded(error)}") from error
 
     async def receive(self, timeout_s: float | None) -> list[Publication]:
-        """Take all that has arrived."""
+        """Take what has arrived."""
         taken = await self._inbox.take(timeout_s)
         self._protocol.look_at_the_inbox()
         if taken and self.session_present:
             self._look_for_strays(taken[-1].topic)
         return taken
+
+    def has_more(self) -> bool:
+        """Tell whether more has arrived."""
+        return len(self._inbox) > 0
+
+    def wake(self) -> None:
+        """Let a waiting `receive` return."""
+        self._inbox.wake()
 
     def acknowledge(self, tokens: Sequence[Token]) -> None:
         """Send a PUBACK for each, all in one write."""

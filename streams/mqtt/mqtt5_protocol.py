@@ -206,7 +206,7 @@ class Mqtt5Protocol(asyncio.Protocol):
         self._rest[:] = rest
         self._rest_size = size_of(rest) if rest else 0
         if arrived and not self._is_leaving:
-            self._inbox.put_all(arrived)
+            self._inbox.put_all(arrived, len(data) - len(rest))
             self.look_at_the_inbox()
 
     def _confirm_at_once(self) -> None:

@@ -107,11 +107,19 @@ class Connection(Protocol):
         ...
 
     async def receive(self, timeout_s: float | None) -> list[Publication]:
-        """Take all that has arrived, in order; wait for something if there is nothing.
+        """Take what has arrived, in order, up to a bound; wait for something if there is nothing.
 
         Returns:
-            An empty list after `timeout_s` (None: never) without a publication.
+            An empty list after `timeout_s` (None: never) without a publication, or when `wake` was called.
         """
+        ...
+
+    def has_more(self) -> bool:
+        """Tell whether more has arrived than `receive` has taken."""
+        ...
+
+    def wake(self) -> None:
+        """Let a waiting `receive` return with what there is."""
         ...
 
     def acknowledge(self, tokens: Sequence[Token]) -> None:

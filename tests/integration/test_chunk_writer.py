@@ -76,6 +76,18 @@ async def records_of(kafka: Kafka, topic: str, partition: int = 0) -> list[Any]:
         await consumer.stop()
 
 
+async def test_there_is_room_for_what_goes_into_the_batch_that_is_gathered(writer: KafkaChunkWriter) -> None:
+    value = b"x" * (MAX_BATCH_BYTES // 3)
+    first = await writer.write(0, value, HEADERS)
+    assert writer.has_room(0, len(value))
+    second = await writer.write(0, value, HEADERS)  # at once: nothing has had a turn that could send
+    assert not writer.has_room(0, len(value))
+    assert writer.has_room(1, len(value))
+
+    await asyncio.gather(first, second)
+    assert writer.has_room(0, len(value))
+
+
 async def test_what_is_written_is_read_in_order_from_its_partition(
     kafka: Kafka, settings: Settings, writer: KafkaChunkWriter
 ) -> None:

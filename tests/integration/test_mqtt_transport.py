@@ -11,7 +11,7 @@ from streams.errors import ConnectionLost, Outage, SessionTakenOver
 from streams.mqtt import aiomqtt_connection, aiomqtt_transport, mqtt5_connection, mqtt5_transport
 from streams.mqtt.aiomqtt_connection import AiomqttConnection
 from streams.mqtt.choice import transport_of
-from streams.mqtt.inbox import Inbox
+from streams.mqtt.inbox import TAKE_BYTES, Inbox
 from streams.mqtt.mqtt5_connection import ANSWER_TIMEOUT_S, Mqtt5Connection
 from streams.mqtt.paho_client import PahoClient
 from streams.mqtt.standing import Standing
@@ -409,6 +409,45 @@ async def test_a_broker_that_sends_too_much_is_read_no_further_until_something_i
         client.resume_reading()
     assert taken == [*payloads, b"200"]
     await client.__aexit__(None, None, None)
+
+
+async def test_paho_is_read_no_further_where_the_bytes_are_too_many(
+    mosquitto: Mosquitto, unique: str
+) -> None:
+    inbox = Inbox(1_000, Statistics(), limit_bytes=100_000)
+    client = PahoClient(
+        inbox, standing_of(unique), hostname=mosquitto.host, port=mosquitto.port, identifier=unique
+    )
+    await client.open()  # MQTT 3.1.1, which knows no Receive Maximum
+    await client.subscribe(f"{unique}/#", qos=1)
+    payloads = [b"%03d" % number * 4_000 for number in range(50)] + [b"x" * 200_000]
+    await publish(mosquitto.url, f"{unique}/a/b/c", payloads)
+    await eventually(lambda: inbox.is_full)
+
+    taken: list[bytes] = []
+    while len(taken) < len(payloads):
+        assert inbox.size_bytes <= 120_000 or len(inbox) == 1
+        taken += [message.payload for message in await inbox.take(5.0)]
+        client.resume_reading()
+    assert taken == payloads
+    await client.__aexit__(None, None, None)
+
+
+@pytest.mark.parametrize("transport", ["mqtt5"], indirect=True)
+async def test_our_own_holds_no_more_than_its_bytes(connect: Connect) -> None:
+    payload = b"x" * 64 * 1024
+    async with ScriptedBroker() as broker:  # which knows no Receive Maximum
+        connection = await connect(broker.url)
+        for number in range(600):
+            broker.publish(b"metrics/a/b/c", payload, packet_id=1 + number)
+        await eventually(lambda: broker.unsent_bytes > 0)
+
+        taken = 0
+        while taken < 600:
+            some = await connection.receive(5.0)
+            assert sum(len(message.payload) for message in some) <= TAKE_BYTES
+            taken += len(some)
+        assert not connection.has_more()
 
 
 @pytest.mark.parametrize("transport", ["mqtt5"], indirect=True)

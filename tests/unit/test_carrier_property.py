@@ -60,7 +60,7 @@ class Kafka:
     """Answers each write when and how the test says."""
 
     written: list[tuple[int, bytes]] = field(default_factory=list)
-    asked: list[tuple[bytes, Written]] = field(default_factory=list)
+    asked: list[tuple[int, bytes, Written]] = field(default_factory=list)
     durable: set[bytes] = field(default_factory=set)
 
     async def open(self) -> None:
@@ -71,8 +71,12 @@ class Kafka:
         await asyncio.sleep(0)
         answer: Written = asyncio.get_running_loop().create_future()
         self.written.append((partition, value))
-        self.asked.append((value, answer))
+        self.asked.append((partition, value, answer))
         return answer
+
+    def has_room(self, partition: int, _size_bytes: int) -> bool:
+        """Have room for one record of a partition."""
+        return all(asked != partition for asked, _, _ in self.asked)
 
     async def close(self) -> None:
         """Do nothing."""
@@ -80,13 +84,13 @@ class Kafka:
     def take(self, number: int) -> None:
         """Let a record that waits become durable, in whatever order."""
         if self.asked:
-            value, answer = self.asked.pop(number % len(self.asked))
+            _, value, answer = self.asked.pop(number % len(self.asked))
             self.durable |= {message.payload_bytes() for message in decode(value)}
             answer.set_result(None)
 
     def refuse(self, number: int) -> None:
         """Refuse a record that waits."""
-        _, answer = self.asked.pop(number % len(self.asked))
+        _, _, answer = self.asked.pop(number % len(self.asked))
         answer.set_exception(DeliveryFailed("metrics.raw", "refused by the test"))
 
 

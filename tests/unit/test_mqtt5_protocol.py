@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.errors import ConnectionLost, SessionTakenOver, SpeaksNoMqtt5
-from streams.mqtt.inbox import Inbox
+from streams.mqtt.inbox import LIMIT_BYTES, Inbox
 from streams.mqtt.mqtt5_protocol import MALFORMED, PINGREQ, Mqtt5Protocol, NoAnswerError
 from streams.mqtt.standing import Standing
 from streams.mqtt.transport import Publication, Session
@@ -57,10 +57,12 @@ def standing_of(statistics: Statistics) -> Standing:
 class Line:
     """A protocol on such a transport."""
 
-    def __init__(self, limit: int = 1_000, standing: Standing | None = None) -> None:
+    def __init__(
+        self, limit: int = 1_000, standing: Standing | None = None, limit_bytes: int = LIMIT_BYTES
+    ) -> None:
         self.statistics = Statistics()
         self.standing = standing or standing_of(self.statistics)
-        self.inbox = Inbox(limit, self.statistics, gather_s=0.0)
+        self.inbox = Inbox(limit, self.statistics, limit_bytes=limit_bytes, gather_s=0.0)
         self.protocol = Mqtt5Protocol(self.inbox, self.standing)
         self.wire = Wire()
         self.protocol.connection_made(self.wire)
@@ -300,6 +302,31 @@ async def test_a_full_inbox_is_read_into_no_further_until_something_is_taken() -
     assert len(await line.taken()) == 3
     line.protocol.look_at_the_inbox()
     assert line.wire.is_reading
+
+
+async def test_an_inbox_that_is_full_of_bytes_is_read_into_no_further_until_something_is_taken() -> None:
+    line = Line(limit_bytes=10_000)
+    line.hear(publish(b"1" * 9_000))
+    assert line.wire.is_reading
+    line.hear(publish(b"2" * 900, qos=0))
+    assert not line.wire.is_reading
+
+    assert len(await line.taken()) == 2
+    line.protocol.look_at_the_inbox()
+    assert line.wire.is_reading
+
+
+async def test_a_message_that_is_larger_than_the_inbox_passes_in_parts() -> None:
+    line = Line(limit_bytes=10_000)
+    packet = publish(b"1" * 50_000)
+    for at in range(0, len(packet), 5_000):
+        assert line.wire.is_reading
+        line.hear(packet[at : at + 5_000])
+    assert not line.wire.is_reading
+
+    (message,) = await line.taken()
+    assert message.payload == b"1" * 50_000
+    assert line.inbox.size_bytes == 0
 
 
 async def test_a_broker_that_takes_nothing_is_read_no_further() -> None:
