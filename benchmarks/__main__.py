@@ -12,7 +12,7 @@ BENCHMARKS = {
     "ingress": 60,
     "pipeline": 150,
     "latency": 150,
-    "hostile": 360,
+    "hostile": 600,
     "backlog": 240,
     "ingest": 60,
 }
