@@ -7,8 +7,8 @@ move of the fence ends; Laravel's protocol moves jobs about with the same comman
 import asyncio
 import contextlib
 import re
-from collections import defaultdict
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -123,16 +123,39 @@ def judge(tap: Tap) -> Pushes:
         lives[push.era, push.uuid][push.life] += 1
         at[push.era, push.uuid] = push.at
     doubled = due_again = again = 0
+    redone = _redone(tap.pushes)
     for uuid, counts in lives.items():
         known = lost = False
         for life, count in enumerate(counts):
-            doubled += count - (0 if known else 1) if count else 0
+            doubled += count - redone[*uuid, life] - (0 if known else 1) if count else 0
             again += bool(count and lost)
             known, lost = known or count > 0, lost and not count
             if life < len(tap.fences) and known and _is_forgotten(at[uuid], tap.fences[life]):
                 known, lost = False, True
                 due_again += 1
     return Pushes(len(lives), doubled, due_again, again)
+
+
+def _redone(pushes: Sequence[Push]) -> Counter[tuple[int, str, int]]:
+    """Count, by era, job and life, what was pushed once more because refine had gone back to before it.
+
+    It has gone back where a job comes that is new and lies before others.
+    """
+    redone: Counter[tuple[int, str, int]] = Counter()
+    newest: dict[tuple[int, int, int], tuple[int, int]] = {}
+    times_gone_back: Counter[tuple[int, int, int]] = Counter()
+    seen: dict[tuple[int, str, int], int] = {}
+    for push in pushes:
+        where, which = (push.era, push.at.partition, push.life), (push.era, push.uuid, push.life)
+        place = push.at.epoch, push.at.raw_offset
+        before, is_behind = seen.get(which), place < newest.get(where, (-1, -1))
+        if is_behind and before != times_gone_back[where]:
+            times_gone_back[where] += 1
+            newest[where] = place
+        newest[where] = max(place, newest.get(where, place))
+        redone[which] += before is not None and before < times_gone_back[where]
+        seen[which] = times_gone_back[where]
+    return redone
 
 
 def _is_forgotten(at: Coordinate, fences: dict[int, tuple[int, int]]) -> bool:

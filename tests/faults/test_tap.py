@@ -106,3 +106,21 @@ def test_after_another_history_a_job_may_be_pushed_once_more_but_not_twice() -> 
     assert judge(tap).doubled == 0
     push(tap, UUIDS[0], raw=10)
     assert judge(tap).doubled == 1
+
+
+def test_what_lies_behind_a_place_to_which_refine_has_gone_back_may_come_once_more() -> None:
+    tap = Tap()
+    for at, raw in enumerate([9, 5, 6, 7, 9]):
+        push(tap, UUIDS[0 if raw == 9 else at], raw=raw)
+    assert judge(tap) == Pushes(jobs=4, doubled=0, due_again=0, again=0)
+    push(tap, UUIDS[0], raw=9)
+    assert judge(tap).doubled == 1
+
+
+def test_an_older_job_that_comes_once_more_is_doubled_and_no_going_back() -> None:
+    tap = Tap()
+    for at, raw in enumerate([5, 6, 7]):
+        push(tap, UUIDS[at], raw=raw)
+    push(tap, UUIDS[0], raw=5)
+    push(tap, UUIDS[1], raw=6)
+    assert judge(tap).doubled == 2

@@ -24,7 +24,7 @@ async def test_a_record_of_metrics_unique_is_evidence_of_its_raw_record() -> Non
         1,
         digest(b"b"),
         "metric-streams",
-        ChainLink(b"w", 1),
+        ChainLink(b"aa", 1),
         Anchor(1, digest(logs.unique[1].value)),
     )
 
