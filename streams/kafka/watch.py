@@ -100,7 +100,7 @@ def check_writable(cluster: ClusterMetadata, topics: Sequence[str], min_insync: 
     for topic in topics:
         partitions = cluster._partitions.get(topic)
         if not partitions:
-            raise Outage("kafka", f"there is no topic {topic}")
+            raise Outage("kafka", f"there is no topic {topic}; if it is gone for good, setup makes it anew")
         for partition, metadata in sorted(partitions.items()):
             if metadata.leader == NO_LEADER:
                 raise Outage("kafka", f"{topic}[{partition}] has no leader")

@@ -239,7 +239,7 @@ async def stack(say: Hears, *, kinds: Collection[str] = (), workers: int = 2) ->
         kafka_link_port = free_port()
         brokers = cluster(3) if OF_BROKERS & set(kinds) else {}
         with_disks = bool(OF_DISKS & set(kinds))
-        servers = _servers(brokers, kafka_link_port, with_disks=with_disks)
+        servers = _servers(brokers, kafka_link_port, directory if with_disks else None)
         standbys = _pair(with_disks=with_disks) if OF_STANDBYS & set(kinds) else {}
         for server in (*servers.values(), *brokers.values(), *standbys.values()):
             exits.callback(server.remove)
@@ -281,12 +281,17 @@ async def stack(say: Hears, *, kinds: Collection[str] = (), workers: int = 2) ->
         yield made
 
 
-def _servers(brokers: Mapping[int, Kafka], kafka_link_port: int, *, with_disks: bool) -> dict[str, Part]:
+def _servers(
+    brokers: Mapping[int, Kafka], kafka_link_port: int, beside_disks: Path | None
+) -> dict[str, Part]:
     kafka = {"advertised.listeners": f"PLAINTEXT://127.0.0.1:{kafka_link_port}"}
+    if beside_disks is not None:
+        # On a disk that is full Kafka 4.1 destroys this one log, and with it every topic: none of our doing.
+        kafka |= DURABLE_KAFKA | {"metadata.log.dir": str(beside_disks / "metadata")}
     return {
         "mosquitto": Mosquitto(),
-        "kafka": brokers[1] if brokers else Kafka(kafka | (DURABLE_KAFKA if with_disks else {})),
-        **_pair(with_disks=with_disks),
+        "kafka": brokers[1] if brokers else Kafka(kafka),
+        **_pair(with_disks=beside_disks is not None),
     }
 
 
