@@ -29,8 +29,9 @@ from streams.queue.pipelined import PipelinedScript
 from streams.queue.replays import Chunk, Replays
 from streams.settings import Settings
 from streams.statistics import Statistics
+from streams.timings import HANDOFF
 from streams.wire import unique
-from streams.wire.headers import read_digest, read_epoch, read_messages
+from streams.wire.headers import read_arrival, read_digest, read_epoch, read_messages
 from streams.wire.job import JobMetric, Row, encode_job
 
 log = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ class Handoff:
         derive_ids: whether a row without a dedupe id gets one.
         statistics: counts.
         encode: makes a job of a tenant's rows.
+        clock: returns Unix time in seconds.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Handoff:
         derive_ids: bool,
         statistics: Statistics,
         encode: Encode = encode_job,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._queue = queue
         self._replays = replays
@@ -85,6 +88,7 @@ class Handoff:
         self._derive_ids = derive_ids
         self._encode = encode
         self._statistics = statistics
+        self._clock = clock
 
     async def hand_off(self, records: Sequence[Record]) -> None:
         """Push the jobs of successive chunks, unless they were pushed before.
@@ -115,13 +119,15 @@ class Handoff:
         for record, _, known_by in told:
             self._replays.note(partition, known_by, record.offset)
         self._count(chunks)
-        page = self._statistics.book.page(self._topic, partition)
+        page, now = self._statistics.book.page(self._topic, partition), self._clock()
         for (record, _, _), handed_off in zip(told, chunks, strict=True):
             page.came_in += read_messages(record.headers) or handed_off.readings
             if handed_off.is_replay:
                 page.replays += handed_off.readings
             else:
                 page.pushed += handed_off.readings
+                arrived_at = read_arrival(record.headers)
+                self._statistics.timings.passed(HANDOFF, handed_off.readings, arrived_at, now)
 
     def _count(self, chunks: Sequence[ChunkOfJobs]) -> None:
         for chunk in chunks:

@@ -23,8 +23,9 @@ from streams.models import Origin
 from streams.postgres.tenants import TenantDirectory, Tenants
 from streams.settings import Settings
 from streams.statistics import Statistics
+from streams.timings import REFINE
 from streams.topics import SEEN_TABLE
-from streams.wire import rejected, unique
+from streams.wire import raw, rejected, unique
 from streams.wire.decision import Decision
 from streams.wire.headers import headers, read_messages
 from tables.seen import SeenTable
@@ -74,6 +75,7 @@ class Refinery:
         self._seen = seen
         self._judge = Judge(settings, seen=seen, tenants=tenants, clock=clock)
         self._emit = emit
+        self._clock = clock
         self._statistics = statistics
         self._written = WrittenRecords()
 
@@ -96,8 +98,11 @@ class Refinery:
         if chunks:
             await self._emit_all(chunks)
         came_in = {record.offset: read_messages(record.headers) for record in records}
+        now = self._clock()
         for chunk in chunks:
             self._enter(chunk, came_in[chunk.origin.offset] or len(chunk.messages))
+            arrived_at = raw.unix_s(chunk.messages[0].received_at) if chunk.messages else None
+            self._statistics.timings.passed(REFINE, len(chunk.messages), arrived_at, now)
 
     def _enter(self, chunk: Judged, came_in: int) -> None:
         page = self._statistics.book.page(self._settings.raw_topic, chunk.origin.partition)
@@ -147,6 +152,7 @@ class Refinery:
                     epoch=str(decision.epoch),
                     digest=decision.digest.hex(),
                     group=self._settings.consumer_group,
+                    received_at=chunk.messages[0].received_at,
                     **self._written.next(origin.partition),
                 ),
             )

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from streams.book import Book
 from streams.errors import Outage
+from streams.timings import Timings
 
 NOT_ASKED = "not asked yet"
 
@@ -52,6 +53,7 @@ class Statistics:
     """Rare things worth a number: retained_skipped, qos0_dropped, payload_disagrees, …"""
     parts: dict[str, PartState] = field(default_factory=dict)
     book: Book = field(default_factory=Book)
+    timings: Timings = field(default_factory=Timings)
 
     def expect(self, name: str) -> None:
         """Show a part from the start, before it was asked anything."""

@@ -4,6 +4,7 @@ metrics.raw        format: 1   messages: 42   writer: 9f86d081884c7d65   seq: 17
                    session: metric-streams   subscription: metrics/#
 metrics.unique     format: 1   messages: 40   writer: 2c26b46b68ffc68f   seq: 8   epoch: 4
                    digest: 8c1f2a9e00d4b7f3   group: metric-streams
+                   received_at: 2026-11-23T14:00:00.123456Z
 metrics.rejected   format: 1   messages: 2   reason: tenant_unknown   stage: validate
 
 A reader ignores headers that it does not know, and does without those that an older version did not write.
@@ -14,6 +15,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from streams.errors import MalformedRecord, NewerFormat
+from streams.wire.raw import unix_s
 
 FORMAT = 1
 """The version of the records; a reader that knows less must not guess."""
@@ -28,6 +30,8 @@ DIGEST = "digest"
 """Of metrics.unique: of the raw record that the chunk was made from, 16 hex digits."""
 GROUP = "group"
 """Of metrics.unique: the consumer group that wrote it; with two, everything would be handed off twice."""
+RECEIVED_AT = "received_at"
+"""Of metrics.unique: when the oldest message of the raw chunk came, also if it is not in this record."""
 WRITER = "writer"
 """Whoever wrote the record: a name that no other process, and no other connection, ever has."""
 SEQ = "seq"
@@ -103,6 +107,11 @@ def read_link(found: Mapping[str, bytes]) -> ChainLink | None:
 def read_term(found: Mapping[str, bytes]) -> int:
     """Return the term of the leader that wrote a raw record, 0 where it does not tell."""
     return _number(found.get(TERM, b""))
+
+
+def read_arrival(found: Mapping[str, bytes]) -> float | None:
+    """Return when the oldest message of a chunk came, Unix time in seconds; None where that is not told."""
+    return unix_s(found.get(RECEIVED_AT, b"").decode(errors="replace"))
 
 
 def read_digest(found: Mapping[str, bytes]) -> bytes:

@@ -12,6 +12,7 @@ kept, and ``size_bytes`` tells how large it was.
 import re
 from base64 import b64encode
 from collections.abc import Sequence
+from datetime import datetime
 
 import msgspec
 
@@ -76,6 +77,14 @@ def decode(value: bytes) -> list[Message]:
         return _decoder.decode(value).messages
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedRecord(f"not a chunk of messages: {error}") from error
+
+
+def unix_s(received_at: str) -> float | None:
+    """Return a time that a message came at as Unix time in seconds; None where it is none."""
+    try:
+        return datetime.fromisoformat(received_at).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def _cut(payload: bytes) -> bytes:

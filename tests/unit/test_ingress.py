@@ -26,6 +26,7 @@ from streams.mqtt.patience import (
 )
 from streams.settings import Settings
 from streams.statistics import Statistics
+from streams.timings import INGRESS
 from streams.wire.headers import ChainLink, read_link
 from streams.wire.raw import decode
 from tests.parts.eventually import eventually
@@ -116,6 +117,9 @@ async def test_a_message_is_carried_as_it_came_and_acknowledged(parts: Bench) ->
     (record,) = parts.kafka.log
     (message,) = decode(record.value)
     assert (message.topic, message.payload, message.qos) == (topic(), '{"value": 42.17}', 1)
+    timings = parts.statistics.timings
+    assert timings.latency_s[INGRESS].count == timings.chunk_messages[INGRESS].total == 1
+    assert 0 < timings.received_at <= timings.acknowledged_at < timings.received_at + 60
     writer = record.headers["writer"]
     assert record.headers == {"format": b"1", "messages": b"1", "term": b"1", "writer": writer, "seq": b"0"}
     assert parts.broker.waiting == 0
