@@ -7,7 +7,7 @@ was pushed before, also to a worker that only thinks it owns the partition.
 import logging
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from hashlib import blake2b
 
@@ -136,6 +136,7 @@ class Handoff:
             else:
                 self._statistics.messages["pushed"] += chunk.readings
                 self._statistics.messages["jobs"] += len(chunk.jobs)
+                self._statistics.busy_tenants.note(chunk.tenants)
 
     def _read(self, record: Record) -> tuple[Record, unique.UniqueChunk, Chunk] | None:
         try:
@@ -149,25 +150,48 @@ class Handoff:
         self, record: Record, chunk: unique.UniqueChunk, known_by: Chunk, *, is_replay: bool
     ) -> ChunkOfJobs:
         fence = Fence(known_by.epoch, known_by.raw_offset, record.offset, known_by.digest)
-        jobs = [] if is_replay else self._encoded(chunk, known_by)
-        return ChunkOfJobs(fence, jobs, len(chunk.readings), is_replay=is_replay)
+        if is_replay:
+            return ChunkOfJobs(fence, [], len(chunk.readings), is_replay=True)
+        by_tenant = _by_tenant(chunk)
+        jobs = self._encoded(chunk, known_by, by_tenant)
+        tenants = {tenant_id: len(readings) for tenant_id, readings in by_tenant.items()}
+        return ChunkOfJobs(fence, jobs, len(chunk.readings), tenants=tenants)
 
-    def _encoded(self, chunk: unique.UniqueChunk, known_by: Chunk) -> list[bytes]:
-        return jobs_of(chunk, known_by, derive_ids=self._derive_ids, encode=self._encode)
+    def _encoded(
+        self, chunk: unique.UniqueChunk, known_by: Chunk, by_tenant: Mapping[str, Sequence[Reading]]
+    ) -> list[bytes]:
+        return _jobs_of(
+            chunk.origin.partition, by_tenant, known_by, derive_ids=self._derive_ids, encode=self._encode
+        )
 
 
 def jobs_of(
     chunk: unique.UniqueChunk, known_by: Chunk, *, derive_ids: bool, encode: Encode = encode_job
 ) -> list[bytes]:
     """Return a chunk's jobs, one for each tenant, the same ones whenever it is asked, but for `Extras`."""
+    return _jobs_of(chunk.origin.partition, _by_tenant(chunk), known_by, derive_ids=derive_ids, encode=encode)
+
+
+def _by_tenant(chunk: unique.UniqueChunk) -> dict[str, list[Reading]]:
     by_tenant: dict[str, list[Reading]] = {}
     for reading in chunk.readings:
         by_tenant.setdefault(reading.tenant_id, []).append(reading)
+    return by_tenant
+
+
+def _jobs_of(
+    partition: int,
+    by_tenant: Mapping[str, Sequence[Reading]],
+    known_by: Chunk,
+    *,
+    derive_ids: bool,
+    encode: Encode,
+) -> list[bytes]:
     return [
         encode(
             tenant_id,
             _metrics_of(readings, derive_ids=derive_ids),
-            *job_names(chunk.origin.partition, known_by, tenant_id),
+            *job_names(partition, known_by, tenant_id),
         )
         for tenant_id, readings in by_tenant.items()
     ]

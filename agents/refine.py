@@ -136,6 +136,10 @@ class Refinery:
         counts["accepted"] += len(chunk.accepted)
         counts["rejected"] += len(decision.refusals)
         self._statistics.rejected.update(refusal.reason for refusal in decision.refusals)
+        if decision.refusals:
+            self._statistics.refused.note(
+                chunk.origin, chunk.messages, decision.refusals, decision.decided_at
+            )
         self._statistics.notes["payload_disagrees"] += chunk.disagreeing
         self._statistics.notes["stale_chunks"] += chunk.is_stale
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import mode.loop
 
+from streams.dashboard.wiring import add_dashboard
 from streams.errors import SettingsError
 from streams.kafka.app import StreamsApp
 from streams.settings import Settings
@@ -41,7 +42,7 @@ def _settings() -> Settings:
 
 def make_app(settings: Settings, statistics: Statistics) -> StreamsApp:
     """Return the Faust app; nothing is opened."""
-    return StreamsApp(
+    app = StreamsApp(
         settings.consumer_group,
         settings=settings,
         statistics=statistics,
@@ -56,6 +57,8 @@ def make_app(settings: Settings, statistics: Statistics) -> StreamsApp:
         env={},
         **StreamsApp.safe_options(settings),
     )
+    add_dashboard(app)
+    return app
 
 
 def use_uvloop() -> None:

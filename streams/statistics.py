@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from streams.book import Book
+from streams.dashboard.busiest import Busiest
+from streams.dashboard.refused import Refused
 from streams.errors import Outage
 from streams.timings import Timings
 
@@ -54,6 +56,9 @@ class Statistics:
     parts: dict[str, PartState] = field(default_factory=dict)
     book: Book = field(default_factory=Book)
     timings: Timings = field(default_factory=Timings)
+    busy_tenants: Busiest = field(default_factory=Busiest)
+    """By what is handed off."""
+    refused: Refused = field(default_factory=Refused)
 
     def expect(self, name: str) -> None:
         """Show a part from the start, before it was asked anything."""

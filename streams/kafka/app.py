@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any, NoReturn, Protocol, cast
 
 import faust
+from aiohttp import web
 from faust.app.base import BootStrategy
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ChannelT, ServiceT
@@ -142,6 +143,7 @@ class Boot(BootStrategy):
             self.sensors(),
             self.web_server(),
             [ClientKeeper(app.logbook, loop=app.loop, beacon=app.beacon)],
+            [ClientKeeper(board, loop=app.loop, beacon=app.beacon) for board in app.boards],
             [TopicKeeper(app.settings, app.statistics, loop=app.loop, beacon=app.beacon)],
             app.services,
             self.kafka_producer(),
@@ -157,6 +159,8 @@ class StreamsApp(faust.App):
 
     Attributes:
         position_sources: by topic, who tells where its effects stand.
+        boards: started with the web pages, for which they gather what is shown.
+        web_routes: each adds pages to the web server.
         services: started before the agents: clients of the outside world.
         probes: by part, how readiness asks whether it answers.
         watch: what Kafka itself says.
@@ -183,6 +187,8 @@ class StreamsApp(faust.App):
         )
         self.watch = KafkaWatch(statistics, self.held, KafkaEnds(settings))
         self.watchdog = Watchdog(self, settings.watchdog_limit_s, self.end_on)
+        self.boards: list[Client] = []
+        self.web_routes: list[Callable[[web.Application], None]] = []
         self.services: list[ServiceT] = [
             ClientKeeper(self.watch),
             ClientKeeper(self.watchdog),
@@ -221,6 +227,11 @@ class StreamsApp(faust.App):
         """Return the consumer, which stands only once the app has started."""
         return cast("GovernedConsumer", self.consumer)
 
+    @property
+    def has_consumer(self) -> bool:
+        """Whether the consumer stands: not before the app has started, nor after it has ended."""
+        return self._consumer is not None
+
     def held(self) -> Collection[TP]:
         """Return the governed partitions that this worker holds."""
         return self.deliverer().cursors.keys()
@@ -230,8 +241,7 @@ class StreamsApp(faust.App):
         if self.watch.outage is not None:
             return None
         lag: Counter[str] = Counter()
-        # Before the consumer stands, and after it has ended, there are none.
-        cursors = self.deliverer().cursors if self._consumer is not None else {}
+        cursors = self.deliverer().cursors if self.has_consumer else {}
         for tp, cursor in cursors.items():
             lag[tp.topic] += cursor.lag(self.watch.end(tp))
         return lag
