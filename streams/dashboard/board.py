@@ -9,11 +9,12 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
-from streams.dashboard.exchange import Exchange
+from streams.dashboard.exchange import Queued
+from streams.dashboard.peers import Peers
 from streams.dashboard.sampler import Sampler
 from streams.dashboard.summary import PartSeen, encode
 from streams.web.shared import PartHealth
@@ -22,6 +23,22 @@ log = logging.getLogger(__name__)
 
 EVERY_S = 1.0
 MOST_WATCHERS = 64
+
+
+class Others(Protocol):
+    """The other workers and the queue, as `Exchange` knows them."""
+
+    standing: PartSeen
+    queued: Queued | None
+    peers: Peers
+
+    async def swap(self, told: bytes) -> None:
+        """Tell what there is to tell, and hear the others."""
+        ...
+
+    async def leave(self) -> None:
+        """Tell the others that this worker is gone."""
+        ...
 
 
 class TooManyWatch(Exception):  # noqa: N818 - an answer to a request, and no error of ours
@@ -42,7 +59,7 @@ class Board:
     def __init__(
         self,
         sampler: Sampler,
-        exchange: Exchange,
+        exchange: Others,
         readiness: Callable[[], Awaitable[Mapping[str, PartHealth]]],
         partitions: Callable[[], list[dict[str, Any]]],
         *,
@@ -103,7 +120,7 @@ class Board:
             self._watchers -= 1
             if not self._watchers:
                 self._watched.clear()
-                self._parts.clear()
+                self._parts = {}
 
     async def next(self) -> bytes | None:
         """Return the next second, as JSON; None once the worker ends."""
@@ -131,14 +148,19 @@ class Board:
     async def _ask(self) -> None:
         """Ask the parts, as long as somebody looks: an outage shows at once, and not only where it is met."""
         await self._watched.wait()
+        healths = await self._readiness()
         now = time.time()
-        for name, health in (await self._readiness()).items():
-            before = self._parts.get(name)
-            told = self._sampler.summary.parts.get(name)
-            since = told.since if told is not None and told.up is health.up else now
-            if before is not None and before.up is health.up:
-                since = min(since, before.since)
-            self._parts[name] = PartSeen(health.up, health.detail, since)
+        for name, health in healths.items():
+            self._parts[name] = PartSeen(health.up, health.detail, self._since(name, health.up, now))
+
+    def _since(self, name: str, is_up: bool, now: float) -> float:  # noqa: FBT001 - what the part is
+        """Return when a part came to be up, or down; 0 if that was before anybody looked."""
+        told, before = self._sampler.summary.parts.get(name), self._parts.get(name)
+        if told is not None and told.up is is_up:
+            return told.since
+        if before is None:
+            return 0.0
+        return before.since if before.up is is_up else now
 
     def _now(self) -> dict[str, Any]:
         now, summary = time.monotonic(), self._sampler.summary

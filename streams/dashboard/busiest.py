@@ -104,6 +104,6 @@ class Busiest:
         return list(shown)
 
     def _push_out(self) -> None:
-        ordered = nlargest(len(self._table), self._table.items(), key=lambda item: item[1].fading)
-        self._floor = max(self._floor, ordered[self._kept][1].fading)
+        ordered = nlargest(self._kept + 1, self._table.items(), key=lambda item: item[1].fading)
+        self._floor = max(self._floor, ordered[-1][1].fading)
         self._table = dict(ordered[: self._kept])

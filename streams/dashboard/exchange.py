@@ -85,6 +85,7 @@ class Exchange:
             async with asyncio.timeout(LIMIT_S):
                 await self._swap(told)
         except TimeoutError:
+            self.queued = None
             self._stand(up=False, detail=f"no answer within {LIMIT_S:g} s")
         except Outage as outage:
             self._stand(up=False, detail=outage.detail)
@@ -118,8 +119,6 @@ class Exchange:
         self.queued = Queued(*answers) if known else None
 
     def _stand(self, *, up: bool, detail: str) -> None:
-        if not up:
-            self.queued = None
         since = self.standing.since if self.standing.up is up else self._wall()
         self.standing = PartSeen(up=up, detail=detail, since=since)
 

@@ -4,6 +4,7 @@ Refine tells of a chunk's rejections once it has decided on them; the dashboard 
 they came, are on ``metrics.rejected``.
 """
 
+from base64 import b64decode
 from collections import Counter, deque
 from collections.abc import Sequence
 
@@ -24,7 +25,7 @@ class Example(msgspec.Struct, frozen=True):
     at: float
     """Unix time in seconds of the decision."""
     origin: str
-    """Its coordinate: partition, offset and index."""
+    """Its coordinate: partition, offset and index, as the commands take it."""
     topic: str
     payload: str
     detail: str
@@ -71,14 +72,20 @@ class Refused:
 
 
 def _example(origin: Origin, message: Message, refusal: Refusal, at: float) -> Example:
-    payload = f"base64 {message.payload_base64}" if message.payload is None else message.payload
     return Example(
         at,
-        f"{origin.partition}/{origin.offset}/{refusal.index}",
+        f"{origin.partition}-{origin.offset}-{refusal.index}",
         shortened(message.topic),
-        shortened(payload),
+        shortened(_text(message)),
         shortened(refusal.detail),
     )
+
+
+def _text(message: Message) -> str:
+    if message.payload is not None:
+        return message.payload
+    beginning = (message.payload_base64 or "")[: 4 * SHOWN_CHARACTERS]  # a multiple of four is whole bytes
+    return b64decode(beginning).decode(errors="replace")
 
 
 def shortened(text: str) -> str:

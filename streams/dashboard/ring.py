@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import isnan, nan
 
 SECONDS = 15 * 60
-DIGITS = 2
-"""After the point, of what is sent: a plot shows no more."""
+DIGITS = 4
+"""After the point, of what is sent: a latency of a tenth of a millisecond."""
 
 
 class Ring:
@@ -17,10 +17,12 @@ class Ring:
 
     Args:
         names: of the figures.
+        quiet: those of them that are not sent while they were 0 all the time.
         capacity: how many seconds are kept.
     """
 
-    def __init__(self, names: Sequence[str], capacity: int = SECONDS) -> None:
+    def __init__(self, names: Sequence[str], quiet: Sequence[str] = (), capacity: int = SECONDS) -> None:
+        self._quiet = frozenset(quiet)
         self._capacity = capacity
         self._next = 0
         self._filled = 0
@@ -46,11 +48,11 @@ class Ring:
     def history(self) -> dict[str, list[float | None]]:
         """Return the times as ``at`` and each figure, the oldest first; None where one is not known.
 
-        A figure that was never there, or always 0, is left out: of the reasons for a rejection most are.
+        A quiet figure that was always 0 is left out: of the reasons for a rejection most are.
         """
         told = {name: list(self._in_order(column)) for name, column in self._columns.items()}
         return {"at": list(self._in_order(self._at))} | {
-            name: column for name, column in told.items() if any(column)
+            name: column for name, column in told.items() if name not in self._quiet or any(column)
         }
 
     def _in_order(self, column: "array[float]") -> Iterator[float | None]:

@@ -26,6 +26,7 @@ NAMES = (
     *REASONS,
     "lag_raw",
     "lag_unique",
+    "behind_s",
     "queue_waiting",
     "queue_reserved",
     "latency_p50",
@@ -54,6 +55,8 @@ class Seen(NamedTuple):
     """How many this worker holds, by topic."""
     lag: Mapping[str, int] | None
     """Records behind, by topic; None while that is not known."""
+    behind_s: float = 0.0
+    """The age of the oldest record that was fetched and not handled."""
     latency_s: Mapping[str, float] = {}
     """From arrival to the job, by percentile as ``p95``; empty where nothing came."""
 
@@ -106,7 +109,7 @@ class Sampler:
         self._looked_at = 0.0
         self._before: Seen | None = None
         self._parts_up: dict[str, bool] = {}
-        self.ring = Ring(NAMES)
+        self.ring = Ring(NAMES, quiet=REASONS)
         self.marks: deque[Mark] = deque(maxlen=MARKS_KEPT)
         self.marks.append(Mark(statistics.started_at, "start", f"{name} started"))
         self.summary = Summary(name, version, statistics.started_at)
@@ -172,6 +175,8 @@ class Sampler:
             dict(seen.partitions),
             {name: round(rate, 2) for name, rate in rates.items()},
             None if seen.lag is None else dict(seen.lag),
+            round(seen.behind_s, 3),
+            {name: round(seconds, 4) for name, seconds in seen.latency_s.items()},
             {
                 name: PartSeen(part.up, part.detail[:300], part.since)
                 for name, part in sorted(self._statistics.parts.items())
@@ -192,9 +197,13 @@ class Sampler:
         if seen.lag is not None:
             for figure, topic in zip(("lag_raw", "lag_unique"), self._topics, strict=True):
                 known[figure] = sum(lag.get(topic, 0) for lag in lags)
+        known["behind_s"] = max(seen.behind_s, *(other.behind_s for other in others), 0.0)
         if (queued := self._queued()) is not None:
             known |= {"queue_waiting": queued.waiting, "queue_reserved": queued.reserved}
-        return known | {f"latency_{name}": seconds for name, seconds in seen.latency_s.items()}
+        for latency_s in (seen.latency_s, *(other.latency_s for other in others)):  # the slowest worker's
+            for name, seconds in latency_s.items():
+                known[f"latency_{name}"] = max(seconds, known.get(f"latency_{name}", 0.0))
+        return known
 
 
 def _told(busy: Busy) -> TenantSeen:

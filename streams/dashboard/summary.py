@@ -50,6 +50,10 @@ class Summary(msgspec.Struct, frozen=True):
     """Messages a second, by stage; of rejections also by reason, as ``rejected:value_missing``."""
     lag: dict[str, int] | None = None
     """Records behind, by topic; None while that is not known."""
+    behind_s: float = 0.0
+    """The age of the oldest record that was fetched and not handled."""
+    latency_s: dict[str, float] = {}
+    """From arrival to the job, of late, by percentile as ``p95``."""
     parts: dict[str, PartSeen] = {}
     tenants: list[TenantSeen] = []
     unknown_tenants: list[TenantSeen] = []

@@ -46,6 +46,6 @@ def add_dashboard(app: StreamsApp) -> None:
 
 
 def _add_pages(pages: DashboardPages, application: web.Application) -> None:
-    application.add_subapp("/dashboard", pages.application())
     application.router.add_get("/dashboard", redirect)
+    application.add_subapp("/dashboard", pages.application())
     application.router.add_get("/events", pages.events)

@@ -24,6 +24,7 @@ def introduction(pipeline: Pipeline, directory: Path, tenant: UUID) -> str:
     worker, ingest = pipeline.worker.url, pipeline.ingest.url
     return f"""
 Look at
+  dashboard   {worker}dashboard/
   worker      {worker}
               {worker}health/ready
   ingest      {ingest}

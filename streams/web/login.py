@@ -81,7 +81,7 @@ class Login:
             COOKIE,
             f"{ends_at}.{self._digest(str(ends_at))}",
             max_age=LASTS_S,
-            path=None,  # type: ignore[arg-type]  # aiohttp leaves it out then
+            path="",  # left out then
             httponly=True,
             samesite="Strict",
             secure=_is_https(request),
@@ -90,7 +90,7 @@ class Login:
     @staticmethod
     def dismiss(response: web.StreamResponse) -> None:
         """Take the cookie back."""
-        response.set_cookie(COOKIE, "", max_age=0, path=None, httponly=True, samesite="Strict")  # type: ignore[arg-type]
+        response.set_cookie(COOKIE, "", max_age=0, path="", httponly=True, samesite="Strict")
 
     def _takes(self, cookie: str) -> bool:
         ends_at, _, digest = cookie.partition(".")

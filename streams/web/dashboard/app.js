@@ -63,7 +63,7 @@ function route() {
 
 function draw() {
   if (!view || document.hidden || !store.now) return;
-  say(document.getElementById("group"), store.now.group);
+  say(document.getElementById("group"), store.now.group === "metric-streams" ? "" : store.now.group);
   view.update(store.now, span());
   tellTrouble();
 }

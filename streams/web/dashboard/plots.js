@@ -46,7 +46,7 @@ function marks() {
 }
 
 // series: [{ name, label, colour, fill }]; unit: "number" or "duration"
-export function plot(title, series, { unit = "number", note } = {}) {
+export function plot(title, series, { unit = "number", note, highest = false } = {}) {
   const holder = h("div", { class: "plot", role: "img", "aria-label": title });
   const empty = h("p", { class: "empty", hidden: true }, note ?? "");
   const section = h("section", { class: "panel plot-panel", "aria-label": title }, h("h2", {}, title), holder, empty);
@@ -89,6 +89,7 @@ export function plot(title, series, { unit = "number", note } = {}) {
       data(),
       holder,
     );
+    fit();
     drawn.marksIn = Object.fromEntries(Object.entries(MARK_COLOUR).map(([kind, name]) => [kind, colour(name)]));
     drawn.redraw();
   }
@@ -99,9 +100,30 @@ export function plot(title, series, { unit = "number", note } = {}) {
     return [end - span, end];
   }
 
+  // Over a long time single seconds flicker: of rates the mean of a few is drawn, of all else the highest.
   function data() {
-    const at = store.columns.at;
-    return [at, ...series.map((each) => store.columns[each.name] ?? new Array(at.length).fill(null))];
+    const { at } = store.columns;
+    const step = Math.max(1, Math.round(span / 180));
+    const columns = series.map((each) => store.columns[each.name] ?? new Array(at.length).fill(null));
+    if (step === 1) return [at, ...columns];
+    const drawnAt = [];
+    const drawnColumns = columns.map(() => []);
+    for (let begin = 0; begin < at.length; ) {
+      const slot = Math.floor(at[begin] / step);
+      let end = begin + 1;
+      while (end < at.length && Math.floor(at[end] / step) === slot) end += 1;
+      drawnAt.push(at[end - 1]);
+      columns.forEach((column, index) => drawnColumns[index].push(together(column.slice(begin, end))));
+      begin = end;
+    }
+    return [drawnAt, ...drawnColumns];
+  }
+
+  function together(values) {
+    const known = values.filter((value) => value !== null && value !== undefined);
+    if (!known.length) return null;
+    if (highest) return Math.max(...known);
+    return known.reduce((sum, value) => sum + value, 0) / known.length;
   }
 
   function update(spanS) {
@@ -112,6 +134,7 @@ export function plot(title, series, { unit = "number", note } = {}) {
     if (holder.hidden || !holder.isConnected) return;
     if (!drawn) make();
     drawn.setData(data());
+    if (drawn.cursor.idx === null || drawn.cursor.left < 0) drawn.setLegend({ idx: drawn.data[0].length - 1 });
     const said = series.map((each) => `${each.label} ${shown(store.columns[each.name]?.at(-1))}`).join(", ");
     holder.setAttribute("aria-label", `${title}: now ${said}`);
   }

@@ -78,7 +78,7 @@ export function overview() {
       { name: "latency_p50", label: "median", colour: "--c2" },
       { name: "latency_p95", label: "95 %", colour: "--c3" },
       { name: "latency_p99", label: "99 %", colour: "--c4" },
-    ], { unit: "duration", note: "Nothing has been handed off in this time. The latency shows as soon as a message goes through." }),
+    ], { unit: "duration", highest: true, note: "Nothing has been handed off in this time. The latency shows as soon as a message goes through." }),
     plot("Refused and duplicates a second", [
       { name: "rejected", label: "rejected", colour: "--c4", fill: true },
       { name: "duplicate", label: "duplicates", colour: "--c3" },
@@ -86,16 +86,16 @@ export function overview() {
     plot("Records behind", [
       { name: "lag_raw", label: "refine", colour: "--c1", fill: true },
       { name: "lag_unique", label: "handoff", colour: "--c2" },
-    ], { note: "How far behind is not known while Kafka is away, or before the worker has its partitions." }),
+    ], { highest: true, note: "How far behind is not known while Kafka is away, or before the worker has its partitions." }),
     plot("Jobs in the queue", [
       { name: "queue_waiting", label: "waiting", colour: "--c1", fill: true },
       { name: "queue_reserved", label: "under way", colour: "--c2" },
-    ], { note: "The queue cannot be counted: Redis is away, or its user may not ask (LLEN, ZCARD)." }),
+    ], { highest: true, note: "The queue cannot be counted: Redis is away, or its user may not ask (LLEN, ZCARD)." }),
   ];
   const reasons = table([
     { title: "Reason", fill: (cell, row) => link(cell, `#/rejected?reason=${row.reason}`, row.reason) },
     { title: "Count", class: "number", cell: (row) => number(row.count) },
-    { title: "Last example", class: "wide clip", cell: (row) => row.example },
+    { title: "Last example", class: "clip", fill: (cell, row) => { say(cell, row.example); cell.title = row.example; } },
   ], { caption: "Rejections by reason", empty: "Nothing was rejected in this time." });
   const busiest = table([
     { title: "Tenant", class: "mono", fill: (cell, row) => link(cell, `#/tenants`, row.id) },
@@ -122,7 +122,7 @@ export function overview() {
     tiles.pushed.set(number(lately("pushed")), `${number(lately("jobs"))} jobs/s`);
     tiles.rejected.set(number(rejectedRate), `${number(summed("rejected", span))} in ${duration(span)}`, rejectedRate > 0 ? "waiting" : "");
     const behind = figure.lag_raw === undefined ? null : figure.lag_raw + figure.lag_unique;
-    tiles.lag.set(number(behind), behind === null ? "not known" : `refine ${number(figure.lag_raw)}, handoff ${number(figure.lag_unique)}`, behind === null ? "down" : "");
+    tiles.lag.set(number(behind), behind === null ? "not known" : behind > 0 && figure.behind_s > 0 ? `oldest ${duration(figure.behind_s)}` : `refine ${number(figure.lag_raw)}, handoff ${number(figure.lag_unique)}`, behind === null ? "down" : "");
     const queue = now.queue;
     tiles.queue.set(number(queue?.waiting), queue ? `${number(queue.reserved)} under way, ${number(queue.delayed)} delayed` : "not known", queue ? "" : "down");
     const fresh = now.workers.filter((worker) => worker.silent_s < 5);
