@@ -4,14 +4,12 @@ import { h, replace, say } from "./dom.js";
 import { clock, duration } from "./format.js";
 import { remakePlots } from "./plots.js";
 import { isStale, listen, send, silentFor, store } from "./stream.js";
-import { devices } from "./view-devices.js";
 import { login } from "./view-login.js";
 import { overview } from "./view-overview.js";
-import { rejected } from "./view-rejected.js";
 import { tenants } from "./view-tenants.js";
 import { workers } from "./view-workers.js";
 
-const VIEWS = { overview, rejected, tenants, devices, workers };
+const VIEWS = { overview, tenants, workers };
 const SPANS = { 60: "1 min", 300: "5 min", 900: "15 min" };
 const THEMES = ["auto", "light", "dark"];
 const main = document.getElementById("main");
@@ -129,7 +127,6 @@ const KEYS = [
   ["]", "show more time", () => setSpan(step(1))],
   ["p", "pause, and go on", pause],
   ["t", "theme: auto, light, dark", cycleTheme],
-  ["/", "search the rejected messages", () => { go("rejected"); setTimeout(() => document.getElementById("search-text")?.focus()); }],
   ["?", "show these keys", () => document.getElementById("keys").showModal()],
 ];
 
