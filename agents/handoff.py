@@ -21,6 +21,7 @@ from streams.models import Reading
 from streams.queue.client import connect
 from streams.queue.fence import Fence
 from streams.queue.fence_positions import FencePositions
+from streams.queue.gauge import QueueGauge
 from streams.queue.handoff import FENCED_PUSH, ChunkOfJobs, JobQueue, Push, RedisJobQueue
 from streams.queue.health import handoff_health
 from streams.queue.keys import fence_key
@@ -278,6 +279,7 @@ app.position_sources[settings.unique_topic] = FencePositions(
     rewind_s=settings.fence_lost_rewind_s,
 )
 app.use(queue, probe=health.check, part="redis")
+app.measure(QueueGauge.from_settings(settings))
 
 
 @app.agent(raw_bytes(app, settings.unique_topic), isolated_partitions=True, name="handoff")

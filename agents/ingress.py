@@ -93,6 +93,11 @@ class Ingress:
         """Whether it is connected or trying to be."""
         return self._task is not None and not self._task.done()
 
+    @property
+    def in_flight(self) -> int:
+        """How many messages the broker waits for us to acknowledge, of those that were taken."""
+        return self._carrier.in_flight if self._carrier is not None and self.is_leading else 0
+
     async def check(self) -> None:
         """Return if messages get through from the MQTT broker; this is readiness' probe.
 
@@ -243,6 +248,7 @@ bridge = Ingress(
     on_crash=app.end_on,
 )
 app.probes["mqtt"] = bridge.check
+app.gauges["mqtt_in_flight_messages"] = lambda: bridge.in_flight
 
 
 @app.agent(app.channel(), name="ingress")

@@ -190,6 +190,7 @@ app.position_sources[settings.raw_topic] = SeenPositions(
     epoch_seen=app.epoch_seen,
     owners=OwnersSay(settings.consumer_group, app.is_adopted),
 )
+app.gauges["dedupe_ids"] = lambda: seen.memory.ids
 app.use(directory, probe=directory.check, part="postgres")
 
 

@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Any, NoReturn, Protocol, cast
 
 import faust
@@ -35,6 +35,8 @@ from streams.kafka.watch import KafkaEnds, KafkaWatch
 from streams.kafka.watchdog import Watchdog
 from streams.logbook import Logbook
 from streams.plain_log import escape_logs
+from streams.queue.fence import Fence
+from streams.queue.gauge import QueueGauge
 from streams.quiet_log import quieten
 from streams.refusal import refuse_start
 from streams.settings import Settings
@@ -77,6 +79,10 @@ class Fences(Protocol):
 
     async def epoch(self, partition: int) -> int:
         """Return the epoch of a partition's fence, 0 where there is none, or raise Outage."""
+        ...
+
+    def believed(self) -> Mapping[int, Fence]:
+        """Return by partition the fence as this worker has read it, or left it."""
         ...
 
     async def is_ours(self) -> bool:
@@ -163,6 +169,8 @@ class StreamsApp(faust.App):
         web_routes: each adds pages to the web server.
         services: started before the agents: clients of the outside world.
         probes: by part, how readiness asks whether it answers.
+        gauges: by the name of a metric, who tells its value (`streams.web.worker_metrics.GAUGES`).
+        queue_gauge: looks how the job queue stands.
         watch: what Kafka itself says.
         watchdog: notices a worker that stands still.
     """
@@ -179,6 +187,8 @@ class StreamsApp(faust.App):
             self.log_reader, raw_topic=settings.raw_topic, unique_topic=settings.unique_topic
         )
         self.fences: Fences | None = None
+        self.gauges: dict[str, Callable[[], float]] = {}
+        self.queue_gauge: QueueGauge | None = None
         self.audit = Audit(
             self.position_sources,
             self.log_reader,
@@ -216,6 +226,11 @@ class StreamsApp(faust.App):
         self.statistics.expect(part)
         self.services += [ClientKeeper(client), ClientKeeper(Asking(part, probe, self.statistics))]
         self.probes[part] = probe
+
+    def measure(self, queue_gauge: QueueGauge) -> None:
+        """Let the pages look at the job queue."""
+        self.queue_gauge = queue_gauge
+        self.services.append(ClientKeeper(queue_gauge))
 
     def end_on(self, bug: BaseException) -> None:
         """End the worker because of what it cannot live with; its supervisor starts it anew."""

@@ -40,7 +40,7 @@ class News:
     """Tells.
 
     Args:
-        statistics: the part ``mqtt``, and the note ``sessions_lost``.
+        statistics: the part ``mqtt``, and the notes ``sessions_lost`` and ``sessions_taken_over``.
         client_id: ours.
         monotonic: a clock in seconds.
     """
@@ -124,6 +124,7 @@ class News:
         # Usual once, where a new leader meets the old one, which does not know yet that it is none any more.
         if wait.fought:
             log.error(FOUGHT_FOR, end, self._client_id, wait.seconds)
+            self._statistics.notes["sessions_taken_over"] += 1
         else:
             log.info(TAKEN_OVER, end, self._client_id)
         self._was_taken_over, self._was_fought = True, wait.fought

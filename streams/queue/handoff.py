@@ -201,6 +201,11 @@ class RedisJobQueue:
             return Push.PUSHED
         return Push(outcome)
 
+    def believed(self) -> Mapping[int, Fence]:
+        """Return by partition the fence as this worker has read it, or left it."""
+        standings = ((partition, believed.standing) for partition, believed in self._believed.items())
+        return {partition: each.fence for partition, each in standings if each.fence is not None}
+
     async def epoch(self, partition: int) -> int:
         """Return the epoch of a partition's fence, 0 where there is none.
 

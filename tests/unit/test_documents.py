@@ -26,8 +26,8 @@ SOURCES = [
 ]
 FAUST = {"worker", "agents", "model", "models", "tables", "reset", "send", "livecheck", "clean-versions"}
 """Commands that Faust itself has."""
-NOT_SETTINGS = {"KAFKA_LIBS", "NAME_FILE", "POSTGRES_PASSWORD"}
-"""Words that look like settings: of the tests, of PostgreSQL's image, or a pattern."""
+NOT_SETTINGS = {"KAFKA_LIBS", "NAME_FILE", "POSTGRES_PASSWORD", "GRAFANA_PASSWORD"}
+"""Words that look like settings: of the tests, of docker-compose.yml, or a pattern."""
 FAUSTS_FILES = {"tables/recovery.py"}
 
 SETTING = re.compile(r"`(?:export )?([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)(?:=[^`]*)?`")
