@@ -206,6 +206,11 @@ class Settings(BaseModel):
         description="seconds without progress, all parts being up, after which the worker ends; 0 for never",
     )
 
+    # --- log
+    log_format: Literal["plain", "json"] = Field(
+        "plain", description="plain for people, or json: an object a line, for what collects logs"
+    )
+
     # --- web
     web_bind: Bind = Field(
         "127.0.0.1", description="address of the web pages; beyond loopback needs WEB_TOKEN"

@@ -87,7 +87,7 @@ def message_metrics(statistics: Statistics) -> Iterator[Metric]:
     counts = {labels: statistics.messages[name] for labels, name in MESSAGES.items()}
     yield counter("messages", "messages by stage and what became of them", counts, "stage", "outcome")
     reasons = {str(reason): statistics.rejected[reason] for reason in Reason}
-    yield counter("rejected_messages", "messages on metrics.rejected by reason", reasons, "reason")
+    yield counter("rejected_messages", "messages that were rejected, by reason", reasons, "reason")
     yield counter("jobs_pushed", "jobs pushed onto the queue", statistics.messages["jobs"])
     notes = {name: statistics.notes[name] for name in NOTES}
     yield counter("notes", "rare things worth a number; docs/operations.md explains each", notes, "reason")
@@ -142,7 +142,7 @@ def _position_metrics(seen: Seen) -> Iterator[Metric]:
     fences = sorted(seen.fences.items())
     epochs = {str(number): fence.epoch for number, fence in fences}
     yield gauge("fence_epoch", "epoch of the fence in Redis, as this worker left it", epochs, "partition")
-    told = "offset in metrics.unique of the chunk whose jobs were pushed last, by the fence in Redis"
+    told = "offset among the readings of the chunk whose jobs were pushed last, by the fence in Redis"
     marks = {str(number): fence.unique_offset for number, fence in fences}
     yield gauge("fence_offset", told, marks, "partition")
 
