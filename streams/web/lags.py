@@ -33,7 +33,8 @@ class Lag(NamedTuple):
 def lags(app: StreamsApp) -> dict[TP, Lag]:
     """Return the lag of every governed partition that this worker holds."""
     found = {}
-    for tp, cursor in app.deliverer().cursors.items():
+    cursors = app.deliverer().cursors if app.has_consumer else {}
+    for tp, cursor in cursors.items():
         position = cursor.expected if cursor.next_fetch is not None else None
         found[tp] = Lag(position, cursor.lag(app.watch.end(tp)), cursor.oldest_at)
     return found
