@@ -22,6 +22,7 @@ LEAF_MODULES = [
     "agents.ingress",
     "agents.refine",
     "agents.handoff",
+    "streams.commands.doctor",
     "streams.commands.ingest",
     "streams.commands.setup",
     "streams.commands.simulate",

@@ -19,6 +19,7 @@ COMMANDS = {
     "ingest": "Run the jobs of the queue, where Laravel does not.",
     "setup": "Create the topics and, with --database, the tables.",
     "tenants": "List the tenants, add one, remove one.",
+    "doctor": "Look at every part, and say what mends what is broken.",
     "simulate": "Publish as devices would.",
     "agents": "List the agents and the topics that they read.",
     "tables": "List the tables.",

@@ -56,6 +56,19 @@ async def ensure_topics(settings: Settings) -> list[str]:
     return [_line(spec, created=spec in missing) for spec in specs]
 
 
+async def find_topics(settings: Settings) -> dict[str, Found]:
+    """Return those of our topics that stand, by name, and create none.
+
+    Raises:
+        Outage: if Kafka does not answer.
+    """
+    try:
+        async with _admin(settings.bootstrap_servers) as admin:
+            return await _find(admin, topic_specs(settings))
+    except KafkaError as error:
+        raise Outage("kafka", f"{shown_url(settings.broker_url)}: {error!r}") from error
+
+
 @asynccontextmanager
 async def _admin(bootstrap_servers: Sequence[str]) -> AsyncIterator[AIOKafkaAdminClient]:
     admin = AIOKafkaAdminClient(

@@ -111,7 +111,7 @@ class FencePositions:
 
     async def _is_borne_out(self, partition: int, mark: Fence) -> bool:
         found = await self._histories.emitted(partition, mark.unique_offset + 1, count=1)
-        return bool(found) and _is_about(mark, found[0])
+        return bool(found) and is_about(mark, found[0])
 
     async def _without_fence(self, partition: int, log_range: LogRange) -> int:
         if log_range.start == log_range.end:
@@ -133,7 +133,7 @@ class FencePositions:
         self._statistics.notes["records_cut"] += end - start
 
 
-def _is_about(mark: Fence, emitted: Emitted) -> bool:
+def is_about(mark: Fence, emitted: Emitted) -> bool:
     """Tell whether a record is the one that a fence names."""
     is_same = (mark.epoch, mark.raw_offset, mark.unique_offset) == (
         emitted.epoch,

@@ -138,11 +138,9 @@ def _is_about_info(refusal: ResponseError) -> bool:
 
 def _refuse_eviction(memory: Memory) -> None:
     if memory.evicts:
-        raise Outage(
-            "redis",
-            f"its maxmemory-policy is {memory.policy}: once it is full it throws away jobs and the fence. "
-            "Set it to noeviction (CONFIG SET maxmemory-policy noeviction, and in its redis.conf)",
-        )
+        seen = f"its maxmemory-policy is {memory.policy}: once it is full it throws away jobs and the fence"
+        mend = "Set it to noeviction (CONFIG SET maxmemory-policy noeviction, and in its redis.conf)"
+        raise Outage("redis", f"{seen}. {mend}", seen=seen, mend=mend)
 
 
 def guarded(script: Script, guard: MemoryGuard) -> Script:
