@@ -6,10 +6,8 @@ was pushed before, also to a worker that only thinks it owns the partition.
 
 import logging
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from hashlib import blake2b
 
 from faust.types import StreamT
 
@@ -24,6 +22,7 @@ from streams.queue.fence_positions import FencePositions
 from streams.queue.gauge import QueueGauge
 from streams.queue.handoff import FENCED_PUSH, ChunkOfJobs, JobQueue, Push, RedisJobQueue
 from streams.queue.health import handoff_health
+from streams.queue.job_names import job_names
 from streams.queue.keys import fence_key
 from streams.queue.memory import MemoryGuard, guarded
 from streams.queue.pipelined import PipelinedScript
@@ -37,10 +36,6 @@ from streams.wire.job import JobMetric, Row, encode_job
 
 log = logging.getLogger(__name__)
 
-LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-JOB_ID_LENGTH = 32  # Illuminate\Queue\RedisQueue::getRandomId
-_LETTER_OF = bytes(ord(LETTERS[byte % len(LETTERS)]) for byte in range(256))
-_UUID_BYTES = 16
 Encode = Callable[[str, Sequence[Row], str, str], bytes]
 """`encode_job`, with what differs between applications."""
 
@@ -224,14 +219,6 @@ def _last_of_each(metrics: Sequence[JobMetric]) -> list[JobMetric]:
         last.pop(place, None)
         last[place] = metric
     return list(last.values())
-
-
-def job_names(partition: int, chunk: Chunk, tenant_id: str) -> tuple[str, str]:
-    """Return a job's uuid and id: from its chunk, so that a job in the queue leads back to metrics.raw."""
-    identity = f"{chunk.epoch}/{partition}/{chunk.raw_offset}/{tenant_id}/{chunk.digest.hex()}".encode()
-    digest = blake2b(identity, digest_size=_UUID_BYTES + JOB_ID_LENGTH).digest()
-    name = uuid.UUID(bytes=digest[:_UUID_BYTES], version=4)
-    return str(name), digest[_UUID_BYTES:].translate(_LETTER_OF).decode()
 
 
 def _read(record: Record) -> tuple[unique.UniqueChunk, int]:

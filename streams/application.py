@@ -22,11 +22,14 @@ LEAF_MODULES = [
     "agents.ingress",
     "agents.refine",
     "agents.handoff",
+    "agents.explain",
     "streams.commands.doctor",
     "streams.commands.ingest",
     "streams.commands.setup",
     "streams.commands.simulate",
+    "streams.commands.tail",
     "streams.commands.tenants",
+    "streams.commands.trace",
     "streams.commands.worker",
 ]
 """Each by name: of a package that it searches itself, Faust hides a module that does not import."""

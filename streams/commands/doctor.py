@@ -30,7 +30,7 @@ async def doctor(self: DoctorCommand, *, before_start: bool, as_json_: bool) -> 
 
     Needs no worker, and works while parts are down. Warnings do not fail.
 
-    For example, in a deployment:  metric-streams doctor --before-start && metric-streams worker
+    For example: metric-streams doctor --before-start && metric-streams worker
     """
     found = await diagnose(settings, before_start=before_start)
     if self.json or as_json_:

@@ -16,6 +16,7 @@ from streams.doctor.processes import READY, examine_ingest, examine_worker
 from streams.doctor.records import examine_records
 from streams.doctor.redis import examine_redis
 from streams.doctor.seen import Seen, across
+from streams.doctor.tenants import examine_tenants
 from streams.settings import Settings
 
 CHECK_LIMIT_S = 10.0
@@ -31,32 +32,28 @@ async def diagnose(settings: Settings, *, before_start: bool) -> list[Finding]:
     """
     seen = Seen()
     found = await examine(checks(settings, seen, before_start=before_start), CHECK_LIMIT_S)
-    found += across(seen, settings.mqtt_client_id)
-    return _once(found)
+    return [*found, *across(seen, settings.mqtt_client_id)]
 
 
 def checks(settings: Settings, seen: Seen, *, before_start: bool) -> list[Named]:
     """Return the checks, in the order in which messages pass the parts."""
     database_url = settings.database_url.get_secret_value()
-    parts = [
-        Named("mqtt", "the broker", partial(examine_mqtt, settings, seen)),
-        Named("kafka", "the topics", partial(examine_topics, settings)),
-        Named("kafka", "the records", partial(examine_records, settings)),
-        Named("redis", "the server", partial(examine_redis, settings)),
-        Named("redis", "the fence", partial(examine_fences, settings)),
-        Named("postgres", "the database", partial(examine_postgres, database_url)),
+    running = not before_start
+    wanted = [
+        (True, Named("mqtt", "the broker", partial(examine_mqtt, settings, seen))),
+        (True, Named("kafka", "the topics", partial(examine_topics, settings))),
+        (running, Named("kafka", "the consumer group", partial(examine_group, settings, seen))),
+        (True, Named("kafka", "the records", partial(examine_records, settings))),
+        (True, Named("redis", "the server", partial(examine_redis, settings))),
+        (True, Named("redis", "the fence", partial(examine_fences, settings))),
+        (running, Named("queue", "its workers", partial(examine_consumers, settings))),
+        (True, Named("postgres", "the database", partial(examine_postgres, database_url))),
+        (True, Named("tenants", "those that are unknown", partial(examine_tenants, settings))),
+        (running, Named("worker", "its pages", partial(examine_worker, settings))),
+        (running, Named("ingest", "its pages", partial(examine_ingest, settings))),
+        (True, Named("clocks", "the clocks", partial(examine_clocks, settings))),
     ]
-    running = [
-        Named("kafka", "the consumer group", partial(examine_group, settings, seen)),
-        Named("queue", "its workers", partial(examine_consumers, settings)),
-        Named("worker", "its pages", partial(examine_worker, settings)),
-        Named("ingest", "its pages", partial(examine_ingest, settings)),
-    ]
-    return [
-        *parts,
-        *([] if before_start else running),
-        Named("clocks", "the clocks", partial(examine_clocks, settings)),
-    ]
+    return [check for is_wanted, check in wanted if is_wanted]
 
 
 async def examine_clocks(settings: Settings) -> list[Finding]:
@@ -73,8 +70,3 @@ async def examine_clocks(settings: Settings) -> list[Finding]:
 async def _worker_time(settings: Settings) -> float | None:
     page = await read_page(settings, worker_url(settings) + READY)
     return None if page is None else page.date_s
-
-
-def _once(findings: list[Finding]) -> list[Finding]:
-    """Leave out what two checks found alike: each of them asks a part that is away."""
-    return list(dict.fromkeys(findings))

@@ -64,7 +64,9 @@ async def examine_group(settings: Settings, seen: Seen) -> list[Finding]:
     group = KafkaGroup(settings, [settings.raw_topic, settings.unique_topic])
     try:
         standing = await group.standing()
-        unheld = await group.unheld() if standing is not None and standing.members else []
+        # Tansu does not say what members hold; of several a real Kafka says it of each.
+        tells = standing is not None and len(standing.held) > 0
+        unheld = await group.unheld() if tells else []
     finally:
         await group.close()
     seen.members = None if standing is None else standing.members
@@ -96,5 +98,6 @@ def of_group(standing: GroupStanding | None, unheld: Sequence[str], name: str) -
         seen = f"nobody holds {', '.join(unheld[:SHOWN])}{more}"
         yield broken(PART, seen, "Restart the workers, which then share out all partitions")
     else:
-        many = "s hold" if standing.members != 1 else " holds"
-        yield ok(PART, f"{standing.members} worker{many} all partitions as {name}")
+        many = "s are" if standing.members != 1 else " is"
+        held = " and hold all partitions" if standing.held else ""
+        yield ok(PART, f"{standing.members} worker{many} in the group {name}{held}")

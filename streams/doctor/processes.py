@@ -9,10 +9,8 @@ from streams.version import product_version
 
 WORKER, INGEST = "worker", "ingest"
 READY = "/health/ready"
-FOUGHT = "taken over"
-"""What the worker says of its connection where another client has its client id (`streams.mqtt.news`)."""
 MENDS = {
-    "mqtt": "See the line of mqtt",
+    "mqtt": "See the lines of mqtt. Is our client id in use elsewhere? Each deployment needs its own",
     "kafka": "See the lines of kafka",
     "redis": "See the lines of redis",
     "postgres": "See the lines of postgres",
