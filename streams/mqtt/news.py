@@ -141,7 +141,8 @@ class News:
             log.info(TAKEN_OVER, end, self._client_id)
         self._was_taken_over, self._was_fought = True, wait.fought
         self._statistics.leave("mqtt", WHO)
-        self._statistics.pause("mqtt", f"not connected, session taken over: {end}")
+        why = IN_USE % self._client_id if wait.fought else f"session taken over: {end}"
+        self._statistics.pause("mqtt", f"not connected, {why}")
 
     def _is_through(self, detail: str) -> None:
         self._statistics.leave("kafka", WHO)
