@@ -554,7 +554,7 @@ async def test_readiness_tells_for_a_while_that_another_client_fights_for_our_se
     await eventually(lambda: parts.statistics.parts["mqtt"].up)
     with pytest.raises(Outage, match="is in use elsewhere"):
         await parts.ingress.check()
-    assert parts.statistics.notes["sessions_fought_for"] == 1
+    assert parts.statistics.notes["sessions_taken_over"] == 1
 
     parts.clock.now += FOUGHT_S
     await parts.ingress.check()
