@@ -19,7 +19,7 @@ from streams.errors import Displaced
 from streams.kafka.app import raw_bytes
 from streams.kafka.producer import Outgoing, deliver
 from streams.kafka.writer_names import WrittenRecords
-from streams.models import Origin
+from streams.models import Message, Origin
 from streams.postgres.tenants import TenantDirectory, Tenants
 from streams.settings import Settings
 from streams.statistics import Statistics
@@ -27,7 +27,7 @@ from streams.timings import REFINE
 from streams.topics import SEEN_TABLE
 from streams.wire import raw, rejected, unique
 from streams.wire.decision import Decision
-from streams.wire.headers import headers, read_messages
+from streams.wire.headers import FIRSTS, headers, read_messages, written_firsts
 from tables.seen import SeenTable
 from tables.seen_positions import OwnersSay, SeenPositions
 from tables.state import SeenState
@@ -101,7 +101,7 @@ class Refinery:
         now = self._clock()
         for chunk in chunks:
             self._enter(chunk, came_in[chunk.origin.offset] or len(chunk.messages))
-            arrived_at = raw.unix_s(chunk.messages[0].received_at) if chunk.messages else None
+            arrived_at = _arrived_at(chunk.messages)
             self._statistics.timings.passed(REFINE, len(chunk.messages), arrived_at, now)
 
     def _enter(self, chunk: Judged, came_in: int) -> None:
@@ -156,8 +156,10 @@ class Refinery:
                     epoch=str(decision.epoch),
                     digest=decision.digest.hex(),
                     group=self._settings.consumer_group,
-                    received_at=chunk.messages[0].received_at,
+                    # What was put back has waited elsewhere, so its age is no latency.
+                    **({} if decision.firsts else {"received_at": chunk.messages[0].received_at}),
                     **self._written.next(origin.partition),
+                    **({FIRSTS: written_firsts(decision.firsts)} if decision.firsts else {}),
                 ),
             )
         for (stage, reason), group in by_reason(chunk.messages, decision.refusals).items():
@@ -165,8 +167,15 @@ class Refinery:
                 self._settings.rejected_topic,
                 rejected.encode(origin, stage, reason, group),
                 origin.partition,
-                headers(len(group), stage=stage, reason=reason),
+                headers(len(group), stage=stage, reason=reason, epoch=str(decision.epoch)),
             )
+
+
+def _arrived_at(messages: Sequence[Message]) -> float | None:
+    """Return when a chunk's first message came; None where that tells no latency, as of what was put back."""
+    if not messages or messages[0].first is not None:
+        return None
+    return raw.unix_s(messages[0].received_at)
 
 
 seen = SeenTable(

@@ -25,6 +25,7 @@ LEAF_MODULES = [
     "agents.explain",
     "streams.commands.doctor",
     "streams.commands.ingest",
+    "streams.commands.rejected",
     "streams.commands.setup",
     "streams.commands.simulate",
     "streams.commands.tail",

@@ -279,6 +279,11 @@ class Settings(BaseModel):
         return f"{self.topic_prefix}.rejected"
 
     @property
+    def marks_topic(self) -> str:
+        """The topic that tells what of metrics.rejected was put back or dismissed."""
+        return f"{self.rejected_topic}-marks"
+
+    @property
     def earliest(self) -> str:
         """MIN_TIMESTAMP in the form that rows have."""
         return read_earliest(self.min_timestamp)

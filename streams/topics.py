@@ -36,6 +36,19 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
     ]
 
 
+def operators_specs(settings: Settings) -> list[TopicSpec]:
+    """Return the topics that the commands need, and no worker does."""
+    return [_spec(settings, settings.marks_topic, _retention(marks_retention_s(settings)))]
+
+
+def marks_retention_s(settings: Settings) -> float:
+    """Return how long a mark is kept: for longer than any record that it may be about.
+
+    Kafka deletes whole segments, and begins a new one after a week by default.
+    """
+    return 2 * settings.rejected_retention_s + 14 * 86_400
+
+
 def _spec(settings: Settings, name: str, configs: dict[str, str]) -> TopicSpec:
     common = {
         # The broker's clock: it takes no record of a worker whose own clock is an hour ahead

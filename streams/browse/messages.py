@@ -29,13 +29,15 @@ class Kind(StrEnum):
 class TopicRecord(NamedTuple):
     """A record as its topic holds it."""
 
-    kind: Kind
+    kind: str
+    """As `Kind`, or the name of another topic of ours behind the prefix."""
     partition: int
     offset: int
     written_ms: int
     """When the broker took it, in milliseconds of Unix time."""
     value: bytes
     headers: dict[str, bytes]
+    key: bytes = b""
 
 
 class Browsed(NamedTuple):
@@ -86,7 +88,7 @@ def payload_text(body: Message | RejectedMessage) -> str:
 def messages_of(record: TopicRecord) -> Iterator[Browsed]:
     """Yield a record's messages in order; one that is none of ours yields its beginning as a message."""
     try:
-        yield from _READ[record.kind](record)
+        yield from _READ[Kind(record.kind)](record)
     except MalformedRecord:
         beginning = record.value[:KEPT_BYTES].decode(errors="replace")
         message = Message(topic="", payload=beginning, size_bytes=len(record.value))

@@ -40,12 +40,14 @@ class Span:
         until_ms: the first time that is too late; None for the present end.
         newest: of each partition only so many records before the end.
         only: the partitions to read; None for all.
+        ends: by partition, where an earlier look has found the end; None for the present one.
     """
 
     since_ms: int | None = None
     until_ms: int | None = None
     newest: int | None = None
     only: Collection[int] | None = None
+    ends: Mapping[int, int] | None = None
 
     def holds(self, written_ms: int) -> bool:
         """Tell whether a record of that time is wanted."""
@@ -68,7 +70,7 @@ class OpenTopics:
     def __init__(
         self,
         consumer: AIOKafkaConsumer,
-        kinds: Mapping[str, Kind],
+        kinds: Mapping[str, str],
         ranges: Mapping[TopicPartition, LogRange],
         span: Span,
     ) -> None:
@@ -133,6 +135,7 @@ class OpenTopics:
                     record.timestamp,
                     record.value or b"",
                     dict(record.headers),
+                    record.key or b"",
                 )
                 for record in records
             ]
@@ -148,9 +151,14 @@ class OpenTopics:
 
 @asynccontextmanager
 async def opened(
-    settings: Settings, kinds: Collection[Kind], span: Span = EVERYTHING
+    settings: Settings, kinds: Collection[str], span: Span = EVERYTHING
 ) -> AsyncIterator[OpenTopics]:
     """Open topics to be read, in one of both ways.
+
+    Args:
+        settings: name the topics.
+        kinds: which of them, as `Kind` or another one's name behind the prefix.
+        span: where to begin and to end.
 
     Raises:
         MetricStreamsError: one of them does not exist.
@@ -256,6 +264,8 @@ async def _begin(
     ranges = {}
     for tp in partitions:
         end = ends[tp] if until is None else until.get(tp, ends[tp])
+        if span.ends is not None:
+            end = min(end, span.ends.get(tp.partition, end))
         start = max(starts[tp], starts[tp] if since is None else since.get(tp, end))
         if span.newest is not None:
             start = max(start, end - span.newest)

@@ -23,6 +23,7 @@ COMMANDS = {
     "tail": "Show the messages of raw, unique or rejected as they come.",
     "trace": "Follow one message from the device to its row.",
     "explain": "Say what would become of a message, and why.",
+    "rejected": "List what was rejected, put it back, or dismiss it.",
     "simulate": "Publish as devices would.",
     "agents": "List the agents and the topics that they read.",
     "tables": "List the tables.",

@@ -24,7 +24,7 @@ from streams.config.urls import shown_url
 from streams.errors import Outage, StartupRefused
 from streams.kafka.topic_checks import CHECKED, CLEANUP, Found, differences, problems
 from streams.settings import Settings
-from streams.topics import TopicSpec, topic_specs
+from streams.topics import TopicSpec, operators_specs, topic_specs
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ async def ensure_topics(settings: Settings) -> list[str]:
         StartupRefused: if topics stand on which the guarantees cannot be kept, or Kafka refuses one; a line
             for each problem, all at once.
     """
-    specs = topic_specs(settings)
+    specs = [*topic_specs(settings), *operators_specs(settings)]
     try:
         async with _admin(settings.bootstrap_servers) as admin:
             found = await _find(admin, specs)

@@ -62,6 +62,11 @@ def encode_message(topic: str, payload: bytes, received_at: str, qos: int) -> by
         return _encoder.encode(msgspec.structs.replace(message, topic=_LONE_SURROGATE.sub("\ufffd", topic)))
 
 
+def encode(message: Message) -> bytes:
+    """Return one message of a chunk, as it is: what `rejected replay` puts back."""
+    return _encoder.encode(message)
+
+
 def join(encoded: Sequence[bytes]) -> bytes:
     """Return a record's value: its size is that of the messages, the separators and `FRAMING_BYTES`."""
     return _HEAD + _SEPARATOR.join(encoded) + _TAIL
