@@ -12,7 +12,7 @@ from functools import partial
 from faust.types import StreamT
 
 from agents.loop import Record, carry
-from streams.application import app, settings, statistics
+from streams.application import app, settings, spans, statistics
 from streams.errors import Displaced, MalformedRecord, QueueFull
 from streams.kafka.app import raw_bytes
 from streams.models import Reading
@@ -30,6 +30,7 @@ from streams.queue.replays import Chunk, Replays
 from streams.settings import Settings
 from streams.statistics import Statistics
 from streams.timings import HANDOFF
+from streams.spans import traced
 from streams.wire import unique
 from streams.wire.headers import read_arrival, read_digest, read_epoch, read_messages
 from streams.wire.job import JobMetric, Row, encode_job
@@ -255,6 +256,8 @@ work = Handoff(
     encode=encoder(settings),
 )
 
+hand_off = traced(work.hand_off, spans, HANDOFF, settings.unique_topic)
+
 app.fences = queue
 app.position_sources[settings.unique_topic] = FencePositions(
     queue,
@@ -272,4 +275,4 @@ app.measure(QueueGauge.from_settings(settings))
 @app.agent(raw_bytes(app, settings.unique_topic), isolated_partitions=True, name="handoff")
 async def handoff(stream: StreamT[bytes]) -> None:
     """Push metrics.unique as ProcessMetricSubmission jobs onto the Laravel queue."""
-    await carry(stream, app.deliverer, work.hand_off, statistics)
+    await carry(stream, app.deliverer, hand_off, statistics)

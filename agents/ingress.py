@@ -12,9 +12,10 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import NoReturn
 
+import mqtt5
 from faust.types import StreamT
 
-from streams.application import app, settings, statistics
+from streams.application import app, settings, spans, statistics
 from streams.errors import (
     ConnectionLost,
     DeliveryFailed,
@@ -33,6 +34,7 @@ from streams.mqtt.patience import Patience
 from streams.mqtt.transport import Connection, Past, Session, Transport
 from streams.settings import Settings
 from streams.statistics import Statistics
+from streams.spans import Senders, TracedWriter
 
 log = logging.getLogger(__name__)
 
@@ -233,11 +235,13 @@ def _drop_on_bug(connection: Connection, opening: "asyncio.Task[MetricStreamsErr
 
 
 session = Session.of(settings, socket.gethostname())
+senders = Senders()
+writer: ChunkWriter = KafkaChunkWriter(settings, lease)
 bridge = Ingress(
     settings,
     statistics,
-    transport_of(settings, statistics),
-    KafkaChunkWriter(settings, lease),
+    transport_of(settings, statistics, read=mqtt5.read if spans is None else senders.read),
+    writer if spans is None else TracedWriter(writer, spans, settings.raw_topic, senders),
     office=KafkaOffice(
         None if settings.mqtt_share_group else app.leadership,
         KafkaTail(settings),

@@ -7,14 +7,14 @@ Between metrics.raw and metrics.unique and metrics.rejected. What becomes of a c
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Protocol
+from typing import Protocol, cast
 
 from faust.types import StreamT
 
 from agents.examine import by_reason
 from agents.judge import Judge, Judged, Standing
 from agents.loop import Record, carry
-from streams.application import app, settings, statistics
+from streams.application import app, settings, spans, statistics
 from streams.errors import Displaced
 from streams.kafka.app import raw_bytes
 from streams.kafka.producer import Outgoing, deliver
@@ -25,6 +25,7 @@ from streams.settings import Settings
 from streams.statistics import Statistics
 from streams.timings import REFINE
 from streams.topics import SEEN_TABLE
+from streams.spans import traced, traced_emit
 from streams.wire import raw, rejected, unique
 from streams.wire.decision import Decision
 from streams.wire.headers import FIRSTS, headers, read_messages, written_firsts
@@ -187,7 +188,14 @@ seen = SeenTable(
     extra_topic_configs={"cleanup.policy": "compact"},
 )
 directory = TenantDirectory.from_settings(settings, statistics)
-refinery = Refinery(settings, seen=seen, tenants=directory, emit=partial(deliver, app), statistics=statistics)
+refinery = Refinery(
+    settings,
+    seen=seen,
+    tenants=directory,
+    emit=cast("Emit", traced_emit(partial(deliver, app), spans, settings.unique_topic)),
+    statistics=statistics,
+)
+work = traced(refinery.refine, spans, REFINE, settings.raw_topic)
 
 app.tables.add(seen)
 app.position_sources[settings.raw_topic] = SeenPositions(
@@ -206,4 +214,4 @@ app.use(directory, probe=directory.check, part="postgres")
 @app.agent(raw_bytes(app, settings.raw_topic), isolated_partitions=True, name="refine")
 async def refine(stream: StreamT[bytes]) -> None:
     """Parse, validate and dedupe metrics.raw into metrics.unique and metrics.rejected."""
-    await carry(stream, app.deliverer, refinery.refine, statistics)
+    await carry(stream, app.deliverer, work, statistics)

@@ -5,18 +5,23 @@ needs. Nothing is opened at import.
 """
 
 import os
+import socket
 import sys
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import mode.loop
 
 from streams.dashboard.wiring import add_dashboard
 from streams.errors import SettingsError
-from streams.kafka.app import StreamsApp
+from streams.kafka.app import ClientKeeper, StreamsApp
 from streams.settings import Settings
 from streams.statistics import Statistics
+
+if TYPE_CHECKING:
+    from streams.otel import OtelSpans
 
 LEAF_MODULES = [
     "agents.ingress",
@@ -75,6 +80,25 @@ def use_uvloop() -> None:
         mode.loop.use("uvloop")
 
 
+def spans_of(settings: Settings) -> "OtelSpans | None":
+    """Return what sends spans, where the settings say whereto; nothing is opened."""
+    if not settings.otel_exporter_otlp_endpoint:
+        return None
+    try:
+        from streams.otel import OtelSpans  # noqa: PLC0415 - an extra, which takes its time to be imported
+    except ImportError as missing:
+        sys.stderr.write(
+            "metric-streams cannot start: OTEL_EXPORTER_OTLP_ENDPOINT is set, but there is no "
+            f"{missing.name}. Install the extra (pip install 'metric-streams[otel]'), or leave it empty\n"
+        )
+        sys.exit(os.EX_CONFIG)
+    instance = settings.worker_id or socket.gethostname()
+    return OtelSpans(settings.otel_exporter_otlp_endpoint, settings.otel_traces_sampler_arg, instance)
+
+
 settings = _settings()
 statistics = Statistics()
 app = make_app(settings, statistics)
+spans = spans_of(settings)
+if spans is not None:
+    app.services.append(ClientKeeper(spans))

@@ -19,6 +19,7 @@ from streams.config.fields import (
     BrokerUrl,
     Count,
     DatabaseUrl,
+    Endpoint,
     FaultsFound,
     MqttUrl,
     Name,
@@ -209,6 +210,19 @@ class Settings(BaseModel):
     # --- log
     log_format: Literal["plain", "json"] = Field(
         "plain", description="plain for people, or json: an object a line, for what collects logs"
+    )
+
+    # --- traces
+    otel_exporter_otlp_endpoint: Endpoint = Field(
+        "",
+        description="where the spans of chunks are sent, as in http://collector:4318; needs the extra otel; "
+        "empty for none",
+    )
+    otel_traces_sampler_arg: float = Field(
+        0.01,
+        ge=0,
+        le=1,
+        description="share of chunks whose spans are sent, beside those in which a device traces a message",
     )
 
     # --- web

@@ -6,6 +6,7 @@ metrics.unique     format: 1   messages: 40   writer: 2c26b46b68ffc68f   seq: 8 
                    digest: 8c1f2a9e00d4b7f3   group: metric-streams
                    received_at: 2026-11-23T14:00:00.123456Z
 metrics.rejected   format: 1   messages: 2   reason: tenant_unknown   stage: validate   epoch: 4
+the first two      traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01
 
 What ``rejected replay`` has put back has replay: 1 in metrics.raw, and in metrics.unique where each of its
 readings stood first, as firsts: [[4,1841,0]].
