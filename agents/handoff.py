@@ -123,8 +123,8 @@ class Handoff:
                 page.replays += handed_off.readings
             else:
                 page.pushed += handed_off.readings
-                arrived_at = read_arrival(record.headers)
-                self._statistics.timings.passed(HANDOFF, handed_off.readings, arrived_at, now)
+                received_at = read_arrival(record.headers)
+                self._statistics.timings.passed(HANDOFF, handed_off.readings, received_at, now)
 
     def _count(self, chunks: Sequence[ChunkOfJobs]) -> None:
         for chunk in chunks:

@@ -22,11 +22,11 @@ from streams.kafka.writer_names import WrittenRecords
 from streams.models import Message, Origin
 from streams.postgres.tenants import TenantDirectory, Tenants
 from streams.settings import Settings
+from streams.spans import traced, traced_emit
 from streams.statistics import Statistics
 from streams.timings import REFINE
 from streams.topics import SEEN_TABLE
-from streams.spans import traced, traced_emit
-from streams.wire import raw, rejected, unique
+from streams.wire import rejected, unique
 from streams.wire.decision import Decision
 from streams.wire.headers import FIRSTS, headers, read_messages, written_firsts
 from tables.seen import SeenTable
@@ -102,8 +102,7 @@ class Refinery:
         now = self._clock()
         for chunk in chunks:
             self._enter(chunk, came_in[chunk.origin.offset] or len(chunk.messages))
-            arrived_at = _arrived_at(chunk.messages)
-            self._statistics.timings.passed(REFINE, len(chunk.messages), arrived_at, now)
+            self._statistics.timings.passed(REFINE, len(chunk.messages), _arrival(chunk.messages), now)
 
     def _enter(self, chunk: Judged, came_in: int) -> None:
         page = self._statistics.book.page(self._settings.raw_topic, chunk.origin.partition)
@@ -172,11 +171,9 @@ class Refinery:
             )
 
 
-def _arrived_at(messages: Sequence[Message]) -> float | None:
+def _arrival(messages: Sequence[Message]) -> str | None:
     """Return when a chunk's first message came; None where that tells no latency, as of what was put back."""
-    if not messages or messages[0].first is not None:
-        return None
-    return raw.unix_s(messages[0].received_at)
+    return None if not messages or messages[0].first is not None else messages[0].received_at
 
 
 seen = SeenTable(

@@ -52,7 +52,7 @@ BEGIN_NS, NS_PER_MS = 1_795_478_400 * 10**9, 10**6
 class NoTimings(Timings):
     """Notes nothing."""
 
-    def passed(self, stage: str, messages: int, arrived_at: float | None, now: float) -> None:
+    def passed(self, stage: str, messages: int, arrived: float | str | None, now: float) -> None:
         """Do nothing."""
 
 

@@ -7,6 +7,8 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from streams.wire.raw import unix_s
+
 LATENCY_BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200)
 """A message takes some 10 ms without load; what waits out an outage takes as long as that."""
 CHUNK_BOUNDS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
@@ -82,15 +84,17 @@ class Timings:
     acknowledged_at: float = 0.0
     """Unix time at which messages were acknowledged to the broker last; 0 for never."""
 
-    def passed(self, stage: str, messages: int, arrived_at: float | None, now: float) -> None:
+    def passed(self, stage: str, messages: int, arrived: float | str | None, now: float) -> None:
         """Note that a chunk has passed a stage.
 
         Args:
             stage: one of `STAGES`.
             messages: how many it holds.
-            arrived_at: Unix time at which its oldest message came; None if that is not told.
+            arrived: when its oldest message came, as Unix time or as records have it; neither None nor what
+                cannot be read tells anything.
             now: Unix time; before the arrival where two workers' clocks disagree, which counts as no time.
         """
         self.chunk_messages[stage].observe(messages)
+        arrived_at = unix_s(arrived) if isinstance(arrived, str) else arrived
         if arrived_at is not None:
             self.latency_s[stage].observe(max(0.0, now - arrived_at), messages)

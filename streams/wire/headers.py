@@ -21,7 +21,6 @@ from typing import NamedTuple
 import msgspec
 
 from streams.errors import MalformedRecord, NewerFormat
-from streams.wire.raw import unix_s
 
 FORMAT = 1
 """The version of the records; a reader that knows less must not guess."""
@@ -139,9 +138,9 @@ def read_term(found: Mapping[str, bytes]) -> int:
     return _number(found.get(TERM, b""))
 
 
-def read_arrival(found: Mapping[str, bytes]) -> float | None:
-    """Return when the oldest message of a chunk came, Unix time in seconds; None where that is not told."""
-    return unix_s(found.get(RECEIVED_AT, b"").decode(errors="replace"))
+def read_arrival(found: Mapping[str, bytes]) -> str:
+    """Return when the oldest message of a chunk came, as it is written; empty where that is not told."""
+    return found.get(RECEIVED_AT, b"").decode(errors="replace")
 
 
 def read_digest(found: Mapping[str, bytes]) -> bytes:

@@ -68,6 +68,13 @@ def test_a_chunk_counts_its_latency_for_each_of_its_messages(stage: str) -> None
 def test_a_clock_that_is_behind_makes_no_negative_latency_and_an_untold_arrival_none() -> None:
     timings = Timings()
     timings.passed(INGRESS, 2, 1_000.0, 999.0)
-    timings.passed(INGRESS, 3, None, 999.0)
+    for untold in (None, "", "rubbish", "2026-13-01T00:00:00Z"):
+        timings.passed(INGRESS, 3, untold, 999.0)
     assert (timings.latency_s[INGRESS].count, timings.latency_s[INGRESS].total) == (2, 0.0)
-    assert timings.chunk_messages[INGRESS].count == 2
+    assert timings.chunk_messages[INGRESS].count == 5
+
+
+def test_an_arrival_is_read_as_records_have_it() -> None:
+    timings = Timings()
+    timings.passed(INGRESS, 1, "2026-11-23T14:00:00.250000Z", 1_795_442_401.0)
+    assert timings.latency_s[INGRESS].total == 0.75
