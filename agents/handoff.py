@@ -28,9 +28,9 @@ from streams.queue.memory import MemoryGuard, guarded
 from streams.queue.pipelined import PipelinedScript
 from streams.queue.replays import Chunk, Replays
 from streams.settings import Settings
+from streams.spans import traced
 from streams.statistics import Statistics
 from streams.timings import HANDOFF
-from streams.spans import traced
 from streams.wire import unique
 from streams.wire.headers import read_arrival, read_digest, read_epoch, read_messages
 from streams.wire.job import JobMetric, Row, encode_job

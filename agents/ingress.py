@@ -33,8 +33,8 @@ from streams.mqtt.news import News
 from streams.mqtt.patience import Patience
 from streams.mqtt.transport import Connection, Past, Session, Transport
 from streams.settings import Settings
-from streams.statistics import Statistics
 from streams.spans import Senders, TracedWriter
+from streams.statistics import Statistics
 
 log = logging.getLogger(__name__)
 
