@@ -1,9 +1,10 @@
 """What counting for operators costs a message: the three agents' own work with it and without, in turns.
 
-Between fakes in memory, in one process: latency, chunk sizes, last times and the age of records are noted, or
-none of it is. The libraries between the agents and the servers are left out, although they take most of a
-worker's CPU: so the share that is told is more than that of a real worker. A page of ``/metrics`` is made as
-well, of 64 partitions; what a page costs, whoever scrapes it pays once in 15 seconds or so.
+Between fakes in memory, in one process: latency, chunk sizes and the age of records are noted, or none of it
+is. What one chunk adds is told alone as well, since two turns on a busy machine differ by more than that. The
+libraries between the agents and the servers are left out, although they take most of a worker's CPU: so the
+share that is told is more than that of a real worker. A page of ``/metrics`` is made as well, of 64
+partitions; what a page costs, whoever scrapes it pays once in 15 seconds or so.
 """
 
 import argparse
@@ -33,7 +34,7 @@ from streams.postgres.tenants import FakeTenants
 from streams.queue.fake import FakeJobQueue, FakeReplays
 from streams.settings import Settings
 from streams.statistics import Statistics
-from streams.timings import Timings
+from streams.timings import HANDOFF, INGRESS, REFINE, Timings
 from streams.web.lags import Lag
 from streams.web.prometheus import page
 from streams.web.shared import PartHealth
@@ -44,6 +45,7 @@ from tables.fake import FakeSeen
 BATCHES = (1, 10, 100, 500)
 """Messages that one read brings; a chunk for each partition of them."""
 PARTITIONS = 64
+CHUNKS_NOTED = 5_000
 SCRAPED_EVERY_S = 15
 BEGIN_NS, NS_PER_MS = 1_795_478_400 * 10**9, 10**6
 """The time of the first message (``benchmarks/material.py``), and how far apart they are."""
@@ -105,6 +107,7 @@ def main(arguments: list[str]) -> None:
         with say(f"{size} messages a read"):
             some = messages[: max(size, min(len(messages), size * 400))]
             figures[f"reads_of_{size}"] = _compared(some, size, ids, options.turns)
+    figures["noted_us_a_chunk"] = round(_noted_us(options.turns), 2)
     page_ms = _page_ms(options.turns)
     figures["page"] = {
         "cpu_ms": round(page_ms, 2),
@@ -176,6 +179,23 @@ async def _carried(
         await handoff.hand_off([Record(partition, offset, emitted.value, emitted.headers)])
         cursor.done(offset)
     return time.process_time() - began
+
+
+def _noted_us(turns: int) -> float:
+    """Return the CPU µs of what is noted of one chunk at all stages, alone, so that nothing stirs it."""
+    timings, received_at, now = Timings(), "2026-11-24T00:00:00.123456Z", BEGIN_NS / 1e9 + 1
+    spent = []
+    for _ in range(turns):
+        cursor = _placed()
+        began = time.process_time()
+        for offset in range(CHUNKS_NOTED):
+            timings.passed(INGRESS, 100, now - 1, now)
+            timings.passed(REFINE, 100, received_at, now)
+            timings.passed(HANDOFF, 100, received_at, now)
+            cursor.times.append((offset, now))
+            cursor.times.popleft()
+        spent.append(time.process_time() - began)
+    return min(spent) / CHUNKS_NOTED * 1e6
 
 
 def _reads(messages: Sequence[tuple[str, bytes]], size: int) -> Iterator[list[Publication]]:

@@ -30,6 +30,7 @@ def test_what_bookkeeping_costs_is_told_with_and_without_in_one_run(
         assert set(figure) == {"on", "off", "more_percent", "more_percent_median"}
         assert figure["on"] > 0
     assert figures["page"]["cpu_ms"] > 0
+    assert figures["noted_us_a_chunk"] > 0
 
 
 def test_a_backlog_has_its_messages_in_chunks_of_the_size_that_was_asked_for() -> None:
