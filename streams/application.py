@@ -35,6 +35,7 @@ LEAF_MODULES = [
     "streams.commands.simulate",
     "streams.commands.tail",
     "streams.commands.tenants",
+    "streams.commands.top",
     "streams.commands.trace",
     "streams.commands.worker",
 ]

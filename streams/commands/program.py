@@ -21,6 +21,7 @@ COMMANDS = {
     "tenants": "List the tenants, add one, remove one.",
     "doctor": "Look at every part, and say what mends what is broken.",
     "tail": "Show the messages of raw, unique or rejected as they come.",
+    "top": "Show what flows through each stage.",
     "trace": "Follow one message from the device to its row.",
     "explain": "Say what would become of a message, and why.",
     "rejected": "List what was rejected, put it back, or dismiss it.",
