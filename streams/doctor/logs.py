@@ -59,9 +59,9 @@ class Logs:
         return Ends(ranges, await self.read(last))
 
     async def _known(self, topics: Collection[str]) -> set[TP]:
-        # All topics, since asking for one that is missing may create it.
-        await self._consumer.topics()
-        return {TP(topic, n) for topic in topics for n in self._consumer.partitions_for_topic(topic) or ()}
+        # Of all topics, since asking for one that is missing may create it; aiokafka has no public way to it.
+        cluster = await self._consumer._client.fetch_all_metadata()
+        return {TP(topic, n) for topic in topics for n in cluster.partitions_for_topic(topic) or ()}
 
     async def read(self, offsets: Mapping[TP, int]) -> Mapping[TP, LogRecord]:
         """Return the first record from each offset on; those that do not come in time are missing."""

@@ -176,6 +176,8 @@ async def test_where_all_is_well_nothing_is_broken_and_the_command_says_so(scene
     await scene.is_well()
     done = await asyncio.to_thread(run, scene.environment)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert "partitions can be read" in done.stdout
+    assert "the fence fits" in done.stdout
     parts = {line.split()[1] for line in done.stdout.splitlines()[:-1]}
     assert parts == {"mqtt", "kafka", "redis", "postgres", "queue", "worker", "clocks"}
     told = json.loads((await asyncio.to_thread(run, scene.environment, "--json")).stdout)
