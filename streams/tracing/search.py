@@ -47,8 +47,10 @@ async def search(settings: Settings, wanted: str, since_ms: int) -> list[Coordin
         async with aclosing(scan_messages(settings, kind, Filter(text=wanted), span)) as messages:
             async for message in messages:
                 if names(message, wanted):
-                    found.setdefault(message.coordinate, message.record.written_ms)
-    return sorted(found, key=lambda at: found[at])
+                    found[message.coordinate] = (
+                        message.record.written_ms
+                    )  # of raw, where it is there, at last
+    return sorted(found, key=lambda at: (found[at], at.partition, at.offset, at.index or 0))
 
 
 async def _in_unique(settings: Settings, wanted: str, span: Span) -> AsyncIterator[tuple[Coordinate, int]]:
