@@ -19,6 +19,7 @@ from streams.errors import Displaced
 from streams.kafka.app import raw_bytes
 from streams.kafka.producer import Outgoing, deliver
 from streams.kafka.writer_names import WrittenRecords
+from streams.last_seen.keeper import DeviceKeeper
 from streams.models import Message, Origin
 from streams.postgres.tenants import TenantDirectory, Tenants
 from streams.settings import Settings
@@ -131,6 +132,7 @@ class Refinery:
 
     def _count(self, chunk: Judged) -> None:
         counts, decision = self._statistics.messages, chunk.decision
+        self._statistics.devices.note(chunk.origin.partition, chunk.messages, decision.refusals)
         counts["refined"] += len(chunk.messages)
         counts["duplicate"] += len(decision.duplicates)
         counts["accepted"] += len(chunk.accepted)
@@ -195,6 +197,7 @@ refinery = Refinery(
 work = traced(refinery.refine, spans, REFINE, settings.raw_topic)
 
 app.tables.add(seen)
+app.keep(DeviceKeeper(settings, statistics.devices, lambda: app.held() if app.has_consumer else None))
 app.position_sources[settings.raw_topic] = SeenPositions(
     seen,
     app.histories,

@@ -30,6 +30,7 @@ LEAF_MODULES = [
     "agents.explain",
     "streams.commands.doctor",
     "streams.commands.ingest",
+    "streams.commands.devices",
     "streams.commands.rejected",
     "streams.commands.setup",
     "streams.commands.simulate",

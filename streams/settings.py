@@ -298,6 +298,11 @@ class Settings(BaseModel):
         return f"{self.rejected_topic}-marks"
 
     @property
+    def devices_topic(self) -> str:
+        """The topic that tells when each device was heard last."""
+        return f"{self.topic_prefix}.devices"
+
+    @property
     def earliest(self) -> str:
         """MIN_TIMESTAMP in the form that rows have."""
         return read_earliest(self.min_timestamp)

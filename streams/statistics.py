@@ -13,6 +13,7 @@ from streams.book import Book
 from streams.dashboard.busiest import Busiest
 from streams.dashboard.refused import Refused
 from streams.errors import Outage
+from streams.last_seen.table import DeviceTables
 from streams.timings import Timings
 
 NOT_ASKED = "not asked yet"
@@ -59,6 +60,7 @@ class Statistics:
     busy_tenants: Busiest = field(default_factory=Busiest)
     """By what is handed off."""
     refused: Refused = field(default_factory=Refused)
+    devices: DeviceTables = field(default_factory=DeviceTables)
 
     def expect(self, name: str) -> None:
         """Show a part from the start, before it was asked anything."""

@@ -31,7 +31,7 @@ class Filter:
 
     def __post_init__(self) -> None:
         lower = [tenant.lower() for tenant in self.tenants]
-        names = tuple(_globs(globs) for globs in (lower, self.agents, self.metrics))
+        names = tuple(matcher(globs) for globs in (lower, self.agents, self.metrics))
         object.__setattr__(self, "_names", names)
 
     @property
@@ -59,6 +59,7 @@ class Filter:
 _Globs = Callable[[str], object] | None
 
 
-def _globs(globs: Iterable[str]) -> _Globs:
+def matcher(globs: Iterable[str]) -> _Globs:
+    """Return what matches a name that one of some globs matches; None if there are none."""
     patterns = [translate(glob) for glob in globs]
     return re.compile("|".join(patterns)).match if patterns else None

@@ -24,6 +24,7 @@ COMMANDS = {
     "top": "Show what flows through each stage.",
     "trace": "Follow one message from the device to its row.",
     "explain": "Say what would become of a message, and why.",
+    "devices": "List when devices were heard last.",
     "rejected": "List what was rejected, put it back, or dismiss it.",
     "simulate": "Publish as devices would.",
     "agents": "List the agents and the topics that they read.",

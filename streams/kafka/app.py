@@ -227,6 +227,10 @@ class StreamsApp(faust.App):
         self.services += [ClientKeeper(client), ClientKeeper(Asking(part, probe, self.statistics))]
         self.probes[part] = probe
 
+    def keep(self, client: Client) -> None:
+        """Start a client before the agents, and stop it behind them."""
+        self.services.append(ClientKeeper(client))
+
     def measure(self, queue_gauge: QueueGauge) -> None:
         """Let the pages look at the job queue."""
         self.queue_gauge = queue_gauge
