@@ -54,6 +54,7 @@ class Board:
         readiness: asks every part how it fares.
         partitions: tells the position and the lag of each partition that this worker holds.
         group: the consumer group's name.
+        change: tells of the last replay or dismissal that was asked for here.
     """
 
     def __init__(
@@ -64,7 +65,9 @@ class Board:
         partitions: Callable[[], list[dict[str, Any]]],
         *,
         group: str,
+        change: Callable[[], Any] = lambda: None,
     ) -> None:
+        self._change = change
         self._sampler = sampler
         self._exchange = exchange
         self._readiness = readiness
@@ -180,6 +183,7 @@ class Board:
             "queue": self._exchange.queued and self._exchange.queued._asdict(),
             "partitions": self._partitions(),
             "marks": list(self._sampler.marks),
+            "change": self._change(),
         }
 
 

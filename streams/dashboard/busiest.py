@@ -8,6 +8,7 @@ comes in anew is given the count that the last one pushed out had, as its error.
 
 from collections.abc import Mapping
 from heapq import nlargest
+from operator import itemgetter
 from typing import NamedTuple
 
 KEPT = 256
@@ -81,13 +82,20 @@ class Busiest:
         for entry in self._table.values():
             entry.fading *= fade
             entry.error *= fade
-        for key, count in noted.items():
-            entry = self._table.get(key) or self._table.setdefault(key, _Entry(self._floor))
-            entry.fading += count
-            entry.total += count
-            entry.last = now
+        for key in self._table.keys() & noted.keys():
+            self._add(key, noted.pop(key), now)
+        # Of very many that are new, those alone that could stay.
+        new = nlargest(self._kept + 1, noted.items(), key=itemgetter(1))
+        for key, count in new:
+            self._add(key, count, now)
         if len(self._table) > self._kept:
             self._push_out()
+
+    def _add(self, key: str, count: int, now: float) -> None:
+        entry = self._table.get(key) or self._table.setdefault(key, _Entry(self._floor))
+        entry.fading += count
+        entry.total += count
+        entry.last = now
 
     def top(self, count: int) -> list[Busy]:
         """Return those that send the most, the busiest first."""

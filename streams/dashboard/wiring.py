@@ -9,6 +9,7 @@ from aiohttp import web
 from streams.dashboard.board import Board
 from streams.dashboard.exchange import Exchange, workers_key
 from streams.dashboard.sampler import Sampler
+from streams.dashboard.tasks import Tasks
 from streams.dashboard.view import WorkerView
 from streams.kafka.app import StreamsApp
 from streams.queue.client import connect
@@ -17,6 +18,7 @@ from streams.version import product_version
 from streams.web.dashboard_pages import DashboardPages, redirect
 from streams.web.health import readiness
 from streams.web.login import Login
+from streams.web.rejected_pages import RejectedPages
 
 
 def add_dashboard(app: StreamsApp) -> None:
@@ -38,11 +40,19 @@ def add_dashboard(app: StreamsApp) -> None:
         peers=exchange.peers,
         queued=lambda: exchange.queued,
     )
-    board = Board(sampler, exchange, partial(readiness, app), view.partitions, group=settings.consumer_group)
-    app.boards.append(board)
-    app.web_routes.append(
-        partial(_add_pages, DashboardPages(board, Login(settings.web_token.get_secret_value())))
+    tasks = Tasks(settings)
+    board = Board(
+        sampler,
+        exchange,
+        partial(readiness, app),
+        view.partitions,
+        group=settings.consumer_group,
+        change=lambda: tasks.state,
     )
+    app.boards += [board, tasks]
+    login = Login(settings.web_token.get_secret_value())
+    pages = DashboardPages(board, login, [RejectedPages(tasks, login)])
+    app.web_routes.append(partial(_add_pages, pages))
 
 
 def _add_pages(pages: DashboardPages, application: web.Application) -> None:

@@ -4,7 +4,7 @@ Every path in the page is relative, so that it works behind a reverse proxy unde
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
 from http import HTTPStatus
 from mimetypes import guess_type
@@ -16,6 +16,7 @@ from aiohttp import web
 
 from streams.dashboard.board import TooManyWatch
 from streams.web.login import Login
+from streams.web.shared import refused
 
 FILES = Path(__file__).parent / "dashboard"
 POLICY = (
@@ -56,6 +57,14 @@ class Watched(Protocol):
         ...
 
 
+class Pages(Protocol):
+    """Further pages of the application."""
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Add them."""
+        ...
+
+
 class Token(msgspec.Struct):
     """What the login form sends."""
 
@@ -68,11 +77,13 @@ class DashboardPages:
     Args:
         board: has what is shown.
         login: says who may see it.
+        more: pages that it needs beside those.
     """
 
-    def __init__(self, board: Watched, login: Login) -> None:
+    def __init__(self, board: Watched, login: Login, more: Sequence[Pages] = ()) -> None:
         self._board = board
         self._login = login
+        self._more = more
 
     def application(self) -> web.Application:
         """Return the application, to be mounted at ``/dashboard``."""
@@ -86,17 +97,19 @@ class DashboardPages:
         router.add_get("/session", self._session)
         router.add_post("/login", self._log_in)
         router.add_post("/logout", self._log_out)
+        for pages in self._more:
+            pages.add_to(router)
         return application
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Send the last fifteen minutes, and then each second as it comes."""
         if refusal := self._login.refusal(request):
-            return _refused(refusal)
+            return refused(*refusal)
         try:
             with self._board.watching():
                 return await self._stream(request)
         except TooManyWatch:
-            return _refused((HTTPStatus.SERVICE_UNAVAILABLE, "too many dashboards are open: close one"))
+            return refused(HTTPStatus.SERVICE_UNAVAILABLE, "too many dashboards are open: close one")
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers=STREAM_HEADERS)
@@ -113,22 +126,22 @@ class DashboardPages:
     async def _session(self, request: web.Request) -> web.Response:
         """Say whether the page may go on: an event stream does not tell why it was refused."""
         refusal = self._login.refusal(request)
-        return _refused(refusal) if refusal else web.json_response({"logged_in": self._login.is_asked_for})
+        return refused(*refusal) if refusal else web.json_response({"logged_in": self._login.is_asked_for})
 
     async def _log_in(self, request: web.Request) -> web.Response:
         try:
             given = msgspec.json.decode(await request.read(), type=Token).token
         except (msgspec.MsgspecError, UnicodeDecodeError):
-            return _refused((HTTPStatus.BAD_REQUEST, 'send {"token": "…"}'))
+            return refused(HTTPStatus.BAD_REQUEST, 'send {"token": "…"}')
         if not self._login.is_token(given):
-            return _refused((HTTPStatus.UNAUTHORIZED, "this is not the worker's WEB_TOKEN"))
+            return refused(HTTPStatus.UNAUTHORIZED, "this is not the worker's WEB_TOKEN")
         response = web.Response(status=HTTPStatus.NO_CONTENT)
         self._login.admit(request, response)
         return response
 
     async def _log_out(self, request: web.Request) -> web.Response:
         if refusal := self._login.refusal_to_change(request):
-            return _refused(refusal)
+            return refused(*refusal)
         response = web.Response(status=HTTPStatus.NO_CONTENT)
         self._login.dismiss(response)
         return response
@@ -149,11 +162,6 @@ async def _write(response: web.StreamResponse, event: bytes) -> None:
 
 def _event(name: str, data: bytes) -> bytes:
     return b"event: %s\ndata: %s\n\n" % (name.encode(), data)
-
-
-def _refused(refusal: tuple[int, str]) -> web.Response:
-    status, why = refusal
-    return web.json_response({"error": why}, status=status)
 
 
 async def redirect(_request: web.Request) -> web.Response:

@@ -6,10 +6,11 @@ import { remakePlots } from "./plots.js";
 import { isStale, listen, send, silentFor, store } from "./stream.js";
 import { login } from "./view-login.js";
 import { overview } from "./view-overview.js";
+import { rejected } from "./view-rejected.js";
 import { tenants } from "./view-tenants.js";
 import { workers } from "./view-workers.js";
 
-const VIEWS = { overview, tenants, workers };
+const VIEWS = { overview, rejected, tenants, workers };
 const SPANS = { 60: "1 min", 300: "5 min", 900: "15 min" };
 const THEMES = ["auto", "light", "dark"];
 const main = document.getElementById("main");
@@ -46,6 +47,7 @@ function route() {
     shownAs = name;
     view = VIEWS[name]({ go, place });
     replace(main, view.element);
+    document.body.dataset.view = name;
     document.title = `${view.title} · metric-streams`;
     for (const link of document.querySelectorAll("#views a")) {
       if (link.dataset.view === name) link.setAttribute("aria-current", "page");
@@ -127,6 +129,7 @@ const KEYS = [
   ["]", "show more time", () => setSpan(step(1))],
   ["p", "pause, and go on", pause],
   ["t", "theme: auto, light, dark", cycleTheme],
+  ["/", "search the rejected messages", () => { go("rejected"); setTimeout(() => document.getElementById("search-text")?.focus()); }],
   ["?", "show these keys", () => document.getElementById("keys").showModal()],
 ];
 

@@ -57,7 +57,7 @@ export function table(columns, { empty, caption, rowClass } = {}) {
     note.hidden = list.length !== 0;
   }
   update([], () => "");
-  return { element: h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption ?? "table" }, shown, note), update, note };
+  return { element: h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": caption ?? "table" }, shown, note), update, note };
 }
 
 export function replace(element, ...children) {

@@ -93,7 +93,7 @@ export function overview() {
     ], { highest: true, note: "The queue cannot be counted: Redis is away, or its user may not ask (LLEN, ZCARD)." }),
   ];
   const reasons = table([
-    { title: "Reason", cell: (row) => row.reason },
+    { title: "Reason", fill: (cell, row) => link(cell, `#/rejected?reason=${row.reason}`, row.reason) },
     { title: "Count", class: "number", cell: (row) => number(row.count) },
     { title: "Last example", class: "clip", fill: (cell, row) => { say(cell, row.example); cell.title = row.example; } },
   ], { caption: "Rejections by reason", empty: "Nothing was rejected in this time." });

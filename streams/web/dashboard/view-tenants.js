@@ -2,7 +2,7 @@
 
 import { h, panel, table } from "./dom.js";
 import { ago, number } from "./format.js";
-import { busy } from "./view-overview.js";
+import { busy, link } from "./view-overview.js";
 
 export function tenants() {
   let at = 0;
@@ -13,7 +13,7 @@ export function tenants() {
     { title: "Last", class: "number", cell: (row) => ago(row.last, at) },
   ], { caption: "Busiest tenants", empty: "No tenant sends yet. Publish to metrics/{tenant}/{agent}/{metric}, or try: metric-streams simulate." });
   const unknown = table([
-    { title: "Tenant", class: "mono", cell: (row) => row.id },
+    { title: "Tenant", class: "mono", fill: (cell, row) => link(cell, `#/rejected?reason=tenant_unknown&tenant=${encodeURIComponent(row.id)}`, row.id) },
     { title: "Attempts/s", class: "number", cell: (row) => number(row.per_s) },
     { title: "Attempts", class: "number", cell: (row) => number(row.total) },
     { title: "Last attempt", class: "number", cell: (row) => ago(row.last, at) },
