@@ -1,9 +1,9 @@
 """``metric-streams tail``: shows the messages of a topic as they come."""
 
 import sys
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 import click
@@ -13,13 +13,12 @@ from rich.console import Console
 from rich.padding import Padding
 
 from streams.application import app, settings
-from streams.browse.filters import Filter
 from streams.browse.lines import INDENT, shown
 from streams.browse.messages import Browsed, Kind
 from streams.browse.reader import Span, follow_messages, scan_messages
-from streams.browse.times import EXAMPLES, read_time_ms
 from streams.commands.base import PlainCommand
 from streams.commands.pipe import quiet_pipe
+from streams.commands.selecting import filter_of, span_of
 from streams.models import Reason
 
 Show = Callable[[Browsed], None]
@@ -50,7 +49,7 @@ def glob(name: str, of: str) -> option:
         help="of rejected: only this",
     ),
     option("--text", default="", help="only with this in topic, payload or detail"),
-    option("--since", help=f"begin earlier than now: {EXAMPLES}"),
+    option("--since", help="begin earlier than now: 10m, 2h, 7d, or 2026-11-23T14:00:00Z"),
     option("--once", is_flag=True, help="end with what is there, instead of waiting for more"),
     option("--json", "as_json", is_flag=True, help="print JSON lines, as it does into a pipe"),
     base=TailCommand,
@@ -76,8 +75,8 @@ async def tail(
     For example: metric-streams tail rejected --agent 'edge-*' | jq .detail
     """
     kind = Kind(topic)
-    wanted = Filter(tenants, agents, metrics, [Reason(each) for each in reasons], text)
-    span = span_of(since, once=once, now_s=time.time())
+    wanted = filter_of(tenants=tenants, agents=agents, metrics=metrics, reasons=reasons, text=text)
+    span = begin(since, once=once)
     show = printer(as_json=as_json or bool(self.json) or not sys.stdout.isatty())
     click.echo(notice(kind, since, once=once), err=True)
     messages = (
@@ -96,10 +95,10 @@ async def show_all(messages: AsyncIterator[Browsed], show: Show) -> None:
         show(message)
 
 
-def span_of(since: str | None, *, once: bool, now_s: float) -> Span:
+def begin(since: str | None, *, once: bool) -> Span:
     """Return where to begin: at a time, or now; with `once` at the beginning."""
     if since is not None:
-        return Span(since_ms=read_time_ms(since, now_s))
+        return span_of(since, None, datetime.now(UTC))
     return Span() if once else Span(newest=0)
 
 

@@ -1,7 +1,6 @@
 """``metric-streams trace``: follows one message from the device to its row."""
 
 import sys
-import time
 from datetime import UTC, datetime
 
 import click
@@ -13,8 +12,8 @@ from rich.text import Text
 
 from streams.application import app, settings
 from streams.browse.coordinate import Coordinate
-from streams.browse.times import EXAMPLES, read_time_ms
 from streams.commands.base import PlainCommand
+from streams.commands.selecting import moment
 from streams.errors import MetricStreamsError
 from streams.plain_log import plain
 from streams.tracing.rows import Row, rows_of
@@ -40,7 +39,7 @@ class TraceCommand(PlainCommand):
         "--since",
         default=DEFAULT_SINCE,
         show_default=True,
-        help=f"of an id, how far to look back: {EXAMPLES}",
+        help="of an id, how far to look back: 10m, 2h, 7d, or a date",
     ),
     option("--json", "as_json", is_flag=True, help="print JSON, a line for each message"),
     base=TraceCommand,
@@ -71,7 +70,7 @@ async def places(message: str, since: str) -> list[Coordinate]:
     try:
         return [Coordinate.parse(message)]
     except MetricStreamsError:
-        since_ms = read_time_ms(since, time.time())
+        since_ms = round(moment(since, datetime.now(UTC)).timestamp() * MS_PER_S)
     click.echo(f"looking for {message} since {since}", err=True)
     found = await search(settings, message, since_ms)
     if not found:

@@ -1,19 +1,15 @@
-"""What `tail` shows on a terminal, and the times that people write."""
+"""What `tail` shows on a terminal."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.browse.lines import shown
 from streams.browse.messages import Browsed, Kind, TopicRecord, messages_of
-from streams.browse.times import read_time_ms
-from streams.errors import MetricStreamsError
 from streams.models import Origin, Reading, Reason, RejectedMessage, Stage
 from streams.wire import raw, rejected, unique
 
 TENANT = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 AT_MS = 1_795_442_400_123
-S = 1_000
 
 
 def first(kind: Kind, value: bytes) -> Browsed:
@@ -52,27 +48,3 @@ def test_what_is_no_record_of_ours_is_shown_without_moving_the_cursor(value: byt
     line, *_ = shown(first(Kind.RAW, value))
     assert "\x7f" not in line.plain
     assert not any(ord(letter) < 32 for letter in line.plain)
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("30s", 999_970 * S),
-        ("10m", 999_400 * S),
-        ("1.5h", 994_600 * S),
-        (" 2 d ", 827_200 * S),
-        ("1w", 395_200 * S),
-        ("1970-01-01T01:00:00Z", 3_600 * S),
-        ("1970-01-01 01:00", 3_600 * S),
-        ("1970-01-02", 86_400 * S),
-        ("1970-01-01T02:00:00+01:00", 3_600 * S),
-    ],
-)
-def test_a_time_is_read_as_ago_or_as_a_date(text: str, expected: int) -> None:
-    assert read_time_ms(text, 1_000_000) == expected
-
-
-@pytest.mark.parametrize("text", ["", "yesterday", "10", "-5m", "10 parsecs", "2026-13-01"])
-def test_what_is_no_time_is_refused_with_examples(text: str) -> None:
-    with pytest.raises(MetricStreamsError, match="10m, 2h"):
-        read_time_ms(text, 0)
