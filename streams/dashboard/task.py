@@ -1,4 +1,4 @@
-"""What the page asks of the rejected messages, done in a process of its own.
+"""What the page asks of the rejected messages and of the devices, done in a process of its own.
 
 Between the worker's page (`streams.dashboard.tasks`, which starts it) and `streams.rejections`. A search may
 read millions of messages: in the worker it would hold up the event loop. It is handed one line of JSON on
@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from itertools import count
-from time import monotonic
+from time import monotonic, time
 from typing import Any
 
 import msgspec
@@ -27,9 +27,11 @@ from streams.browse.messages import payload_text
 from streams.commands.selecting import filter_of, span_of
 from streams.errors import MetricStreamsError
 from streams.kafka.chunk_writer import KafkaChunkWriter
+from streams.last_seen.reading import DeviceFilter, read_devices
 from streams.rejections.listing import Rejected, Selection, rejections
 from streams.rejections.replay import Replay, dismiss, plan
 from streams.settings import Settings
+from streams.wire.devices import DeviceSeen
 
 NICE = 5
 """The worker comes first."""
@@ -76,7 +78,7 @@ class Task(msgspec.Struct, frozen=True):
     """What is to be done."""
 
     does: str
-    """``list``, ``plan``, ``replay`` or ``dismiss``."""
+    """``list``, ``plan``, ``replay``, ``dismiss`` or ``devices``."""
     chosen: Chosen = Chosen()
     limit: int = 100
     """list: so many of the newest."""
@@ -84,6 +86,8 @@ class Task(msgspec.Struct, frozen=True):
     """replay, dismiss: what came later than the count is not meant."""
     rate: float | None = None
     """replay: messages a second at most."""
+    silent_s: float = 0.0
+    """devices: only those that were not heard for so long."""
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -179,11 +183,44 @@ async def dismissed(settings: Settings, task: Task) -> dict[str, Any]:
     return {"dismissed": done}
 
 
+async def devices(settings: Settings, task: Task) -> dict[str, Any]:
+    """Return the devices that were silent for longest, and how many there are in all."""
+    now, chosen = time(), task.chosen
+    wanted = DeviceFilter(
+        (chosen.tenant,) if chosen.tenant else (),
+        (chosen.agent,) if chosen.agent else (),
+        silent_since=now - task.silent_s if task.silent_s else None,
+    )
+    kept: list[tuple[float, int, DeviceSeen]] = []
+    counted = 0
+    async with aclosing(read_devices(settings, wanted)) as found:
+        async for device in found:
+            counted += 1
+            heapq.heappush(kept, (-device.last, counted, device))
+            if len(kept) > min(task.limit, MOST_LISTED):
+                heapq.heappop(kept)
+    longest = [device for *_, device in sorted(kept, reverse=True)]
+    return {
+        "counted": counted,
+        "devices": [
+            {
+                "tenant": device.tenant_id,
+                "agent": device.agent_id,
+                "last": device.last,
+                "messages": device.messages,
+                "rejected": device.rejected,
+            }
+            for device in longest
+        ],
+    }
+
+
 DOES: dict[str, Callable[[Settings, Task], Awaitable[dict[str, Any]]]] = {
     "list": listed,
     "plan": planned,
     "replay": replayed,
     "dismiss": dismissed,
+    "devices": devices,
 }
 
 

@@ -1,4 +1,4 @@
-"""What the dashboard asks of the rejected messages, over HTTP: search, count, replay, dismiss, stop."""
+"""What the dashboard asks of rejected messages and devices, over HTTP: search, replay, dismiss, stop."""
 
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -50,6 +50,7 @@ class RejectedPages:
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Add the pages."""
         router.add_get("/rejected/list", self._answering(self._list, self._login.refusal))
+        router.add_get("/devices/list", self._answering(self._devices, self._login.refusal))
         for path, handler in {"plan": self._plan, "change": self._change, "stop": self._stop}.items():
             router.add_post(f"/rejected/{path}", self._answering(handler, self._login.refusal_to_change))
 
@@ -84,6 +85,12 @@ class RejectedPages:
             Chosen,
         )
         return await self._tasks.search(Task("list", chosen, limit=int(query.get("limit", "100"))))
+
+    async def _devices(self, request: web.Request) -> dict[str, Any]:
+        query = request.query
+        chosen = Chosen(tenant=query.get("tenant", ""), agent=query.get("agent", ""))
+        limit, silent_s = int(query.get("limit", "100")), float(query.get("silent_s", "0"))
+        return await self._tasks.search(Task("devices", chosen, limit=limit, silent_s=silent_s))
 
     async def _plan(self, request: web.Request) -> dict[str, Any]:
         return await self._tasks.search(msgspec.structs.replace(await _task(request), does="plan"))

@@ -19,7 +19,7 @@ TOKEN = "a-token-that-is-long-enough"  # noqa: S105 - of this test alone
 IN_TIME_MS = 60_000
 AWAY_MS = 5_000
 SIZES = {"desk": (1440, 900), "phone": (390, 844), "wall": (2560, 1440)}
-VIEWS = ["overview", "rejected", "tenants", "workers"]
+VIEWS = ["overview", "rejected", "tenants", "devices", "workers"]
 SOUND = '{"value": 1}'
 
 
@@ -172,6 +172,27 @@ async def test_every_worker_of_the_group_is_on_any_workers_page(pipeline: Pipeli
     second.kill()
     page, _ = await opened(browser, first, "workers")
     await expect(page.get_by_text("silent for")).to_be_visible(timeout=IN_TIME_MS)
+
+
+async def test_a_device_that_fell_silent_is_found(pipeline: Pipeline, browser: Browser) -> None:
+    worker = pipeline.worker()
+    await publish(pipeline, pipeline.tenants[0], [SOUND, SOUND.replace("1", "2"), "{"])
+    page, complaints = await opened(browser, worker, "devices?agent=edge-*")
+    row = page.get_by_role("group", name="Devices").locator("tbody tr")
+    found = page.get_by_role("button", name="Search")
+
+    async def told() -> bool:
+        await found.click()
+        await expect(page.locator("#devices-found")).to_contain_text("found", timeout=IN_TIME_MS)
+        return await row.count() == 1
+
+    await eventually(told, 90, interval_s=1.0)
+    await expect(row).to_contain_text("edge-7")
+    await expect(row.locator("td").nth(3)).to_have_text("3")
+    await expect(row.locator("td").nth(4)).to_have_text("33 %")
+    await page.goto(f"{worker.web_url}/dashboard/#/devices?silent_s=86400")
+    await expect(page.get_by_text("No device is known that fits")).to_be_visible(timeout=IN_TIME_MS)
+    assert complaints == []
 
 
 async def test_keys_lead_to_every_view_and_the_url_leads_back(pipeline: Pipeline, browser: Browser) -> None:

@@ -63,6 +63,13 @@ async def test_a_search_is_handed_on_as_it_was_asked(client: Client, tasks: Fake
     assert tasks.asked == [Task("list", chosen, limit=7)]
 
 
+async def test_devices_are_asked_for_as_they_were_chosen(client: Client, tasks: FakeTasks) -> None:
+    answer = await client.get("/devices/list?agent=edge-*&silent_s=600&limit=5", headers=MAY)
+    assert answer.status == 200
+    assert tasks.asked == [Task("devices", Chosen(agent="edge-*"), limit=5, silent_s=600.0)]
+    assert (await client.get("/devices/list")).status == 401
+
+
 async def test_a_count_is_a_plan_whatever_it_says(client: Client, tasks: FakeTasks) -> None:
     body = {"does": "replay", "chosen": {"reasons": ["tenant_unknown"]}}
     assert (await client.post("/rejected/plan", json=body, headers=MAY_CHANGE)).status == 200

@@ -4,13 +4,14 @@ import { h, replace, say } from "./dom.js";
 import { clock, duration } from "./format.js";
 import { remakePlots } from "./plots.js";
 import { isStale, listen, send, silentFor, store } from "./stream.js";
+import { devices } from "./view-devices.js";
 import { login } from "./view-login.js";
 import { overview } from "./view-overview.js";
 import { rejected } from "./view-rejected.js";
 import { tenants } from "./view-tenants.js";
 import { workers } from "./view-workers.js";
 
-const VIEWS = { overview, rejected, tenants, workers };
+const VIEWS = { overview, rejected, tenants, devices, workers };
 const SPANS = { 60: "1 min", 300: "5 min", 900: "15 min" };
 const THEMES = ["auto", "light", "dark"];
 const main = document.getElementById("main");
