@@ -177,7 +177,7 @@ async def test_every_worker_of_the_group_is_on_any_workers_page(pipeline: Pipeli
 async def test_a_device_that_fell_silent_is_found(pipeline: Pipeline, browser: Browser) -> None:
     worker = pipeline.worker()
     await publish(pipeline, pipeline.tenants[0], [SOUND, SOUND.replace("1", "2"), "{"])
-    page, complaints = await opened(browser, worker, "devices?agent=edge-*")
+    page, complaints = await opened(browser, worker, "devices?agent=edge-*&silent_s=0")
     row = page.get_by_role("group", name="Devices").locator("tbody tr")
     found = page.get_by_role("button", name="Search")
 
