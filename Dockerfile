@@ -12,7 +12,7 @@ COPY requirements.lock pyproject.toml ./
 RUN awk '/^uv==/ { on = 1 } on { print } on && !/\\$/ { exit }' requirements.lock > uv.lock \
     && pip install --no-cache-dir --require-hashes --no-deps -r uv.lock \
     && uv venv /venv \
-    && uv pip install --require-hashes --requirement pyproject.toml --constraint requirements.lock
+    && uv pip install --require-hashes --requirement pyproject.toml --extra otel --constraint requirements.lock
 COPY README.md LICENSE metric_streams.py ./
 COPY streams streams
 COPY agents agents

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Protocol
 
 from streams.models import Candidate
+from streams.wire.decision import Decision, First
+from tables.state import LAST_INDEX, firsts_of
 
 
 class SeenIds(Protocol):
@@ -18,12 +20,21 @@ class SeenIds(Protocol):
         ...
 
 
+class Remembered(SeenIds, Protocol):
+    """What a partition remembers, with the order of arrival."""
+
+    def accepted_at(self, ids: Iterable[bytes]) -> dict[bytes, First]:
+        """Return where the message stood first with which each of those ids was accepted last."""
+        ...
+
+
 class TogetherSeen:
     """What a partition remembers, and what chunks accepted that are decided on together with the next one."""
 
-    def __init__(self, seen: SeenIds) -> None:
+    def __init__(self, seen: Remembered) -> None:
         self._seen = seen
         self._contents: dict[bytes, bytes] = {}
+        self._decisions: list[tuple[int, Decision]] = []
 
     def known(self, ids: Iterable[bytes], horizon: float) -> dict[bytes, bytes]:
         """Return the content with which each of those ids was accepted last that were since `horizon`."""
@@ -33,9 +44,21 @@ class TogetherSeen:
         contents = self._contents
         return self._seen.known(asked, horizon) | {id_: contents[id_] for id_ in asked if id_ in contents}
 
-    def accept(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
-        """Take in ids and contents that a chunk accepted."""
-        self._contents.update(pairs)
+    def accepted_at(self, ids: Iterable[bytes]) -> dict[bytes, First]:
+        """Return where the message stood first with which each of those ids was accepted last."""
+        asked = set(ids)
+        found = self._seen.accepted_at(asked)
+        for offset, decision in self._decisions:
+            firsts = firsts_of(decision)
+            for id_, _ in decision.pairs():
+                if id_ in asked:
+                    found[id_] = firsts.get(id_, (decision.epoch, offset, LAST_INDEX))
+        return found
+
+    def accept(self, offset: int, decision: Decision) -> None:
+        """Take in what was decided on the chunk at an offset."""
+        self._contents.update(decision.pairs())
+        self._decisions.append((offset, decision))
 
 
 class Verdict(NamedTuple):
@@ -44,6 +67,8 @@ class Verdict(NamedTuple):
     duplicates: list[int]
     fingerprints: bytes
     """Of the accepted readings that have an id, packed."""
+    firsts: list[First] = []  # noqa: RUF012 - never changed
+    """Of a replay: where the message of each fingerprint stood first."""
 
 
 def dedupe(
@@ -85,6 +110,35 @@ def _dedupe(candidates: Mapping[int, Candidate], contents: dict[bytes, bytes]) -
         contents[candidate.id] = candidate.content
         packed += (candidate.id, candidate.content)
     return Verdict(duplicates, b"".join(packed))
+
+
+def dedupe_replay(
+    candidates: Mapping[int, Candidate], firsts: Mapping[int, First], accepted_at: Mapping[bytes, First]
+) -> Verdict:
+    """Tell the duplicates of a chunk that holds what was rejected before.
+
+    A message goes on only if none that came after it has its id, and none that is this very message: so what
+    is put back replaces no newer value, however late that is, and putting it back twice changes nothing.
+
+    Args:
+        candidates: by index in the chunk, in its order.
+        firsts: where each stood first.
+        accepted_at: where the messages stood first with which their ids were accepted last.
+    """
+    latest = dict(accepted_at)
+    verdict = Verdict([], b"", [])
+    packed: list[bytes] = []
+    for index, candidate in candidates.items():
+        id_, first = candidate.id, firsts[index]
+        if id_ is None:
+            continue
+        if id_ in latest and latest[id_] >= first:
+            verdict.duplicates.append(index)
+            continue
+        latest[id_] = first
+        packed += (id_, candidate.content)
+        verdict.firsts.append(first)
+    return verdict._replace(fingerprints=b"".join(packed))
 
 
 def accepted(candidates: Mapping[int, Candidate], duplicates: Iterable[int]) -> list[Candidate]:

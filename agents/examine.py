@@ -93,7 +93,9 @@ def go_on(
             parsed = parse(message)
             if isinstance(parsed, Parsed):
                 examined.disagreeing += parsed.disagrees
-                outcome = validate(parsed, origin, index, message.received_at, max_clock_skew_s, earliest)
+                outcome = validate(
+                    parsed, origin, index, message.received_at, max_clock_skew_s, earliest, message.first
+                )
             else:
                 outcome = parsed
         except Exception as bug:
@@ -139,6 +141,7 @@ def by_reason(
                 qos=message.qos,
                 size_bytes=message.size_bytes,
                 detail=refusal.detail,
+                first=message.first,
             )
         )
     return groups

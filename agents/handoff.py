@@ -6,39 +6,37 @@ was pushed before, also to a worker that only thinks it owns the partition.
 
 import logging
 import time
-import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from hashlib import blake2b
 
 from faust.types import StreamT
 
 from agents.loop import Record, carry
-from streams.application import app, settings, statistics
+from streams.application import app, settings, spans, statistics
 from streams.errors import Displaced, MalformedRecord, QueueFull
 from streams.kafka.app import raw_bytes
 from streams.models import Reading
 from streams.queue.client import connect
 from streams.queue.fence import Fence
 from streams.queue.fence_positions import FencePositions
+from streams.queue.gauge import QueueGauge
 from streams.queue.handoff import FENCED_PUSH, ChunkOfJobs, JobQueue, Push, RedisJobQueue
 from streams.queue.health import handoff_health
+from streams.queue.job_names import job_names
 from streams.queue.keys import fence_key
 from streams.queue.memory import MemoryGuard, guarded
 from streams.queue.pipelined import PipelinedScript
 from streams.queue.replays import Chunk, Replays
 from streams.settings import Settings
+from streams.spans import traced
 from streams.statistics import Statistics
+from streams.timings import HANDOFF
 from streams.wire import unique
-from streams.wire.headers import read_digest, read_epoch, read_link, read_messages
+from streams.wire.headers import read_arrival, read_digest, read_epoch, read_link, read_messages
 from streams.wire.job import JobMetric, Row, encode_job
 
 log = logging.getLogger(__name__)
 
-LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-JOB_ID_LENGTH = 32  # Illuminate\Queue\RedisQueue::getRandomId
-_LETTER_OF = bytes(ord(LETTERS[byte % len(LETTERS)]) for byte in range(256))
-_UUID_BYTES = 16
 Encode = Callable[[str, Sequence[Row], str, str], bytes]
 """`encode_job`, with what differs between applications."""
 
@@ -70,6 +68,7 @@ class Handoff:
         derive_ids: whether a row without a dedupe id gets one.
         statistics: counts.
         encode: makes a job of a tenant's rows.
+        clock: returns Unix time in seconds.
     """
 
     def __init__(
@@ -81,6 +80,7 @@ class Handoff:
         derive_ids: bool,
         statistics: Statistics,
         encode: Encode = encode_job,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._queue = queue
         self._replays = replays
@@ -88,6 +88,7 @@ class Handoff:
         self._derive_ids = derive_ids
         self._encode = encode
         self._statistics = statistics
+        self._clock = clock
 
     async def hand_off(self, records: Sequence[Record]) -> None:
         """Push the jobs of successive chunks, unless they were pushed before.
@@ -116,13 +117,15 @@ class Handoff:
         for (record, _, known_by), pushed in zip(told, chunks, strict=False):
             self._replays.note(partition, known_by, record.offset, is_replay=pushed.is_replay)
         self._count(chunks)
-        page = self._statistics.book.page(self._topic, partition)
+        page, now = self._statistics.book.page(self._topic, partition), self._clock()
         for (record, _, _), handed_off in zip(told, chunks, strict=False):
             page.came_in += read_messages(record.headers) or handed_off.readings
             if handed_off.is_replay:
                 page.replays += handed_off.readings
             else:
                 page.pushed += handed_off.readings
+                received_at = read_arrival(record.headers)
+                self._statistics.timings.passed(HANDOFF, handed_off.readings, received_at, now)
         return len(chunks)
 
     async def _next_chunks(self, partition: int, told: Sequence[Told]) -> list[ChunkOfJobs]:
@@ -146,6 +149,7 @@ class Handoff:
             else:
                 self._statistics.messages["pushed"] += chunk.readings
                 self._statistics.messages["jobs"] += len(chunk.jobs)
+                self._statistics.busy_tenants.note(chunk.tenants)
 
     def _read(self, record: Record) -> Told | None:
         try:
@@ -160,25 +164,48 @@ class Handoff:
     ) -> ChunkOfJobs:
         epoch, raw_offset, digest = known_by
         fence = Fence(epoch, raw_offset, record.offset, digest, read_link(record.headers))
-        jobs = [] if is_replay else self._encoded(chunk, known_by)
-        return ChunkOfJobs(fence, jobs, len(chunk.readings), is_replay=is_replay)
+        if is_replay:
+            return ChunkOfJobs(fence, [], len(chunk.readings), is_replay=True)
+        by_tenant = _by_tenant(chunk)
+        jobs = self._encoded(chunk, known_by, by_tenant)
+        tenants = {tenant_id: len(readings) for tenant_id, readings in by_tenant.items()}
+        return ChunkOfJobs(fence, jobs, len(chunk.readings), tenants=tenants)
 
-    def _encoded(self, chunk: unique.UniqueChunk, known_by: Chunk) -> list[bytes]:
-        return jobs_of(chunk, known_by, derive_ids=self._derive_ids, encode=self._encode)
+    def _encoded(
+        self, chunk: unique.UniqueChunk, known_by: Chunk, by_tenant: Mapping[str, Sequence[Reading]]
+    ) -> list[bytes]:
+        return _jobs_of(
+            chunk.origin.partition, by_tenant, known_by, derive_ids=self._derive_ids, encode=self._encode
+        )
 
 
 def jobs_of(
     chunk: unique.UniqueChunk, known_by: Chunk, *, derive_ids: bool, encode: Encode = encode_job
 ) -> list[bytes]:
     """Return a chunk's jobs, one for each tenant, the same ones whenever it is asked, but for `Extras`."""
+    return _jobs_of(chunk.origin.partition, _by_tenant(chunk), known_by, derive_ids=derive_ids, encode=encode)
+
+
+def _by_tenant(chunk: unique.UniqueChunk) -> dict[str, list[Reading]]:
     by_tenant: dict[str, list[Reading]] = {}
     for reading in chunk.readings:
         by_tenant.setdefault(reading.tenant_id, []).append(reading)
+    return by_tenant
+
+
+def _jobs_of(
+    partition: int,
+    by_tenant: Mapping[str, Sequence[Reading]],
+    known_by: Chunk,
+    *,
+    derive_ids: bool,
+    encode: Encode,
+) -> list[bytes]:
     return [
         encode(
             tenant_id,
             _metrics_of(readings, derive_ids=derive_ids),
-            *job_names(chunk.origin.partition, known_by, tenant_id),
+            *job_names(partition, known_by, tenant_id),
         )
         for tenant_id, readings in by_tenant.items()
     ]
@@ -210,14 +237,6 @@ def _last_of_each(metrics: Sequence[JobMetric]) -> list[JobMetric]:
         last.pop(place, None)
         last[place] = metric
     return list(last.values())
-
-
-def job_names(partition: int, chunk: Chunk, tenant_id: str) -> tuple[str, str]:
-    """Return a job's uuid and id: from its chunk, so that a job in the queue leads back to metrics.raw."""
-    identity = f"{chunk.epoch}/{partition}/{chunk.raw_offset}/{tenant_id}/{chunk.digest.hex()}".encode()
-    digest = blake2b(identity, digest_size=_UUID_BYTES + JOB_ID_LENGTH).digest()
-    name = uuid.UUID(bytes=digest[:_UUID_BYTES], version=4)
-    return str(name), digest[_UUID_BYTES:].translate(_LETTER_OF).decode()
 
 
 def _read(record: Record) -> tuple[unique.UniqueChunk, int]:
@@ -254,6 +273,8 @@ work = Handoff(
     encode=encoder(settings),
 )
 
+hand_off = traced(work.hand_off, spans, HANDOFF, settings.unique_topic)
+
 app.fences = queue
 app.position_sources[settings.unique_topic] = FencePositions(
     queue,
@@ -266,9 +287,10 @@ app.position_sources[settings.unique_topic] = FencePositions(
     was_committed=partial(app.was_committed, settings.unique_topic),
 )
 app.use(queue, probe=health.check, part="redis")
+app.measure(QueueGauge.from_settings(settings))
 
 
 @app.agent(raw_bytes(app, settings.unique_topic), isolated_partitions=True, name="handoff")
 async def handoff(stream: StreamT[bytes]) -> None:
     """Push metrics.unique as ProcessMetricSubmission jobs onto the Laravel queue."""
-    await carry(stream, app.deliverer, work.hand_off, statistics)
+    await carry(stream, app.deliverer, hand_off, statistics)

@@ -12,9 +12,10 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import NoReturn
 
+import mqtt5
 from faust.types import StreamT
 
-from streams.application import app, settings, statistics
+from streams.application import app, settings, spans, statistics
 from streams.errors import (
     ConnectionLost,
     DeliveryFailed,
@@ -32,6 +33,7 @@ from streams.mqtt.news import News
 from streams.mqtt.patience import Patience
 from streams.mqtt.transport import Connection, Past, Session, Transport
 from streams.settings import Settings
+from streams.spans import Senders, TracedWriter
 from streams.statistics import Statistics
 
 log = logging.getLogger(__name__)
@@ -92,6 +94,11 @@ class Ingress:
     def is_leading(self) -> bool:
         """Whether it is connected or trying to be."""
         return self._task is not None and not self._task.done()
+
+    @property
+    def in_flight(self) -> int:
+        """How many messages the broker waits for us to acknowledge, of those that were taken."""
+        return self._carrier.in_flight if self._carrier is not None and self.is_leading else 0
 
     async def check(self) -> None:
         """Return if messages get through from the MQTT broker; this is readiness' probe.
@@ -228,11 +235,13 @@ def _drop_on_bug(connection: Connection, opening: "asyncio.Task[MetricStreamsErr
 
 
 session = Session.of(settings, socket.gethostname())
+senders = Senders()
+writer: ChunkWriter = KafkaChunkWriter(settings, lease)
 bridge = Ingress(
     settings,
     statistics,
-    transport_of(settings, statistics),
-    KafkaChunkWriter(settings, lease),
+    transport_of(settings, statistics, read=mqtt5.read if spans is None else senders.read),
+    writer if spans is None else TracedWriter(writer, spans, settings.raw_topic, senders),
     office=KafkaOffice(
         None if settings.mqtt_share_group else app.leadership,
         KafkaTail(settings),
@@ -243,6 +252,7 @@ bridge = Ingress(
     on_crash=app.end_on,
 )
 app.probes["mqtt"] = bridge.check
+app.gauges["mqtt_in_flight_messages"] = lambda: bridge.in_flight
 
 
 @app.agent(app.channel(), name="ingress")

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from agents.dedupe import TogetherSeen, accepted, dedupe
+from agents.dedupe import TogetherSeen, Verdict, accepted, dedupe, dedupe_replay
 from agents.examine import Examined, go_on, read_chunk
 from agents.loop import Record
 from agents.stale import is_stale
@@ -20,8 +20,8 @@ from streams.errors import Displaced
 from streams.models import Candidate, Message, Origin
 from streams.postgres.tenants import Tenants
 from streams.settings import Settings
-from streams.wire.decision import FORMAT, Decision, Refusal, digest
-from streams.wire.headers import read_term
+from streams.wire.decision import FORMAT, Decision, First, Refusal, digest
+from streams.wire.headers import is_replay, read_term
 from tables.state import PartitionState, SeenState
 
 log = logging.getLogger(__name__)
@@ -128,13 +128,14 @@ class Judge:
                 chunk = await self._again(record, standing[record.offset], is_new=is_new)
             else:
                 unsettled = record.offset - records[0].offset
-                term = read_term(record.headers)
+                # Of a replay the term tells nothing: it is there for those that look at the end of the log.
+                term = 0 if is_replay(record.headers) else read_term(record.headers)
                 stale, highest = is_stale(term, highest), max(term, highest)
                 chunk = self._decide(
                     record, each, together, state, unsettled=unsettled, term=highest, stale=stale
                 )
             if chunk.is_new and len(records) > 1:
-                together.accept(chunk.decision.pairs())
+                together.accept(record.offset, chunk.decision)
             chunks.append(chunk)
         return chunks
 
@@ -165,7 +166,10 @@ class Judge:
     ) -> Judged:
         now = self._clock()
         horizon = self._seen.memory.timeline.at(now) - self._settings.dedupe_window_s
-        verdict = dedupe(examined.candidates, seen, horizon, stale=stale)
+        if is_replay(record.headers):
+            verdict = _dedupe_replay(record, examined, seen, state.epoch)
+        else:
+            verdict = dedupe(examined.candidates, seen, horizon, stale=stale)
         decision = Decision(
             FORMAT,
             state.epoch,
@@ -177,6 +181,7 @@ class Judge:
             unsettled,
             state.last_emitted,
             term,
+            verdict.firsts,
         )
         kept = accepted(examined.candidates, verdict.duplicates)
         origin = Origin(record.partition, record.offset)
@@ -218,6 +223,16 @@ class Judge:
             candidates = chunk.candidates
             for index in [i for i, one in candidates.items() if one.reading.tenant_id in unknown]:
                 chunk.rejections[index] = tenant_unknown(candidates.pop(index).reading.tenant_id)
+
+
+def _dedupe_replay(record: Record, examined: Examined, seen: TogetherSeen, epoch: int) -> Verdict:
+    candidates, messages = examined.candidates, examined.messages
+    firsts: dict[int, First] = {}
+    for index in candidates:
+        first = messages[index].first
+        firsts[index] = (epoch, record.offset, index) if first is None else first.order
+    ids = [candidate.id for candidate in candidates.values() if candidate.id is not None]
+    return dedupe_replay(candidates, firsts, seen.accepted_at(ids))
 
 
 def _refusals(examined: Examined) -> list[Refusal]:

@@ -7,26 +7,29 @@ Between metrics.raw and metrics.unique and metrics.rejected. What becomes of a c
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Protocol
+from typing import Protocol, cast
 
 from faust.types import StreamT
 
 from agents.examine import by_reason
 from agents.judge import Judge, Judged, Standing
 from agents.loop import Record, carry
-from streams.application import app, settings, statistics
+from streams.application import app, settings, spans, statistics
 from streams.errors import Displaced
 from streams.kafka.app import raw_bytes
 from streams.kafka.producer import Outgoing, deliver
 from streams.kafka.writer_names import WrittenRecords
-from streams.models import Origin
+from streams.last_seen.keeper import DeviceKeeper
+from streams.models import Message, Origin
 from streams.postgres.tenants import TenantDirectory, Tenants
 from streams.settings import Settings
+from streams.spans import traced, traced_emit
 from streams.statistics import Statistics
+from streams.timings import REFINE
 from streams.topics import SEEN_TABLE
 from streams.wire import rejected, unique
 from streams.wire.decision import Decision
-from streams.wire.headers import headers, read_messages
+from streams.wire.headers import FIRSTS, headers, read_messages, written_firsts
 from tables.seen import SeenTable
 from tables.seen_positions import OwnersSay, SeenPositions
 from tables.state import SeenState
@@ -74,6 +77,7 @@ class Refinery:
         self._seen = seen
         self._judge = Judge(settings, seen=seen, tenants=tenants, clock=clock)
         self._emit = emit
+        self._clock = clock
         self._statistics = statistics
         self._written = WrittenRecords()
 
@@ -96,8 +100,10 @@ class Refinery:
         if chunks:
             await self._emit_all(chunks)
         came_in = {record.offset: read_messages(record.headers) for record in records}
+        now = self._clock()
         for chunk in chunks:
             self._enter(chunk, came_in[chunk.origin.offset] or len(chunk.messages))
+            self._statistics.timings.passed(REFINE, len(chunk.messages), _arrival(chunk.messages), now)
 
     def _enter(self, chunk: Judged, came_in: int) -> None:
         page = self._statistics.book.page(self._settings.raw_topic, chunk.origin.partition)
@@ -126,11 +132,16 @@ class Refinery:
 
     def _count(self, chunk: Judged) -> None:
         counts, decision = self._statistics.messages, chunk.decision
+        self._statistics.devices.note(chunk.origin.partition, chunk.messages, decision.refusals)
         counts["refined"] += len(chunk.messages)
         counts["duplicate"] += len(decision.duplicates)
         counts["accepted"] += len(chunk.accepted)
         counts["rejected"] += len(decision.refusals)
         self._statistics.rejected.update(refusal.reason for refusal in decision.refusals)
+        if decision.refusals:
+            self._statistics.refused.note(
+                chunk.origin, chunk.messages, decision.refusals, decision.decided_at
+            )
         self._statistics.notes["payload_disagrees"] += chunk.disagreeing
         self._statistics.notes["stale_chunks"] += chunk.is_stale
 
@@ -147,7 +158,10 @@ class Refinery:
                     epoch=str(decision.epoch),
                     digest=decision.digest.hex(),
                     group=self._settings.consumer_group,
+                    # What was put back has waited elsewhere, so its age is no latency.
+                    **({} if decision.firsts else {"received_at": chunk.messages[0].received_at}),
                     **self._written.next(origin.partition),
+                    **({FIRSTS: written_firsts(decision.firsts)} if decision.firsts else {}),
                 ),
             )
         for (stage, reason), group in by_reason(chunk.messages, decision.refusals).items():
@@ -155,8 +169,13 @@ class Refinery:
                 self._settings.rejected_topic,
                 rejected.encode(origin, stage, reason, group),
                 origin.partition,
-                headers(len(group), stage=stage, reason=reason),
+                headers(len(group), stage=stage, reason=reason, epoch=str(decision.epoch)),
             )
+
+
+def _arrival(messages: Sequence[Message]) -> str | None:
+    """Return when a chunk's first message came; None where that tells no latency, as of what was put back."""
+    return None if not messages or messages[0].first is not None else messages[0].received_at
 
 
 seen = SeenTable(
@@ -168,9 +187,17 @@ seen = SeenTable(
     extra_topic_configs={"cleanup.policy": "compact"},
 )
 directory = TenantDirectory.from_settings(settings, statistics)
-refinery = Refinery(settings, seen=seen, tenants=directory, emit=partial(deliver, app), statistics=statistics)
+refinery = Refinery(
+    settings,
+    seen=seen,
+    tenants=directory,
+    emit=cast("Emit", traced_emit(partial(deliver, app), spans, settings.unique_topic)),
+    statistics=statistics,
+)
+work = traced(refinery.refine, spans, REFINE, settings.raw_topic)
 
 app.tables.add(seen)
+app.keep(DeviceKeeper(settings, statistics.devices, lambda: app.held() if app.has_consumer else None))
 app.position_sources[settings.raw_topic] = SeenPositions(
     seen,
     app.histories,
@@ -180,10 +207,11 @@ app.position_sources[settings.raw_topic] = SeenPositions(
     epoch_seen=app.epoch_seen,
     owners=OwnersSay(settings.consumer_group, app.is_adopted),
 )
+app.gauges["dedupe_ids"] = lambda: seen.memory.ids
 app.use(directory, probe=directory.check, part="postgres")
 
 
 @app.agent(raw_bytes(app, settings.raw_topic), isolated_partitions=True, name="refine")
 async def refine(stream: StreamT[bytes]) -> None:
     """Parse, validate and dedupe metrics.raw into metrics.unique and metrics.rejected."""
-    await carry(stream, app.deliverer, refinery.refine, statistics)
+    await carry(stream, app.deliverer, work, statistics)

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from agents.parse import Parsed
 from streams.errors import MalformedRecord
-from streams.models import Candidate, Origin, Reading, Reason, Rejection, Stage
+from streams.models import Candidate, FirstPlace, Origin, Reading, Reason, Rejection, Stage
 from streams.rules.identity import content, coordinate_key, derived_key, row_id
 from streams.rules.names import read_dedupe_id
 from streams.rules.problem import Problem
@@ -23,6 +23,7 @@ def validate(  # noqa: PLR0917 - a call with names costs each message more
     received_at: str,
     max_clock_skew_s: float,
     earliest: str = EARLIEST,
+    first: FirstPlace | None = None,
 ) -> Candidate | Rejection:
     """Return what dedupe is to judge, or say what is wrong with the message.
 
@@ -33,6 +34,8 @@ def validate(  # noqa: PLR0917 - a call with names costs each message more
         received_at: when it arrived, RFC 3339; it stands in for a missing timestamp.
         max_clock_skew_s: how far, in seconds, a timestamp may lie ahead of the arrival.
         earliest: before which no timestamp may lie, MIN_TIMESTAMP, in the form that rows have.
+        first: where a message that was put back stood first: that place, not the one where it stands now,
+            names the row where nothing else does.
 
     Raises:
         MalformedRecord: if `received_at`, which is our own, cannot be read.
@@ -59,8 +62,12 @@ def validate(  # noqa: PLR0917 - a call with names costs each message more
     elif time:
         key = derived_key(series, value, time)
         id_ = row_id(series, key)
-    else:
+    elif first is None:
         key = coordinate_key(origin, index, series, value, received)
+    else:
+        place = Origin(first.partition, first.offset)
+        key = coordinate_key(place, first.index, series, value, received)
+        id_ = row_id(series, key)  # a second replay is a duplicate, also where rows get no derived ids
     agent_id, metric_name = series.agent_id, series.metric_name
     reading = Reading(index, tenant_id, agent_id, metric_name, value, time or received, dedupe_id, key)
     return Candidate(reading, id_, content(series, value, time))

@@ -8,6 +8,7 @@ BENCHMARKS = {
     "dedupe": 300,
     "generator": 20,
     "steps": 30,
+    "bookkeeping": 30,
     "worst": 20,
     "ingress": 60,
     "pipeline": 150,

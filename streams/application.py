@@ -5,26 +5,39 @@ needs. Nothing is opened at import.
 """
 
 import os
+import socket
 import sys
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import mode.loop
 
+from streams.dashboard.wiring import add_dashboard
 from streams.errors import SettingsError
-from streams.kafka.app import StreamsApp
+from streams.kafka.app import ClientKeeper, StreamsApp
 from streams.settings import Settings
 from streams.statistics import Statistics
+
+if TYPE_CHECKING:
+    from streams.otel import OtelSpans
 
 LEAF_MODULES = [
     "agents.ingress",
     "agents.refine",
     "agents.handoff",
+    "agents.explain",
+    "streams.commands.doctor",
     "streams.commands.ingest",
+    "streams.commands.devices",
+    "streams.commands.rejected",
     "streams.commands.setup",
     "streams.commands.simulate",
+    "streams.commands.tail",
     "streams.commands.tenants",
+    "streams.commands.top",
+    "streams.commands.trace",
     "streams.commands.worker",
 ]
 """Each by name: of a package that it searches itself, Faust hides a module that does not import."""
@@ -41,7 +54,7 @@ def _settings() -> Settings:
 
 def make_app(settings: Settings, statistics: Statistics) -> StreamsApp:
     """Return the Faust app; nothing is opened."""
-    return StreamsApp(
+    app = StreamsApp(
         settings.consumer_group,
         settings=settings,
         statistics=statistics,
@@ -56,6 +69,8 @@ def make_app(settings: Settings, statistics: Statistics) -> StreamsApp:
         env={},
         **StreamsApp.safe_options(settings),
     )
+    add_dashboard(app)
+    return app
 
 
 def use_uvloop() -> None:
@@ -67,6 +82,25 @@ def use_uvloop() -> None:
         mode.loop.use("uvloop")
 
 
+def spans_of(settings: Settings) -> "OtelSpans | None":
+    """Return what sends spans, where the settings say whereto; nothing is opened."""
+    if not settings.otel_exporter_otlp_endpoint:
+        return None
+    try:
+        from streams.otel import OtelSpans  # noqa: PLC0415 - an extra, which takes its time to be imported
+    except ImportError as missing:
+        sys.stderr.write(
+            "metric-streams cannot start: OTEL_EXPORTER_OTLP_ENDPOINT is set, but there is no "
+            f"{missing.name}. Install the extra (pip install 'metric-streams[otel]'), or leave it empty\n"
+        )
+        sys.exit(os.EX_CONFIG)
+    instance = settings.worker_id or socket.gethostname()
+    return OtelSpans(settings.otel_exporter_otlp_endpoint, settings.otel_traces_sampler_arg, instance)
+
+
 settings = _settings()
 statistics = Statistics()
 app = make_app(settings, statistics)
+spans = spans_of(settings)
+if spans is not None:
+    app.services.append(ClientKeeper(spans))

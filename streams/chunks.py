@@ -275,3 +275,5 @@ class Ticket:
     before: int
     """How many tokens had come when it began, since the first of all."""
     durable: bool = False
+    arrived_ns: int = 0
+    """When the chunk's oldest message came, Unix time in nanoseconds."""

@@ -63,12 +63,16 @@ class Outage(MetricStreamsError):  # noqa: N818 - the field's own word reads bet
     Attributes:
         part: the name of the part, as on the readiness page ("kafka", "redis", "postgres", "mqtt").
         detail: what it did, without the name of the part; to be shown where that is said already.
+        seen: the detail without the mend.
+        mend: what to do about it; empty where that is not known, or stands within the detail.
     """
 
-    def __init__(self, part: str, detail: str) -> None:
+    def __init__(self, part: str, detail: str, *, seen: str = "", mend: str = "") -> None:
         super().__init__(f"{part}: {detail}")
         self.part = part
         self.detail = detail
+        self.seen = seen or detail
+        self.mend = mend
 
 
 class DeliveryFailed(Outage):

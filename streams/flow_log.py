@@ -52,20 +52,20 @@ class FlowLog:
         messages, rejected = self._counts()
         new, why = messages - self._messages, rejected - self._rejected
         self._messages, self._rejected = messages, rejected
-        behind = self._behind()
+        lag = self._lag()
+        behind = _behind(lag)
         if new or behind:
             self._idle_since = self._said_idle = None
-            log.info("%s", _line(now - before, new, why, behind, away))
+            fields = {
+                "seconds": now - before,
+                "messages": dict(new),
+                "rejected": dict(why),
+                "lag_records": lag,
+                "waiting_for": list(away),
+            }
+            log.info("%s", _line(now - before, new, why, behind, away), extra=fields)
         else:
             self._tell_idle(before, now, away)
-
-    def _behind(self) -> str:
-        """Return how far the worker is behind; empty if it is not."""
-        lag = self._lag()
-        if lag is None:
-            return "how far behind is not known"
-        told = ", ".join(f"{records} records of {topic}" for topic, records in sorted(lag.items()) if records)
-        return told and f"behind by {told}"
 
     def _tell_idle(self, before: float, now: float, away: Sequence[str]) -> None:
         if self._idle_since is None:
@@ -77,6 +77,14 @@ class FlowLog:
 
     def _counts(self) -> tuple[Counter[str], Counter[str]]:
         return Counter(self._statistics.messages), Counter(self._statistics.rejected)
+
+
+def _behind(lag: Mapping[str, int] | None) -> str:
+    """Return how far the worker is behind; empty if it is not."""
+    if lag is None:
+        return "how far behind is not known"
+    told = ", ".join(f"{records} records of {topic}" for topic, records in sorted(lag.items()) if records)
+    return told and f"behind by {told}"
 
 
 def _line(

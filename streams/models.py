@@ -15,6 +15,26 @@ Integer: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 Natural: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
+class FirstPlace(msgspec.Struct, frozen=True, gc=False):
+    """Where a message stood in ``metrics.raw`` when it came, which a replay keeps."""
+
+    epoch: Integer
+    """Of that record; `UNKNOWN_EPOCH` where nothing told."""
+    partition: Natural
+    offset: Natural
+    index: Natural
+    replays: Natural = 1
+    """How many times it has been put back."""
+
+    @property
+    def order(self) -> tuple[int, int, int]:
+        """What is greater of the message that came later, of two of one partition."""
+        return self.epoch, self.offset, self.index
+
+
+UNKNOWN_EPOCH = -1
+
+
 class Message(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One MQTT publication, as it came and as it stands in ``metrics.raw``.
 
@@ -29,6 +49,8 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     qos: int = 0
     size_bytes: int | None = None
     """The payload's full size, set only where it was cut because it was too large."""
+    first: FirstPlace | None = None
+    """Set where ``rejected replay`` has put the message back."""
 
     def payload_bytes(self) -> bytes:
         """Return the payload as the device sent it (its beginning, if it was cut)."""
@@ -120,3 +142,5 @@ class RejectedMessage(msgspec.Struct, frozen=True, omit_defaults=True, gc=False)
     qos: int = 0
     size_bytes: int | None = None
     detail: str = ""
+    first: FirstPlace | None = None
+    """As of `Message`: it was rejected before, and put back."""

@@ -19,6 +19,7 @@ from streams.config.fields import (
     BrokerUrl,
     Count,
     DatabaseUrl,
+    Endpoint,
     FaultsFound,
     MqttUrl,
     Name,
@@ -206,6 +207,24 @@ class Settings(BaseModel):
         description="seconds without progress, all parts being up, after which the worker ends; 0 for never",
     )
 
+    # --- log
+    log_format: Literal["plain", "json"] = Field(
+        "plain", description="plain for people, or json: an object a line, for what collects logs"
+    )
+
+    # --- traces
+    otel_exporter_otlp_endpoint: Endpoint = Field(
+        "",
+        description="where the spans of chunks are sent, as in http://collector:4318; needs the extra otel; "
+        "empty for none",
+    )
+    otel_traces_sampler_arg: float = Field(
+        0.01,
+        ge=0,
+        le=1,
+        description="share of chunks whose spans are sent, beside those in which a device traces a message",
+    )
+
     # --- web
     web_bind: Bind = Field(
         "127.0.0.1", description="address of the web pages; beyond loopback needs WEB_TOKEN"
@@ -272,6 +291,16 @@ class Settings(BaseModel):
     def rejected_topic(self) -> str:
         """The topic with what was refused, and why."""
         return f"{self.topic_prefix}.rejected"
+
+    @property
+    def marks_topic(self) -> str:
+        """The topic that tells what of metrics.rejected was put back or dismissed."""
+        return f"{self.rejected_topic}-marks"
+
+    @property
+    def devices_topic(self) -> str:
+        """The topic that tells when each device was heard last."""
+        return f"{self.topic_prefix}.devices"
 
     @property
     def earliest(self) -> str:

@@ -10,7 +10,11 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from streams.book import Book
+from streams.dashboard.busiest import Busiest
+from streams.dashboard.refused import Refused
 from streams.errors import Outage
+from streams.last_seen.table import DeviceTables
+from streams.timings import Timings
 
 NOT_ASKED = "not asked yet"
 
@@ -52,6 +56,11 @@ class Statistics:
     """Rare things worth a number: retained_skipped, qos0_dropped, payload_disagrees, …"""
     parts: dict[str, PartState] = field(default_factory=dict)
     book: Book = field(default_factory=Book)
+    timings: Timings = field(default_factory=Timings)
+    busy_tenants: Busiest = field(default_factory=Busiest)
+    """By what is handed off."""
+    refused: Refused = field(default_factory=Refused)
+    devices: DeviceTables = field(default_factory=DeviceTables)
 
     def expect(self, name: str) -> None:
         """Show a part from the start, before it was asked anything."""

@@ -9,6 +9,14 @@ MAX_RECORD_BYTES = 4 * 1024 * 1024
 
 SEEN_TABLE = "seen"
 
+COMPACTED_SOON = {
+    "cleanup.policy": "compact",
+    # A segment that is being written is never compacted, and all that is left has to be read by a command.
+    "segment.bytes": str(8 * 1024 * 1024),
+    "segment.ms": "600000",
+    "min.cleanable.dirty.ratio": "0.2",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
@@ -34,6 +42,22 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
         _spec(settings, settings.rejected_topic, _retention(settings.rejected_retention_s)),
         _spec(settings, seen_changelog(settings), {"cleanup.policy": "compact"}),
     ]
+
+
+def operators_specs(settings: Settings) -> list[TopicSpec]:
+    """Return the topics that the commands need; without them a worker carries just the same."""
+    return [
+        _spec(settings, settings.marks_topic, _retention(marks_retention_s(settings))),
+        _spec(settings, settings.devices_topic, COMPACTED_SOON),
+    ]
+
+
+def marks_retention_s(settings: Settings) -> float:
+    """Return how long a mark is kept: for longer than any record that it may be about.
+
+    Kafka deletes whole segments, and begins a new one after a week by default.
+    """
+    return 2 * settings.rejected_retention_s + 14 * 86_400
 
 
 def _spec(settings: Settings, name: str, configs: dict[str, str]) -> TopicSpec:

@@ -10,9 +10,16 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from streams.models import Origin
-from streams.wire.decision import NONE_EMITTED, Decision
+from streams.wire.decision import NONE_EMITTED, Decision, First
 from tables.decisions import Decisions, Remembered
 from tables.fingerprints import Fingerprints
+
+LAST_INDEX = 2**31
+
+
+def firsts_of(decision: Decision) -> dict[bytes, First]:
+    """Return where the messages of a replay's ids stood first."""
+    return {id_: first for (id_, _), first in zip(decision.pairs(), decision.firsts, strict=False)}
 
 
 @dataclass(slots=True)
@@ -43,6 +50,8 @@ class PartitionState:
     """How long metrics.unique is at least: behind what was found there, or put there since."""
     unique_lost_from: int | None = None
     """The offset from which on metrics.unique has lost what it held, when that was noticed."""
+    firsts: dict[int, dict[bytes, First]] = field(default_factory=dict)
+    """Of decisions about replays: where the message of each id stood first."""
 
     @property
     def ids(self) -> int:
@@ -63,6 +72,8 @@ class PartitionState:
         sure = offset >= self.unsure_below or not self.decisions.any_between(offset, self.unsure_below)
         places = self.index.add(decision.fingerprints, offset, enter_unknown=sure)
         self.decisions.put(offset, decision.decided_at + shift_s, places)
+        if decision.firsts:
+            self.firsts[offset] = firsts_of(decision)
         if self.last_offset is None or offset >= self.last_offset:
             self.last_offset, self.last = offset, decision
             self.epoch, self.term = decision.epoch, decision.term
@@ -107,6 +118,16 @@ class PartitionState:
             id_: content for id_, content, offset in self.index.find(ids) if decided_at(offset) >= horizon
         }
 
+    def accepted_at(self, ids: Iterable[bytes]) -> dict[bytes, First]:
+        """Return, of those ids that are remembered, where the message stood first that was accepted last.
+
+        A message that is no replay counts as the last of its chunk, and as of the present epoch.
+        """
+        return {
+            id_: self.firsts.get(offset, {}).get(id_, (self.epoch, offset, LAST_INDEX))
+            for id_, _, offset in self.index.find(ids)
+        }
+
     def older(self) -> Iterator[Remembered]:
         """Yield the decisions that may be evicted, which unsettled ones never are, the oldest first."""
         end = self.settled_below
@@ -126,6 +147,7 @@ class PartitionState:
 
     def _forget_ids(self, offset: int) -> None:
         places = self.decisions.pop(offset)
+        self.firsts.pop(offset, None)
         if places is not None:
             self.index.remove(places, offset)
             if places:

@@ -9,8 +9,12 @@ import click
 from faust.cli.base import AppCommand
 from mode.utils.logging import setup_logging
 
+from streams.application import settings
 from streams.errors import MetricStreamsError
+from streams.json_log import write_json
 from streams.plain_log import escape_logs, plain
+
+log = logging.getLogger(__name__)
 
 INTERRUPTED = 130  # what a shell reports for a command that Ctrl+C ended
 
@@ -33,11 +37,20 @@ class PlainCommand(AppCommand):
         setup_logging(loglevel=self._loglevel or self.log_level, logfile=self.logfile)
         logging.captureWarnings(capture=True)
         escape_logs()
+        if settings.log_format == "json":
+            write_json()
         try:
             asyncio.run(self.execute(*self.args, **self.kwargs))
         except MetricStreamsError as error:
-            click.echo(f"{self.ctx.command_path}: {plain(str(error))}", err=True)
+            self._tell(error)
             sys.exit(error.exit_code)
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
         sys.exit(0)
+
+    def _tell(self, error: MetricStreamsError) -> None:
+        """Say why the command fails, in the form of the log where that is collected."""
+        if settings.log_format == "json":
+            log.critical("%s: %s", self.ctx.command_path, error, extra={"exit_code": error.exit_code})
+        else:
+            click.echo(f"{self.ctx.command_path}: {plain(str(error))}", err=True)

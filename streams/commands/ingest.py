@@ -20,6 +20,7 @@ from streams.ingest.worker import IngestWorker, Until
 from streams.logbook import Logbook
 from streams.postgres.session import Session
 from streams.queue.client import connect
+from streams.queue.gauge import QueueGauge
 from streams.queue.reserve import ReservingQueue
 from streams.settings import Settings
 from streams.statistics import Statistics
@@ -124,7 +125,9 @@ class Ingest:
         check = PostgresStore(session).check
         probes = {"redis": queue.check, "postgres": check, "jobs": report.check_progress}
         token = self._settings.web_token.get_secret_value()
-        pages = IngestPages(self._statistics, report, probes, token=token)
+        gauge = QueueGauge.from_settings(self._settings)
+        clients.push_async_callback(gauge.stop)
+        pages = IngestPages(self._statistics, report, probes, gauge, token=token)
         bind, port = self._settings.web_bind, self._settings.ingest_web_port
         await clients.enter_async_context(serving(pages.application(), bind, port))
 

@@ -15,6 +15,7 @@ from faust.worker import Worker
 
 from streams.application import settings
 from streams.config.clashes import is_loopback
+from streams.json_log import write_json
 from streams.version import PRODUCT, product_version
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,8 @@ class StreamsWorker(Worker):
     def on_setup_root_logger(self, logger: logging.Logger, level: int) -> None:
         """Log the versions, as soon as there is a log."""
         super().on_setup_root_logger(logger, level)
+        if settings.log_format == "json":
+            write_json()
         versions = (PRODUCT, product_version(), faust.__version__, platform.python_version())
         log.info("%s %s starts as a worker, on Faust %s and Python %s", *versions)
 
@@ -56,6 +59,11 @@ class worker(faust_worker.worker):  # noqa: N801 - the class's name is the comma
     def faust_ident(self) -> str:
         """Return the title of the table that is printed at start."""
         return f"{PRODUCT} {product_version()}"
+
+    def on_worker_created(self, worker: Any) -> None:
+        """Print the table, where people read it."""
+        if settings.log_format != "json":
+            super().on_worker_created(worker)
 
     def _init_worker_options(self, *args: Any, web_bind: str | None, **options: Any) -> None:
         if web_bind and not is_loopback(web_bind) and not settings.web_token.get_secret_value():

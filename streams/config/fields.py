@@ -22,7 +22,9 @@ LONGEST_S = 100 * 365 * 86_400.0  # a century: in milliseconds still within Kafk
 NAME = r"^[A-Za-z0-9._-]+$"
 PHP_CLASS = r"^[^\W\d]\w*(\\[^\W\d]\w*)*$"
 PHP_CLASS_OR_ALIAS = r"^([^\W\d]\w*(\\[^\W\d]\w*)*|[\w.-]+)$"
+ENDPOINT = r"^(https?://[^\s/@]+/?)?$"
 IN_WORDS = {
+    ENDPOINT: "http:// or https:// with a host and a port, without a path, or empty",
     NAME: "letters, digits, dots, underscores and hyphens",
     PHP_CLASS: r"a PHP class as in App\Jobs\Job, without a backslash in front",
     PHP_CLASS_OR_ALIAS: r"a PHP class as in App\Models\Tenant, without a backslash in front, or an alias",
@@ -72,6 +74,7 @@ Seconds = Annotated[float, Field(gt=0, le=LONGEST_S)]
 Retention = Annotated[float, Field(ge=1, le=LONGEST_S)]
 Count = Annotated[int, Field(gt=0, le=2**31 - 1)]  # what Kafka's protocol has room for
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=NAME)]
+Endpoint = Annotated[str, Field(max_length=200, pattern=ENDPOINT)]
 PhpClass = Annotated[str, Field(max_length=200, pattern=PHP_CLASS)]
 PhpClassOrAlias = Annotated[str, Field(max_length=200, pattern=PHP_CLASS_OR_ALIAS)]
 BrokerUrl = Annotated[str, _checked(kafka_url_faults)]

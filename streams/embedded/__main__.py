@@ -1,4 +1,4 @@
-"""``python -m streams.embedded run`` and ``psql``, which are what ``./dev run`` and ``./dev psql`` call.
+"""``python -m streams.embedded run``, ``psql``, ``tail`` and so on: what ``./dev`` calls by these names.
 
 It reads the arguments before anything else is imported, so that a mistake in them is told at once.
 """
@@ -10,6 +10,19 @@ import sys
 from typing import NoReturn
 
 DESCRIPTION = "The whole pipeline on one machine."
+HANDED_ON = (
+    "psql",
+    "doctor",
+    "tail",
+    "top",
+    "trace",
+    "explain",
+    "rejected",
+    "devices",
+    "tenants",
+    "simulate",
+)
+"""What is called on a run that is under way, with arguments of its own (`streams.embedded.attached`)."""
 
 
 def main() -> int:
@@ -21,6 +34,10 @@ def main() -> int:
         from streams.embedded.psql import psql  # noqa: PLC0415 - see above
 
         psql(rest)
+    if options.command != "run":
+        from streams.embedded.attached import call_on_a_run  # noqa: PLC0415 - see above
+
+        call_on_a_run(options.command, rest)
     from streams.embedded.run import run  # noqa: PLC0415 - see above
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -35,8 +52,8 @@ class _OneLine(argparse.ArgumentParser):
 
 
 def _arguments() -> tuple[argparse.Namespace, list[str]]:
-    if sys.argv[1:2] == ["psql"]:  # all that follows is for psql, its --help included
-        return argparse.Namespace(command="psql"), sys.argv[2:]
+    if sys.argv[1:2] and sys.argv[1] in HANDED_ON:  # all that follows is for it, its --help included
+        return argparse.Namespace(command=sys.argv[1]), sys.argv[2:]
     parser = _OneLine(prog="./dev", description=DESCRIPTION)
     commands = parser.add_subparsers(dest="command", metavar="command", required=True)
     run = commands.add_parser("run", help="start everything, with a simulated fleet of devices")
@@ -50,6 +67,8 @@ def _arguments() -> tuple[argparse.Namespace, list[str]]:
         help="print the ledger as JSON; it is also the last line wherever stdout is no terminal",
     )
     commands.add_parser("psql", help="query the database of a run; arguments go to psql")
+    for name in HANDED_ON[1:]:
+        commands.add_parser(name, help=f"metric-streams {name}, on a run")
     return parser.parse_args(), []
 
 

@@ -13,6 +13,7 @@ import asyncpg
 
 from streams.devices import Fleet
 from streams.embedded import wording
+from streams.embedded.attached import attachable
 from streams.embedded.display import Display
 from streams.embedded.evidence import Topics, read_rows
 from streams.embedded.glance import Watcher
@@ -70,6 +71,7 @@ class Demonstration:
             say(f"  all ready  {time.monotonic() - began:5.1f} s")
             say(wording.introduction(pipeline, stack.directory, next(iter(TENANTS))))
             async with AsyncExitStack() as clients:
+                clients.enter_context(attachable(stack.directory, pipeline.environment))
                 topics = await clients.enter_async_context(Topics(pipeline.settings))
                 connection = await connected(clients, pipeline)
                 watcher = Watcher(pipeline, await connected(clients, pipeline), lambda: len(self._sent))

@@ -24,6 +24,7 @@ def introduction(pipeline: Pipeline, directory: Path, tenant: UUID) -> str:
     worker, ingest = pipeline.worker.url, pipeline.ingest.url
     return f"""
 Look at
+  dashboard   {worker}dashboard/
   worker      {worker}
               {worker}health/ready
   ingest      {ingest}
@@ -38,6 +39,8 @@ Send a metric, in another terminal
 {publish(pipeline.mqtt.port, tenant)}
 See its row
   {dev()} psql -p {pipeline.postgres.port} -xc "{ROW}"
+Look closer (also top, trace, explain, doctor, devices)
+  {dev()} tail rejected
 
 Simulated devices now send 20 messages a second; some of them are duplicates,
 corrections or malformed. Ctrl+C ends it."""

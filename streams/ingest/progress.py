@@ -48,6 +48,10 @@ class Front:
             self._job, self._seen_at_s = job, now_s
             self._pushed_at_s = None if job is None else pushed_at_s(job)
 
+    def still_s(self, now_s: float) -> float | None:
+        """Return for how many seconds the same job has been seen there; None if there is none."""
+        return None if self._job is None else now_s - self._seen_at_s
+
     def waits_s(self, now_s: float, unix_s: float) -> float | None:
         """Return the seconds that it has waited at least; None if there is none."""
         if self._job is None:

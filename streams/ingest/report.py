@@ -120,6 +120,13 @@ class Report:
             new["jobs_released"],
             new["jobs_failed"],
             _told(backlog, self.oldest_job_s),
+            extra={
+                "seconds": elapsed_s,
+                "rows": new["ingested"],
+                "jobs": {how.removeprefix("jobs_"): new[how] for how in SETTLED},
+                "queue": None if backlog is None else backlog._asdict(),
+                "oldest_job_s": self.oldest_job_s,
+            },
         )
 
     def _tell_idle(self, since: float, backlog: Backlog | None) -> None:

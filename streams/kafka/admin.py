@@ -24,7 +24,7 @@ from streams.config.urls import shown_url
 from streams.errors import Outage, StartupRefused
 from streams.kafka.topic_checks import CHECKED, CLEANUP, Found, differences, problems
 from streams.settings import Settings
-from streams.topics import TopicSpec, topic_specs
+from streams.topics import TopicSpec, operators_specs, topic_specs
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ async def ensure_topics(settings: Settings) -> list[str]:
         StartupRefused: if topics stand on which the guarantees cannot be kept, or Kafka refuses one; a line
             for each problem, all at once.
     """
-    specs = topic_specs(settings)
+    specs = [*topic_specs(settings), *operators_specs(settings)]
     try:
         async with _admin(settings.bootstrap_servers) as admin:
             found = await _find(admin, specs)
@@ -54,6 +54,19 @@ async def ensure_topics(settings: Settings) -> list[str]:
     except KafkaError as error:
         raise Outage("kafka", f"{shown_url(settings.broker_url)}: {error!r}") from error
     return [_line(spec, created=spec in missing) for spec in specs]
+
+
+async def find_topics(settings: Settings) -> dict[str, Found]:
+    """Return those of our topics that stand, by name, and create none.
+
+    Raises:
+        Outage: if Kafka does not answer.
+    """
+    try:
+        async with _admin(settings.bootstrap_servers) as admin:
+            return await _find(admin, topic_specs(settings))
+    except KafkaError as error:
+        raise Outage("kafka", f"{shown_url(settings.broker_url)}: {error!r}") from error
 
 
 @asynccontextmanager

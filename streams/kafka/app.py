@@ -6,10 +6,11 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Any, NoReturn, Protocol, cast
 
 import faust
+from aiohttp import web
 from faust.app.base import BootStrategy
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ChannelT, ServiceT
@@ -34,6 +35,8 @@ from streams.kafka.watch import KafkaEnds, KafkaWatch
 from streams.kafka.watchdog import Watchdog
 from streams.logbook import Logbook
 from streams.plain_log import escape_logs
+from streams.queue.fence import Fence
+from streams.queue.gauge import QueueGauge
 from streams.quiet_log import quieten
 from streams.refusal import refuse_start
 from streams.settings import Settings
@@ -76,6 +79,10 @@ class Fences(Protocol):
 
     async def epoch(self, partition: int) -> int:
         """Return the epoch of a partition's fence, 0 where there is none, or raise Outage."""
+        ...
+
+    def believed(self) -> Mapping[int, Fence]:
+        """Return by partition the fence as this worker has read it, or left it."""
         ...
 
     async def is_ours(self) -> bool:
@@ -142,6 +149,7 @@ class Boot(BootStrategy):
             self.sensors(),
             self.web_server(),
             [ClientKeeper(app.logbook, loop=app.loop, beacon=app.beacon)],
+            [ClientKeeper(board, loop=app.loop, beacon=app.beacon) for board in app.boards],
             [TopicKeeper(app.settings, app.statistics, loop=app.loop, beacon=app.beacon)],
             app.services,
             self.kafka_producer(),
@@ -157,8 +165,12 @@ class StreamsApp(faust.App):
 
     Attributes:
         position_sources: by topic, who tells where its effects stand.
+        boards: started with the web pages, for which they gather what is shown.
+        web_routes: each adds pages to the web server.
         services: started before the agents: clients of the outside world.
         probes: by part, how readiness asks whether it answers.
+        gauges: by the name of a metric, who tells its value (`streams.web.worker_metrics.GAUGES`).
+        queue_gauge: looks how the job queue stands.
         watch: what Kafka itself says.
         watchdog: notices a worker that stands still.
     """
@@ -175,6 +187,8 @@ class StreamsApp(faust.App):
             self.log_reader, raw_topic=settings.raw_topic, unique_topic=settings.unique_topic
         )
         self.fences: Fences | None = None
+        self.gauges: dict[str, Callable[[], float]] = {}
+        self.queue_gauge: QueueGauge | None = None
         self.audit = Audit(
             self.position_sources,
             self.log_reader,
@@ -183,6 +197,8 @@ class StreamsApp(faust.App):
         )
         self.watch = KafkaWatch(statistics, self.held, KafkaEnds(settings))
         self.watchdog = Watchdog(self, settings.watchdog_limit_s, self.end_on)
+        self.boards: list[Client] = []
+        self.web_routes: list[Callable[[web.Application], None]] = []
         self.services: list[ServiceT] = [
             ClientKeeper(self.watch),
             ClientKeeper(self.watchdog),
@@ -211,6 +227,15 @@ class StreamsApp(faust.App):
         self.services += [ClientKeeper(client), ClientKeeper(Asking(part, probe, self.statistics))]
         self.probes[part] = probe
 
+    def keep(self, client: Client) -> None:
+        """Start a client before the agents, and stop it behind them."""
+        self.services.append(ClientKeeper(client))
+
+    def measure(self, queue_gauge: QueueGauge) -> None:
+        """Let the pages look at the job queue."""
+        self.queue_gauge = queue_gauge
+        self.services.append(ClientKeeper(queue_gauge))
+
     def end_on(self, bug: BaseException) -> None:
         """End the worker because of what it cannot live with; its supervisor starts it anew."""
         # From now on, since a worker that stands still may not get as far as `on_stop`.
@@ -221,6 +246,11 @@ class StreamsApp(faust.App):
         """Return the consumer, which stands only once the app has started."""
         return cast("GovernedConsumer", self.consumer)
 
+    @property
+    def has_consumer(self) -> bool:
+        """Whether the consumer stands: not before the app has started, nor after it has ended."""
+        return self._consumer is not None
+
     def held(self) -> Collection[TP]:
         """Return the governed partitions that this worker holds."""
         return self.deliverer().cursors.keys()
@@ -230,8 +260,7 @@ class StreamsApp(faust.App):
         if self.watch.outage is not None:
             return None
         lag: Counter[str] = Counter()
-        # Before the consumer stands, and after it has ended, there are none.
-        cursors = self.deliverer().cursors if self._consumer is not None else {}
+        cursors = self.deliverer().cursors if self.has_consumer else {}
         for tp, cursor in cursors.items():
             lag[tp.topic] += cursor.lag(self.watch.end(tp))
         return lag

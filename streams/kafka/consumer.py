@@ -266,7 +266,7 @@ class GovernedConsumer(driver.Consumer):
         async for tp, message in super().getmany(timeout):
             if not self.governs(tp):
                 yield tp, message
-            elif await self._admits(tp, message.offset):
+            elif await self._admits(tp, message.offset, message.timestamp):
                 self._lanes.add(tp, message)
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:  # noqa: ASYNC109 - Faust's name
@@ -282,9 +282,9 @@ class GovernedConsumer(driver.Consumer):
     async def _hand(self, message: Any) -> None:
         await self.callback(message)
 
-    async def _admits(self, tp: TP, offset: int) -> bool:
+    async def _admits(self, tp: TP, offset: int, written_at: float | None) -> bool:
         cursor = self.cursor(tp)
-        admission = cursor.fetched(offset)
+        admission = cursor.fetched(offset, written_at)
         if admission is Admission.REWIND and tp not in self._sought and cursor.next_fetch is not None:
             self._sought.add(tp)
             if (await self.log_range(tp)).start > cursor.next_fetch:

@@ -6,7 +6,7 @@ Asked on a connection of its own. Brokers that do not answer the question are no
 import logging
 from collections.abc import Collection
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
@@ -25,6 +25,15 @@ log = logging.getLogger(__name__)
 
 REQUEST_TIMEOUT_MS = 5_000
 STABLE = "Stable"
+
+
+class GroupStanding(NamedTuple):
+    """A group as Kafka describes it."""
+
+    state: str
+    members: int
+    held: Collection[TP]
+    """The partitions that its members hold; those of a group that is not settled may be out of date."""
 
 
 class KafkaGroup:
@@ -56,14 +65,27 @@ class KafkaGroup:
         except (KafkaError, OSError, TimeoutError) as error:
             await self.close()
             raise Outage("kafka", f"the group cannot be described: {error!r}") from error
-        if group is None:
+        if group.state != STABLE:
             return []
         wanted = {
             TP(topic, partition)
             for topic in self._topics
             for partition in range(self._settings.topic_partitions)
         }
-        return wanted - group
+        return wanted - set(group.held)
+
+    async def standing(self) -> GroupStanding | None:
+        """Return how the group stands; None where the broker does not tell (Tansu).
+
+        Raises:
+            Outage: if Kafka does not answer.
+        """
+        try:
+            return await self._describe()
+        except (IncompatibleBrokerVersion, UnsupportedVersionError, KafkaConnectionError):
+            return None
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise Outage("kafka", f"the group cannot be described: {error!r}") from error
 
     async def close(self) -> None:
         """Disconnect."""
@@ -72,8 +94,8 @@ class KafkaGroup:
             with suppress(KafkaError, OSError):
                 await admin.close()
 
-    async def _describe(self) -> set[TP] | None:
-        """Return what the members hold; None while the group is not settled."""
+    async def _describe(self) -> GroupStanding:
+        """Ask Kafka."""
         if self._admin is None:
             admin = AIOKafkaAdminClient(
                 bootstrap_servers=self._settings.bootstrap_servers, request_timeout_ms=REQUEST_TIMEOUT_MS
@@ -87,9 +109,7 @@ class KafkaGroup:
         (response,) = await self._admin.describe_consumer_groups([self._settings.consumer_group])
         (group,) = response.groups
         _error, _name, state, _type, _protocol, members, *_ = group
-        if state != STABLE:
-            return None
-        return {tp for member in members for tp in _held(member)}
+        return GroupStanding(state, len(members), {tp for member in members for tp in _held(member)})
 
 
 def _held(member: Any) -> list[TP]:

@@ -6,6 +6,7 @@ the consumer hands on next and what the agent takes next; both sides refuse anyt
 is never passed over. The cursor also keeps the record right before: the proof that the log is still that one.
 """
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -90,6 +91,8 @@ class Cursor:
     """The record that was finished last, or else that by which the position was proved."""
     writers: dict[bytes, int] = field(default_factory=dict)
     """How far each writer had come with the records that were finished."""
+    times: deque[tuple[int, float]] = field(default_factory=deque)
+    """Of each record that was fetched and not finished, the offset and the Unix time of its writing."""
     held_up_by: str = ""
     """What the last try at `expected`, or at telling the position, has met."""
     outages: int = 0
@@ -113,18 +116,31 @@ class Cursor:
     def rewind(self, offset: int) -> None:
         """Go on at `offset` of the same log, on all sides."""
         self.next_fetch = self.next_handed = self.expected = offset
+        self.times.clear()
         self.held_up_by = ""
 
     def hold(self) -> None:
         """Hand nothing on until the cursor is placed."""
         self.next_fetch = None
 
-    def fetched(self, offset: int) -> Admission:
-        """Judge a record that the consumer has fetched; TAKE moves on behind it."""
+    def fetched(self, offset: int, written_at: float | None = None) -> Admission:
+        """Judge a record that the consumer has fetched; TAKE moves on behind it.
+
+        Args:
+            offset: of the record.
+            written_at: Unix time in seconds at which Kafka got it.
+        """
         admission = _judge(offset, self.next_fetch)
         if admission is Admission.TAKE:
             self.next_fetch = offset + 1
+            if written_at is not None:
+                self.times.append((offset, written_at))
         return admission
+
+    @property
+    def oldest_at(self) -> float | None:
+        """Return when the record at `expected` was written, Unix time; None if it was not fetched."""
+        return self.times[0][1] if self.times and self.times[0][0] == self.expected else None
 
     @property
     def has_room(self) -> bool:
@@ -150,6 +166,8 @@ class Cursor:
         if self.expected == offset:
             self.expected = offset + 1
             self.held_up_by = ""
+            while self.times and self.times[0][0] <= offset:
+                self.times.popleft()
 
     def follows(self, headers: Iterable[Mapping[str, bytes]]) -> bool:
         """Tell whether records surely follow those that were finished, in the log that those stood in.

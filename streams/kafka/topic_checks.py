@@ -5,17 +5,20 @@ Between Kafka's description of the topics (`streams.kafka.admin`) and the start 
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from streams.topics import TopicSpec
 
-CLEANUP, INSYNC, SIZE, RETENTION, TIMESTAMPS = (
+CLEANUP, INSYNC, SIZE, RETENTION, TIMESTAMPS, RETENTION_BYTES = (
     "cleanup.policy",
     "min.insync.replicas",
     "max.message.bytes",
     "retention.ms",
     "message.timestamp.type",
+    "retention.bytes",
 )
-CHECKED = (CLEANUP, INSYNC, SIZE, RETENTION, TIMESTAMPS)
+CHECKED = (CLEANUP, INSYNC, SIZE, RETENTION, TIMESTAMPS, RETENTION_BYTES)
+UNBOUNDED = "-1"
 WHY = {
     "delete": "its offsets must have no holes, and its records have no keys",
     "compact": "a table is rebuilt from it, and what was deleted would be dealt with twice",
@@ -34,8 +37,23 @@ class Found:
     """None if Kafka does not tell them."""
 
 
+class Unsafe(NamedTuple):
+    """What is unsafe about a topic."""
+
+    seen: str
+    mend: str
+
+    def __str__(self) -> str:
+        return f"{self.seen}. {self.mend}"
+
+
 def problems(spec: TopicSpec, found: Found, bootstrap: str) -> list[str]:
     """Return what is unsafe about a topic: a line for each, with the mend."""
+    return [str(each) for each in unsafe(spec, found, bootstrap)]
+
+
+def unsafe(spec: TopicSpec, found: Found, bootstrap: str) -> list[Unsafe]:
+    """Return what is unsafe about a topic, each with the mend."""
     return [
         *_partition_problems(spec, found),
         *_copy_problems(spec, found, bootstrap),
@@ -53,26 +71,37 @@ def differences(spec: TopicSpec, found: Found) -> list[str]:
     ]
 
 
-def _partition_problems(spec: TopicSpec, found: Found) -> Iterator[str]:
+def bounds(spec: TopicSpec, found: Found) -> list[Unsafe]:
+    """Return what lets a topic lose records before its time, or in time otherwise than configured."""
+    configs = found.configs or {}
+    size = configs.get(RETENTION_BYTES, UNBOUNDED)
+    if size == UNBOUNDED or spec.configs[CLEANUP] != "delete":
+        return []
+    seen = f"topic {spec.name} has {RETENTION_BYTES}={size}: beyond that its records go, however young"
+    return [Unsafe(seen, f"Remove {RETENTION_BYTES} from it, or give the disk room and set it higher")]
+
+
+def _partition_problems(spec: TopicSpec, found: Found) -> Iterator[Unsafe]:
     if found.partitions != spec.partitions:
-        yield (
+        yield Unsafe(
             f"topic {spec.name} has {found.partitions} partitions, but TOPIC_PARTITIONS={spec.partitions}: a "
-            "tenant's messages, its dedupe state and its fence share one partition. Set TOPIC_PARTITIONS to "
-            "what stands, or use another TOPIC_PREFIX and CONSUMER_GROUP."
+            "tenant's messages, its dedupe state and its fence share one partition",
+            "Set TOPIC_PARTITIONS to what stands, or use another TOPIC_PREFIX and CONSUMER_GROUP.",
         )
 
 
-def _copy_problems(spec: TopicSpec, found: Found, bootstrap: str) -> Iterator[str]:
+def _copy_problems(spec: TopicSpec, found: Found, bootstrap: str) -> Iterator[Unsafe]:
     if found.replication_factor < spec.replication_factor:
-        yield (
+        yield Unsafe(
             f"topic {spec.name} has a partition with {found.replication_factor} copies, but "
-            f"TOPIC_REPLICATION_FACTOR={spec.replication_factor}: fewer brokers may be lost than you count "
-            f"on. Add copies with kafka-reassign-partitions --bootstrap-server {bootstrap}, or set "
-            "TOPIC_REPLICATION_FACTOR to what stands."
+            f"TOPIC_REPLICATION_FACTOR={spec.replication_factor}: fewer brokers may be lost than you "
+            "count on",
+            f"Add copies with kafka-reassign-partitions --bootstrap-server {bootstrap}, or set "
+            "TOPIC_REPLICATION_FACTOR to what stands.",
         )
 
 
-def _config_problems(spec: TopicSpec, found: Found, bootstrap: str) -> Iterator[str]:
+def _config_problems(spec: TopicSpec, found: Found, bootstrap: str) -> Iterator[Unsafe]:
     configs = found.configs or {}
     policy, wanted = configs.get(CLEANUP), spec.configs[CLEANUP]
     if policy is not None and policy != wanted:
@@ -85,7 +114,7 @@ def _config_problems(spec: TopicSpec, found: Found, bootstrap: str) -> Iterator[
     yield from _insync_problems(spec, found, bootstrap)
 
 
-def _insync_problems(spec: TopicSpec, found: Found, bootstrap: str) -> Iterator[str]:
+def _insync_problems(spec: TopicSpec, found: Found, bootstrap: str) -> Iterator[Unsafe]:
     insync, wanted = _number(found.configs or {}, INSYNC), spec.configs[INSYNC]
     if insync is None:
         return
@@ -97,10 +126,11 @@ def _insync_problems(spec: TopicSpec, found: Found, bootstrap: str) -> Iterator[
         yield _to_configure(spec, bootstrap, INSYNC, wanted, why)
 
 
-def _to_configure(spec: TopicSpec, bootstrap: str, key: str, value: str, why: str) -> str:
-    return (
-        f"topic {spec.name} has {why}. Mend it with kafka-configs --bootstrap-server {bootstrap} --alter "
-        f"--entity-type topics --entity-name {spec.name} --add-config {key}={value}"
+def _to_configure(spec: TopicSpec, bootstrap: str, key: str, value: str, why: str) -> Unsafe:
+    return Unsafe(
+        f"topic {spec.name} has {why}",
+        f"Mend it with kafka-configs --bootstrap-server {bootstrap} --alter "
+        f"--entity-type topics --entity-name {spec.name} --add-config {key}={value}",
     )
 
 

@@ -18,6 +18,7 @@ from streams.mqtt.transport import Connection, Publication, Token
 from streams.mqtt.write_queue import UnderWay, WriteQueue
 from streams.settings import Settings
 from streams.statistics import Statistics
+from streams.timings import INGRESS
 from streams.wire.headers import headers
 from streams.wire.raw import encode_message
 
@@ -35,6 +36,7 @@ class Carrier:
         more_headers: what every chunk carries beside its own.
         monotonic: a clock in seconds.
         cpu: the seconds of CPU that the process has used.
+        clock: Unix time in seconds.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Carrier:
         more_headers: Headers = (),
         monotonic: Callable[[], float] = time.monotonic,
         cpu: Callable[[], float] = time.process_time,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._statistics = statistics
         self._connection = connection
@@ -54,6 +57,9 @@ class Carrier:
         self._more_headers = more_headers
         self._monotonic = monotonic
         self._cpu = cpu
+        self._clock = clock
+        self._arrived_ns = 0
+        """When the messages came that are being taken."""
         self._load = Load(monotonic(), cpu())
         self._acks: InOrderAcks[Token] = InOrderAcks()
         self._chunker: Chunker[Ticket] = Chunker(
@@ -63,10 +69,15 @@ class Carrier:
             # The broker sends no more than Receive Maximum ahead: gather one half while the other is written.
             max_waiting=settings.mqtt_receive_maximum // 2,
             linger=Linger(settings.chunk_linger_ms / 1_000, settings.chunk_linger_max_ms / 1_000),
-            new_ticket=self._acks.begin,
+            new_ticket=self._begin,
         )
         self._queue = WriteQueue(writer.has_room)
         self._in_flight: set[Written] = set()
+
+    @property
+    def in_flight(self) -> int:
+        """How many messages the broker waits for us to acknowledge, of those that were taken."""
+        return len(self._acks)
 
     async def run(self) -> NoReturn:
         """Carry until the connection is over.
@@ -141,7 +152,7 @@ class Carrier:
             else:
                 # What one read has brought has arrived at one time, which takes 0.5 µs to write.
                 if publication.arrived_ns != arrived_ns:
-                    arrived_ns = publication.arrived_ns
+                    arrived_ns = self._arrived_ns = publication.arrived_ns
                     received_at = rfc3339(arrived_ns)
                 topic = publication.topic
                 chunk = add(topic, encode_message(topic, publication.payload, received_at, publication.qos))
@@ -149,8 +160,15 @@ class Carrier:
                     chunk.qos0 += 1
             if token is not None:
                 received(token)
+        if arrived_ns >= 0:
+            self._statistics.timings.received_at = arrived_ns / NS_PER_S
         if skipped:
             self._skip_retained(skipped)
+
+    def _begin(self) -> Ticket:
+        ticket = self._acks.begin()
+        ticket.arrived_ns = self._arrived_ns
+        return ticket
 
     def _skip_retained(self, count: int) -> None:
         """Pass over what the broker sends only because we subscribed: it was carried when it was new."""
@@ -176,6 +194,8 @@ class Carrier:
         failure = written.exception()
         if failure is None:
             self._statistics.messages["written"] += chunk.messages
+            arrived_s = chunk.ticket.arrived_ns / NS_PER_S
+            self._statistics.timings.passed(INGRESS, chunk.messages, arrived_s, self._clock())
             self._durable(chunk.ticket)
         elif isinstance(failure, MetricStreamsError):
             # Acknowledging anything behind the gap would lose it, so the broker is to send it all again.
@@ -190,6 +210,7 @@ class Carrier:
         if tokens and not self._connection.closed.done():
             self._connection.acknowledge(tokens)
             self._statistics.messages["acknowledged"] += len(tokens)
+            self._statistics.timings.acknowledged_at = self._clock()
 
 
 def rfc3339(unix_ns: int) -> str:

@@ -3,9 +3,12 @@
 import logging
 import socket
 
+import mqtt5
+
 from streams.errors import SpeaksNoMqtt5
 from streams.mqtt.address import Address
 from streams.mqtt.aiomqtt_transport import AiomqttTransport
+from streams.mqtt.mqtt5_protocol import Read
 from streams.mqtt.mqtt5_transport import Mqtt5Transport
 from streams.mqtt.standing import Standing
 from streams.mqtt.transport import Connection, Session, Transport
@@ -15,19 +18,22 @@ from streams.statistics import Statistics
 log = logging.getLogger(__name__)
 
 
-def transport_of(settings: Settings, statistics: Statistics, host_name: str | None = None) -> Transport:
+def transport_of(
+    settings: Settings, statistics: Statistics, host_name: str | None = None, read: Read = mqtt5.read
+) -> Transport:
     """Return the transport that MQTT_TRANSPORT names; ``auto`` is the quickest that gets through.
 
     Args:
         settings: names the broker, the session and the transport.
         statistics: counts what is dropped.
         host_name: stands for `worker_id` where that is not set.
+        read: takes a packet of MQTT 5 off the bytes, for our own transport.
     """
     over_websocket = bool(Address.parse(settings.mqtt_url.get_secret_value()).path)
     if settings.mqtt_transport == "aiomqtt" or over_websocket:
         return AiomqttTransport(settings, statistics, host_name)
     standing = Standing(Session.of(settings, host_name or socket.gethostname()), statistics)
-    quick = Mqtt5Transport(settings, statistics, host_name, standing)
+    quick = Mqtt5Transport(settings, statistics, host_name, standing, read)
     if settings.mqtt_transport == "mqtt5":
         return quick
     return FallbackTransport(

@@ -8,8 +8,8 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Sequence
-from typing import Any, TypeVar, cast
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias, TypeVar, cast
 
 import mqtt5
 
@@ -30,6 +30,7 @@ from streams.mqtt.standing import Standing
 from streams.mqtt.transport import PUBACK, PUBREC, Publication, Token, packet_id_of, packets_of
 
 T = TypeVar("T")
+Read: TypeAlias = Callable[[memoryview], tuple[Any, int]]
 
 TOPIC_ALIASES = 0
 """So many topics the broker may name by a number instead (MQTT 5, 3.1.2.11.5). An alias ends with its
@@ -50,6 +51,7 @@ class Mqtt5Protocol(asyncio.Protocol):
 
     Args:
         inbox: takes what arrives.
+        read: takes a packet off the bytes; the codec, or what notes something beside it.
         standing: what is handed on from one connection to the next. Among it are the packet ids at QoS 2 for
             which a PUBREC was sent and no PUBREL has come, the session's state (MQTT 5, 4.1).
 
@@ -59,9 +61,10 @@ class Mqtt5Protocol(asyncio.Protocol):
         subscription_ids: those of the last message of the last read (MQTT 5, 3.3.2.3.8).
     """
 
-    def __init__(self, inbox: Inbox, standing: Standing) -> None:
+    def __init__(self, inbox: Inbox, standing: Standing, read: Read = mqtt5.read) -> None:
         self.ended: asyncio.Future[MetricStreamsError] = asyncio.get_running_loop().create_future()
         self._inbox = inbox
+        self._codec = read
         self.last_acknowledged = 0
         self.subscription_ids: list[int] = []
         self._standing = standing
@@ -230,7 +233,7 @@ class Mqtt5Protocol(asyncio.Protocol):
             MalformedPacketError, OlderProtocolError: the bytes are not MQTT 5.
         """
         view, at, end = memoryview(data), 0, len(data)
-        read, now_ns, retain_bit = mqtt5.read, time.time_ns(), self._retain_bit
+        read, now_ns, retain_bit = self._codec, time.time_ns(), self._retain_bit
         unreadable = self._standing.unreadable if self._standing.lenient else None
         packet: Any = None  # A cast to the packet's class, once its type is known, would be a call.
         while at < end:

@@ -18,7 +18,7 @@ from streams.mqtt.answers import NO_RETAIN, NoAnswerError
 from streams.mqtt.greeting import Greeting
 from streams.mqtt.inbox import LIMIT_PER_RECEIVE_MAXIMUM, Inbox
 from streams.mqtt.mqtt5_connection import ANSWER_TIMEOUT_S, Mqtt5Connection
-from streams.mqtt.mqtt5_protocol import TOPIC_ALIASES, Mqtt5Protocol
+from streams.mqtt.mqtt5_protocol import TOPIC_ALIASES, Mqtt5Protocol, Read
 from streams.mqtt.packets import worded as code_worded
 from streams.mqtt.standing import Announces, Standing
 from streams.mqtt.transport import OFFLINE, Session
@@ -38,6 +38,7 @@ class Mqtt5Transport:
         statistics: counts what is dropped.
         host_name: stands for `worker_id` where that is not set.
         standing: what is known of the broker, where another transport shares it.
+        read: takes a packet off the bytes.
     """
 
     def __init__(
@@ -46,12 +47,14 @@ class Mqtt5Transport:
         statistics: Statistics,
         host_name: str | None = None,
         standing: Standing | None = None,
+        read: Read = mqtt5.read,
     ) -> None:
         self._settings = settings
         self._statistics = statistics
         self._address = Address.parse(settings.mqtt_url.get_secret_value())
         self._session = Session.of(settings, host_name or socket.gethostname())
         self._standing = standing or Standing(self._session, statistics)
+        self._read = read
         self._speaks_v5 = False
 
     async def connect(self) -> "Mqtt5Connection":
@@ -70,7 +73,7 @@ class Mqtt5Transport:
 
     async def _connect(self) -> Mqtt5Connection:
         inbox = Inbox(LIMIT_PER_RECEIVE_MAXIMUM * self._settings.mqtt_receive_maximum, self._statistics)
-        protocol = Mqtt5Protocol(inbox, self._standing)
+        protocol = Mqtt5Protocol(inbox, self._standing, self._read)
         try:
             await self._reach(protocol)
             greeting = await self._greet(protocol)

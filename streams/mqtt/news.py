@@ -15,6 +15,9 @@ WAITS = ("MQTT, whose broker keeps what comes at QoS 1",)
 SESSION_LOST_S = 300.0
 """How long readiness fails after the broker has lost our session: long enough for any monitor to notice, and
 no longer, since nothing that an operator does brings back what is gone."""
+FOUGHT_S = 90.0
+"""How long readiness fails after another client took our session again and again: longer than the longest
+wait between two tries, so that it does not come and go with each."""
 
 TAKEN_OVER = (
     "another MQTT client has taken our session: %s. MQTT_CLIENT_ID=%s is in use elsewhere, by the worker "
@@ -24,6 +27,10 @@ FOUGHT_FOR = (
     "another MQTT client takes our session again and again: %s. MQTT_CLIENT_ID=%s is in use elsewhere, "
     "although this worker leads: give each deployment a client id of its own. Until then each takes it from "
     "the other; the next try is in %.0f s"
+)
+IN_USE = (
+    "another MQTT client takes our session again and again: MQTT_CLIENT_ID=%s is in use elsewhere. Give each "
+    "deployment a client id of its own"
 )
 SESSION_LOST = (
     "the MQTT broker has lost our session: what it had acknowledged to devices while we were away is gone. "
@@ -40,7 +47,7 @@ class News:
     """Tells.
 
     Args:
-        statistics: the part ``mqtt``, and the note ``sessions_lost``.
+        statistics: the part ``mqtt``, and the notes ``sessions_lost`` and ``sessions_taken_over``.
         client_id: ours.
         monotonic: a clock in seconds.
     """
@@ -54,6 +61,7 @@ class News:
         """The last connection was closed without a reason, and none was tried since."""
         self._session_lost_at: float | None = None
         self._session_lost = ""
+        self._fought_at: float | None = None
         statistics.expect("mqtt")
 
     def let_in(self, connection: Connection, *, had_session: bool) -> None:
@@ -78,15 +86,18 @@ class News:
         self._is_through(f"connected, MQTT {connection.protocol}")
 
     def check_session(self) -> None:
-        """Return if no session was lost of late.
+        """Return if no session was lost of late, and nobody fights for it.
 
         Raises:
-            Outage: one was.
+            Outage: one was, or somebody does.
         """
-        if self._session_lost_at is None:
-            return
-        if self._monotonic() - self._session_lost_at < SESSION_LOST_S:
+        if self._is_lately(self._session_lost_at, SESSION_LOST_S):
             raise Outage("mqtt", self._session_lost)
+        if self._is_lately(self._fought_at, FOUGHT_S):
+            raise Outage("mqtt", IN_USE % self._client_id)
+
+    def _is_lately(self, at: float | None, within_s: float) -> bool:
+        return at is not None and self._monotonic() - at < within_s
 
     def ended(self, end: MetricStreamsError, wait: Wait) -> None:
         """Tell what ended a connection, or kept it from being made."""
@@ -124,11 +135,14 @@ class News:
         # Usual once, where a new leader meets the old one, which does not know yet that it is none any more.
         if wait.fought:
             log.error(FOUGHT_FOR, end, self._client_id, wait.seconds)
+            self._statistics.notes["sessions_taken_over"] += 1
+            self._fought_at = self._monotonic()
         else:
             log.info(TAKEN_OVER, end, self._client_id)
         self._was_taken_over, self._was_fought = True, wait.fought
         self._statistics.leave("mqtt", WHO)
-        self._statistics.pause("mqtt", f"not connected, session taken over: {end}")
+        why = IN_USE % self._client_id if wait.fought else f"session taken over: {end}"
+        self._statistics.pause("mqtt", f"not connected, {why}")
 
     def _is_through(self, detail: str) -> None:
         self._statistics.leave("kafka", WHO)

@@ -6,6 +6,7 @@ partitioned or a hypertable, whose unique index then holds the column by which i
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import asyncpg
 import msgspec
@@ -118,36 +119,54 @@ def _fits(index: UniqueIndex) -> bool:
     return set(IDENTITY) <= columns <= {*WRITTEN["metrics_raw"]} and index.where in {"", PRESENT}
 
 
+class Fault(NamedTuple):
+    """What ingest cannot work with."""
+
+    seen: str
+    mend: str
+
+    def __str__(self) -> str:
+        return f"{self.seen} ({self.mend})"
+
+
 def problems(tables: Tables) -> list[str]:
     """Return a line for everything that ingest cannot work with, each with its mend."""
-    found = [line for name, table in tables.items() for line in _problems_of(name, table)]
+    return [str(fault) for fault in faults(tables)]
+
+
+def faults(tables: Tables) -> list[Fault]:
+    """Return everything that ingest cannot work with."""
+    found = [fault for name, table in tables.items() for fault in _faults_of(name, table)]
     metrics = tables.get("metrics_raw")
     if metrics is not None and metrics.kind in WRITABLE and conflict_target(metrics) is None:
-        found.append(
+        seen = (
             "metrics_raw has no unique index over tenant_id and dedupe_id, without which a job that is "
-            f"tried again doubles its rows ({IDENTITY_MEND})"
+            "tried again doubles its rows"
         )
+        found.append(Fault(seen, IDENTITY_MEND))
     return found
 
 
-def _problems_of(name: str, table: Table | None) -> Iterator[str]:
+def _faults_of(name: str, table: Table | None) -> Iterator[Fault]:
     if table is None:
-        yield f"there is no table {name} ({SETUP})"
+        yield Fault(f"there is no table {name}", SETUP)
         return
     if table.kind not in WRITABLE:
-        yield f"{name} is {KINDS.get(table.kind, 'no table')}, which takes no rows (make it a table)"
+        yield Fault(f"{name} is {KINDS.get(table.kind, 'no table')}, which takes no rows", "make it a table")
         return
     if name == "tenants" and table.type_of("id") in {"bigint", "integer", "smallint"}:
-        yield "tenants.id is a number, and topics name a tenant by its UUID (is an id no uuid? rename it)"
+        yield Fault(
+            "tenants.id is a number, and topics name a tenant by its UUID", "is an id no uuid? rename it"
+        )
     columns, written = table.columns or {}, WRITTEN.get(name, ("id",))
     for column in written:
         if column not in columns:
-            yield f'{name} has no column "{column}" (alter table {name} add it, as in schema.sql)'
+            yield Fault(f'{name} has no column "{column}"', f"alter table {name} add it, as in schema.sql")
     for column, what in columns.items():
         if name in WRITTEN and what.must_be_given and column not in written:
-            yield (
-                f'{name} wants a value for "{column}", which the job does not write '
-                f'(alter table {name} alter "{column}" set default, or drop not null)'
+            yield Fault(
+                f'{name} wants a value for "{column}", which the job does not write',
+                f'alter table {name} alter "{column}" set default, or drop not null',
             )
 
 

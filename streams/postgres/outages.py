@@ -52,4 +52,6 @@ def describe(error: BaseException) -> str:
 
 def as_outage(error: BaseException) -> Outage:
     """Return the `Outage` for an error of `ERRORS`; `RowsDoubted` where it may be about the rows."""
-    return (RowsDoubted if who_mends(error) in IN_DOUBT else Outage)(PART, describe(error))
+    kind = RowsDoubted if who_mends(error) in IN_DOUBT else Outage
+    seen = plain(" ".join(f"{type(error).__name__}: {error}".rstrip(": ").split()))
+    return kind(PART, describe(error), seen=seen, mend=MENDS.get(getattr(error, "sqlstate", None) or "", ""))

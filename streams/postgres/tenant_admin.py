@@ -1,6 +1,6 @@
 """Lists, adds and removes tenants: what stands behind ``metric-streams tenants``."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from uuid import UUID, uuid4
 
@@ -8,7 +8,9 @@ import asyncpg
 import msgspec
 
 from streams.errors import MetricStreamsError
+from streams.postgres.catalogue import read_tables
 from streams.postgres.schema import TENANTS_CHANNEL
+from streams.postgres.tenants import existing
 
 LIST = (
     "select id::text as id, name, created_at from tenants order by created_at nulls first, name, tenants.id"
@@ -42,6 +44,13 @@ class Tenant(msgspec.Struct, frozen=True):
 async def list_tenants(connection: asyncpg.Connection) -> Sequence[Tenant]:
     """Return all tenants, the oldest first."""
     return [_tenant(row) for row in await connection.fetch(LIST)]
+
+
+async def existing_tenants(connection: asyncpg.Connection, tenant_ids: Iterable[str]) -> set[str]:
+    """Return those of the ids, UUIDs in their canonical form, that exist."""
+    tenants = (await read_tables(connection, "tenants"))["tenants"]
+    question = existing(tenants.type_of("id") if tenants else "")
+    return {row["id"] for row in await connection.fetch(question, list(tenant_ids))}
 
 
 async def add_tenant(connection: asyncpg.Connection, name: str, tenant_id: UUID | None = None) -> Tenant:

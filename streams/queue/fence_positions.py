@@ -119,7 +119,7 @@ class FencePositions:
 
     async def _is_borne_out(self, partition: int, mark: Fence) -> bool:
         found = await self._histories.emitted(partition, mark.unique_offset + 1, count=1)
-        return bool(found) and _is_about(mark, found[0])
+        return bool(found) and is_about(mark, found[0])
 
     async def _behind_what_was_pushed(self, partition: int, at: int, lost: Sequence[Fence]) -> int:
         """Return the offset from `at` on of the first record that may not have been pushed.
@@ -164,7 +164,7 @@ class FencePositions:
         self._statistics.notes["records_cut"] += end - start
 
 
-def _is_about(mark: Fence, emitted: Emitted) -> bool:
+def is_about(mark: Fence, emitted: Emitted) -> bool:
     """Tell whether a record is the one that a fence names."""
     is_same = (mark.epoch, mark.raw_offset, mark.unique_offset) == (
         emitted.epoch,

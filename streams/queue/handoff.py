@@ -6,7 +6,7 @@ a push is an RPUSH of the payload to ``queues:{name}`` and of 1 to ``queues:{nam
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple, Protocol, Self
 
@@ -71,6 +71,8 @@ class ChunkOfJobs(NamedTuple):
     """How many metrics it holds."""
     is_replay: bool = False
     """Whether it was handed off before: then there are no jobs, and only the fence moves behind it."""
+    tenants: Mapping[str, int] = {}
+    """How many metrics each job holds, by its tenant."""
 
 
 class JobQueue(Protocol):
@@ -205,6 +207,11 @@ class RedisJobQueue:
             self._believed[partition] = _Believed(standing, fence, proof)
             return Push.PUSHED
         return Push(outcome)
+
+    def believed(self) -> Mapping[int, Fence]:
+        """Return by partition the fence as this worker has read it, or left it."""
+        standings = ((partition, believed.standing) for partition, believed in self._believed.items())
+        return {partition: each.fence for partition, each in standings if each.fence is not None}
 
     async def epoch(self, partition: int) -> int:
         """Return the epoch of a partition's fence, 0 where there is none.

@@ -79,11 +79,10 @@ class QueueHealth:
 
 
 def _lacking(what: str, said: str = "") -> Outage:
-    return Outage(
-        "redis",
-        f"the user in REDIS_URL has no right to: {what}. Grant what docs/redis.md lists, with ACL SETUSER"
-        + (f". Redis says: {said}" if said else ""),
-    )
+    seen = f"the user in REDIS_URL has no right to: {what}"
+    mend = "Grant what docs/redis.md lists, with ACL SETUSER"
+    detail = f"{seen}. {mend}" + (f". Redis says: {said}" if said else "")
+    return Outage("redis", detail, seen=seen, mend=mend)
 
 
 def ingest_health(redis: Redis, prefix: str, queue: str) -> QueueHealth:

@@ -102,14 +102,18 @@ class MemoryGuard:
             Outage: it gives no answer, or evicts.
         """
         self._asked_at_s = self._clock()
-        self._known = await self._ask()
+        self._known = await self.ask()
         if self._known is None or not self._known.policy:
             self._warn()
         else:
             _refuse_eviction(self._known)
 
-    async def _ask(self) -> Memory | None:
-        """Ask Redis; return None where it does not tell."""
+    async def ask(self) -> Memory | None:
+        """Ask Redis; return None where it does not tell.
+
+        Raises:
+            Outage: it gives no answer.
+        """
         try:
             return Memory.of(await answered(self._redis.info("memory")))
         except Outage as outage:
@@ -134,11 +138,9 @@ def _is_about_info(refusal: ResponseError) -> bool:
 
 def _refuse_eviction(memory: Memory) -> None:
     if memory.evicts:
-        raise Outage(
-            "redis",
-            f"its maxmemory-policy is {memory.policy}: once it is full it throws away jobs and the fence. "
-            "Set it to noeviction (CONFIG SET maxmemory-policy noeviction, and in its redis.conf)",
-        )
+        seen = f"its maxmemory-policy is {memory.policy}: once it is full it throws away jobs and the fence"
+        mend = "Set it to noeviction (CONFIG SET maxmemory-policy noeviction, and in its redis.conf)"
+        raise Outage("redis", f"{seen}. {mend}", seen=seen, mend=mend)
 
 
 def guarded(script: Script, guard: MemoryGuard) -> Script:

@@ -6,7 +6,7 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from streams.errors import Outage
-from streams.queue.refusals import told
+from streams.queue.refusals import refused, sort, told
 
 
 async def answered(call: Awaitable[Any]) -> Any:
@@ -18,4 +18,4 @@ async def answered(call: Awaitable[Any]) -> Any:
     try:
         return await call
     except (RedisError, OSError) as error:
-        raise Outage("redis", told(error)) from error
+        raise Outage("redis", told(error), seen=refused(error), mend=sort(error).mend) from error

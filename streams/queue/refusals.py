@@ -127,8 +127,14 @@ def sort(error: Exception) -> Refusal:
     return KNOWN[found[1]] if found else UNKNOWN
 
 
-def told(error: Exception) -> str:
-    """Return a refusal in words, with what it means and what to do."""
+def refused(error: Exception) -> str:
+    """Return a refusal in words."""
     refusal, text = sort(error), worded(error)
     code = "" if refusal is UNKNOWN or refusal.code in text else f"{refusal.code} "
-    return f"{code}{text}" + (f" ({refusal.mend})" if refusal.mend else "")
+    return f"{code}{text}"
+
+
+def told(error: Exception) -> str:
+    """Return a refusal in words, with what it means and what to do."""
+    mend = sort(error).mend
+    return refused(error) + (f" ({mend})" if mend else "")

@@ -4,31 +4,14 @@ Between the web pages and the parts. Liveness is that the process answers at all
 """
 
 import time
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from faust.tables.manager import TableManager
-from faust.types import TP
 
 from streams.kafka.app import StreamsApp
 from streams.version import product_version
+from streams.web.lags import lags
 from streams.web.shared import PartHealth, ask_all, parts_shown
-
-
-class Lag(NamedTuple):
-    """How far a partition's effects are behind its log."""
-
-    position: int | None
-    """The offset that comes next; None while it is not known."""
-    records: int
-
-
-def lags(app: StreamsApp) -> dict[TP, Lag]:
-    """Return the lag of every governed partition that this worker holds."""
-    found = {}
-    for tp, cursor in app.deliverer().cursors.items():
-        position = cursor.expected if cursor.next_fetch is not None else None
-        found[tp] = Lag(position, cursor.lag(app.watch.end(tp)))
-    return found
 
 
 async def readiness(app: StreamsApp) -> dict[str, PartHealth]:

@@ -1,25 +1,28 @@
 """The web pages of ingest: statistics, liveness, readiness, and the same figures for Prometheus."""
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 from aiohttp import web
+from prometheus_client.metrics_core import Metric
 
 from streams.errors import StartupRefused
 from streams.ingest.report import Report
 from streams.kafka.app import Probe
+from streams.queue.gauge import QueueGauge, QueueState
 from streams.queue.reserve import Backlog
 from streams.statistics import Statistics
 from streams.version import product_version
-from streams.web import prometheus
+from streams.web.common_metrics import part_metrics, process_metrics, queue_metrics
 from streams.web.guard import Guard, GuardedRunner
 from streams.web.listening import why_not_listening
-from streams.web.prometheus import Family
+from streams.web.prometheus import Samples, counter, page
 from streams.web.shared import (
     REFUSAL,
     REFUSAL_HEADERS,
+    PartHealth,
     ask_all,
     is_allowed,
     parts_shown,
@@ -27,7 +30,6 @@ from streams.web.shared import (
 )
 
 SHUTDOWN_S = 1.0
-PREFIX = "metric_streams_ingest"
 JOBS = {"done": "jobs_done", "released": "jobs_released", "failed": "jobs_failed"}
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
@@ -40,15 +42,23 @@ class IngestPages:
         statistics: what the workers count in.
         report: knows the queue and the rates.
         probes: by part, how readiness asks whether it answers.
+        gauge: looks how the queue stands.
         token: WEB_TOKEN; empty for none.
     """
 
     def __init__(
-        self, statistics: Statistics, report: Report, probes: Mapping[str, Probe], *, token: str
+        self,
+        statistics: Statistics,
+        report: Report,
+        probes: Mapping[str, Probe],
+        gauge: QueueGauge,
+        *,
+        token: str,
     ) -> None:
         self._statistics = statistics
         self._report = report
         self._probes = probes
+        self._gauge = gauge
         self._token = token
 
     def application(self) -> web.Application:
@@ -73,11 +83,11 @@ class IngestPages:
             statistics_page(self._statistics, self._report, await self._report.backlog())
         )
 
-    async def _show_metrics(self, _request: web.Request) -> web.Response:
-        families = metrics(self._statistics, self._report, await self._report.backlog())
-        # Set as a header, since aiohttp takes no parameters within content_type.
-        headers = {"Content-Type": prometheus.CONTENT_TYPE}
-        return web.Response(body=prometheus.render(families).encode(), headers=headers)
+    async def _show_metrics(self, request: web.Request) -> web.Response:
+        parts, queue = await ask_all(self._probes), await self._gauge.look()
+        families = ingest_metrics(self._statistics, parts, queue)
+        body, headers = page(families, request.headers.get("Accept", ""))
+        return web.Response(body=body, headers=headers)
 
     async def _show_live(self, _request: web.Request) -> web.Response:
         return web.json_response({"live": True})
@@ -102,52 +112,17 @@ def statistics_page(statistics: Statistics, report: Report, backlog: Backlog | N
     }
 
 
-def metrics(statistics: Statistics, report: Report, backlog: Backlog | None) -> list[Family]:
-    """Return what ``/metrics`` shows; the queue is left out while Redis does not answer."""
-    counters = statistics.messages
-    return [
-        Family(f"{PREFIX}_rows_total", "counter", "rows written", samples={"": counters["ingested"]}),
-        Family(
-            f"{PREFIX}_jobs_total",
-            "counter",
-            "jobs settled: done, released to be tried again, or failed for good",
-            "outcome",
-            {outcome: counters[counter] for outcome, counter in JOBS.items()},
-        ),
-        Family(
-            f"{PREFIX}_rate",
-            "gauge",
-            "done a second, in the last five seconds or so",
-            "of",
-            report.rates._asdict(),
-        ),
-        Family(
-            f"{PREFIX}_oldest_job_seconds",
-            "gauge",
-            "how long the job at the front of the queue has waited at least; 0 if none waits",
-            samples={} if backlog is None else {"": report.oldest_job_s or 0.0},
-        ),
-        Family(
-            f"{PREFIX}_queue_jobs",
-            "gauge",
-            "jobs in the queue: due are those that could be taken now, the lag",
-            "state",
-            {} if backlog is None else backlog._asdict(),
-        ),
-        Family(
-            f"{PREFIX}_part_up",
-            "gauge",
-            "1 if the part answered last",
-            "part",
-            {name: int(part.up) for name, part in sorted(statistics.parts.items())},
-        ),
-        Family(
-            f"{PREFIX}_start_time_seconds",
-            "gauge",
-            "Unix time at which the process started",
-            samples={"": statistics.started_at},
-        ),
-    ]
+def ingest_metrics(
+    statistics: Statistics, parts: Mapping[str, PartHealth], queue: QueueState | None
+) -> Iterator[Metric]:
+    """Yield what ``/metrics`` shows; the queue is left out while Redis does not answer."""
+    yield from process_metrics("ingest", statistics)
+    yield from part_metrics(parts)
+    yield counter("ingest_rows", "rows written", statistics.messages["ingested"])
+    settled: Samples = {outcome: statistics.messages[counted] for outcome, counted in JOBS.items()}
+    told = "jobs settled: done, released to be tried again, or failed for good"
+    yield counter("ingest_jobs", told, settled, "outcome")
+    yield from queue_metrics(queue)
 
 
 @asynccontextmanager

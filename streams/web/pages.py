@@ -7,7 +7,9 @@ from faust import web
 
 from streams.kafka.app import StreamsApp
 from streams.web.health import readiness, statistics_page
+from streams.web.prometheus import page
 from streams.web.shared import REFUSAL, REFUSAL_HEADERS, is_allowed, ready_page
+from streams.web.worker_metrics import look, worker_metrics
 
 blueprint = web.Blueprint("metric_streams")
 
@@ -35,6 +37,18 @@ class StatisticsPage(web.View):
     async def get(self, request: web.Request) -> web.Response:  # noqa: ARG002 - Faust's signature
         """Answer with JSON."""
         return self.json(statistics_page(cast("StreamsApp", self.app)))
+
+
+@blueprint.route("/metrics", name="metrics")
+class MetricsPage(web.View):
+    """The same figures and more, for Prometheus."""
+
+    @guarded
+    async def get(self, request: web.Request) -> web.Response:
+        """Answer in the format that Prometheus asks for."""
+        app = cast("StreamsApp", self.app)
+        body, headers = page(worker_metrics(app, await look(app)), request.headers.get("Accept", ""))
+        return self.bytes(body, headers=headers)
 
 
 @blueprint.route("/health/live", name="live")

@@ -1,6 +1,6 @@
 """Faust's web server for the worker's pages: guarded; ends the worker where it cannot listen."""
 
-from typing import Any
+from typing import Any, cast
 
 from faust.web.base import BlueprintManager
 from faust.web.drivers.aiohttp import Web
@@ -8,6 +8,9 @@ from faust.web.drivers.aiohttp import Web
 from streams.refusal import refuse_start
 from streams.web.guard import Guard, GuardedRunner
 from streams.web.listening import why_not_listening
+
+SHUTDOWN_S = 2.0
+"""A page that does not take its answer must not hold up the worker's stop."""
 
 
 class WorkerWeb(Web):
@@ -17,7 +20,7 @@ class WorkerWeb(Web):
         super().__init__(*args, **kwargs)
         # By name, since the pages show the very app that has this server.
         self.blueprints = BlueprintManager([("", "streams.web.pages:blueprint")])
-        self._runner = GuardedRunner(self.web_app, Guard(), access_log=None)
+        self._runner = GuardedRunner(self.web_app, Guard(), access_log=None, shutdown_timeout=SHUTDOWN_S)
 
     async def start_server(self) -> None:
         """Listen.
@@ -25,6 +28,8 @@ class WorkerWeb(Web):
         Raises:
             SystemExit: the address cannot be had.
         """
+        for add_pages in cast("Any", self.app).web_routes:
+            add_pages(self.web_app)
         try:
             await super().start_server()
         except OSError as error:

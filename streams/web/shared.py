@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
+from aiohttp import web
+
 from streams.errors import Outage
 from streams.kafka.app import Probe
 from streams.statistics import Statistics
@@ -31,6 +33,11 @@ def is_allowed(headers: Mapping[str, str], token: str) -> bool:
     """Tell whether a request carries the token, where one is set."""
     given = headers.get("Authorization", "").removeprefix("Bearer ")
     return not token or hmac.compare_digest(given.encode(errors="replace"), token.encode())
+
+
+def refused(status: int, why: str) -> web.Response:
+    """Return an answer that says why there is none."""
+    return web.json_response({"error": why}, status=status)
 
 
 async def ask_all(probes: Mapping[str, Probe]) -> dict[str, PartHealth]:

@@ -3,13 +3,14 @@
 Key: the chunk's raw coordinate as ``b"3-1841"``. Value: a MessagePack array
 
     [2, 4, 1764000000.25, <8 bytes>, [7],
-     [[4, "validate", "tenant_unknown", "no tenant 7c9e…"]], <24 n bytes>, 0, 1839, 4294967301]
+     [[4, "validate", "tenant_unknown", "no tenant 7c9e…"]], <24 n bytes>, 0, 1839, 4294967301, []]
 
 of format, epoch, time of the decision, digest of the raw record, indexes of the duplicates, the rejections,
 for each accepted reading that has an id its fingerprint, 16 bytes of id and 8 of content, how many chunks
 before this one may not have been emitted, the last raw offset before those that went to metrics.unique, and
-the highest term of an ingress so far. All indexes that are named nowhere were accepted. A replay needs
-nothing else to emit the very same again.
+the highest term of an ingress so far. What ``rejected replay`` has put back also says, by epoch, offset and
+index, where the message of each fingerprint stood first. All indexes that are named nowhere were accepted.
+Nothing else is needed to emit the very same again.
 
 Fields are added at the end, where an older version ignores them, and stand in for what an older one left
 out by a default: so versions run beside each other. What a reader must not ignore raises `FORMAT`.
@@ -24,7 +25,7 @@ import msgspec
 from xxhash import xxh3_64_digest
 
 from streams.errors import MalformedRecord, NewerFormat
-from streams.models import Origin, Reason, Stage
+from streams.models import Natural, Origin, Reason, Stage
 
 FORMAT = 2
 """1 had digests of another kind, and no `Decision.unsettled`."""
@@ -50,6 +51,7 @@ Epoch: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=LARGEST_EPOCH)]
 
 Unsettled: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=MOST_UNSETTLED)]
 LastEmitted: TypeAlias = Annotated[int, msgspec.Meta(ge=-1, le=LARGEST_OFFSET)]
+First: TypeAlias = tuple[Annotated[int, msgspec.Meta(ge=-1, le=LARGEST_EPOCH)], Natural, Natural]
 Term: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
@@ -82,6 +84,8 @@ class Decision(msgspec.Struct, array_like=True, frozen=True):
     """Of the chunks before the unsettled ones the last that has gone to metrics.unique."""
     term: Term = 0
     """The highest term of an ingress up to this chunk (`streams.wire.headers.TERM`)."""
+    firsts: list[First] = []
+    """Of a replay: where the message of each fingerprint stood first; an order of their arrival."""
 
     def pairs(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield (id, content) of every accepted reading that has an id."""

@@ -4,14 +4,21 @@ metrics.raw        format: 1   messages: 42   writer: 9f86d081884c7d65   seq: 17
                    session: metric-streams   subscription: metrics/#
 metrics.unique     format: 1   messages: 40   writer: 2c26b46b68ffc68f   seq: 8   epoch: 4
                    digest: 8c1f2a9e00d4b7f3   group: metric-streams
-metrics.rejected   format: 1   messages: 2   reason: tenant_unknown   stage: validate
+                   received_at: 2026-11-23T14:00:00.123456Z
+metrics.rejected   format: 1   messages: 2   reason: tenant_unknown   stage: validate   epoch: 4
+the first two      traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01
+
+What ``rejected replay`` has put back has replay: 1 in metrics.raw, and in metrics.unique where each of its
+readings stood first, as firsts: [[4,1841,0]].
 
 A reader ignores headers that it does not know, and does without those that an older version did not write.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
+
+import msgspec
 
 from streams.errors import MalformedRecord, NewerFormat
 
@@ -28,6 +35,8 @@ DIGEST = "digest"
 """Of metrics.unique: of the raw record that the chunk was made from, 16 hex digits."""
 GROUP = "group"
 """Of metrics.unique: the consumer group that wrote it; with two, everything would be handed off twice."""
+RECEIVED_AT = "received_at"
+"""Of metrics.unique: when the oldest message of the raw chunk came, also if it is not in this record."""
 WRITER = "writer"
 """Whoever wrote the record: a name that no other process, and no other connection, ever has."""
 SEQ = "seq"
@@ -39,10 +48,16 @@ SESSION = "session"
 SUBSCRIPTION = "subscription"
 """Of metrics.raw: what was subscribed to there, with the share group if there is one."""
 
+REPLAY = "replay"
+"""Of metrics.raw: the messages were rejected before, and each says where it stood first."""
+FIRSTS = "firsts"
+"""Of metrics.unique: where the readings of a replay stood first: epoch, offset, index of each, as JSON."""
+
 _EPOCH_DIGITS = 19  # as many as 64 bits hold
 _LONGEST_NUMBER = 19  # digits of 64 bits
 _DIGEST = re.compile(rb"[0-9a-f]{16}")
 _SHOWN_BYTES = 40
+_firsts = msgspec.json.Decoder(list[tuple[int, int, int]])
 
 
 class ChainLink(NamedTuple):
@@ -100,9 +115,32 @@ def read_link(found: Mapping[str, bytes]) -> ChainLink | None:
     return ChainLink(writer, int(seq)) if writer and seq.isdigit() and len(seq) <= _LONGEST_NUMBER else None
 
 
+def is_replay(found: Mapping[str, bytes]) -> bool:
+    """Tell whether a raw record holds what was rejected before."""
+    return REPLAY in found
+
+
+def read_firsts(found: Mapping[str, bytes]) -> list[tuple[int, int, int]]:
+    """Return where the readings of a record of metrics.unique stood first; none where it is no replay's."""
+    try:
+        return _firsts.decode(found[FIRSTS]) if FIRSTS in found else []
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return []
+
+
+def written_firsts(firsts: Iterable[tuple[int, int, int]]) -> str:
+    """Return the header that `read_firsts` reads."""
+    return msgspec.json.encode(list(firsts)).decode()
+
+
 def read_term(found: Mapping[str, bytes]) -> int:
     """Return the term of the leader that wrote a raw record, 0 where it does not tell."""
     return _number(found.get(TERM, b""))
+
+
+def read_arrival(found: Mapping[str, bytes]) -> str:
+    """Return when the oldest message of a chunk came, as it is written; empty where that is not told."""
+    return found.get(RECEIVED_AT, b"").decode(errors="replace")
 
 
 def read_digest(found: Mapping[str, bytes]) -> bytes:

@@ -12,6 +12,7 @@ kept, and ``size_bytes`` tells how large it was.
 import re
 from base64 import b64encode
 from collections.abc import Sequence
+from datetime import datetime
 
 import msgspec
 
@@ -61,6 +62,11 @@ def encode_message(topic: str, payload: bytes, received_at: str, qos: int) -> by
         return _encoder.encode(msgspec.structs.replace(message, topic=_LONE_SURROGATE.sub("\ufffd", topic)))
 
 
+def encode(message: Message) -> bytes:
+    """Return one message of a chunk, as it is: what `rejected replay` puts back."""
+    return _encoder.encode(message)
+
+
 def join(encoded: Sequence[bytes]) -> bytes:
     """Return a record's value: its size is that of the messages, the separators and `FRAMING_BYTES`."""
     return _HEAD + _SEPARATOR.join(encoded) + _TAIL
@@ -76,6 +82,14 @@ def decode(value: bytes) -> list[Message]:
         return _decoder.decode(value).messages
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedRecord(f"not a chunk of messages: {error}") from error
+
+
+def unix_s(received_at: str) -> float | None:
+    """Return a time that a message came at as Unix time in seconds; None where it is none."""
+    try:
+        return datetime.fromisoformat(received_at).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def _cut(payload: bytes) -> bytes:

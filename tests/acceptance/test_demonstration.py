@@ -93,9 +93,10 @@ def test_the_addresses_and_commands_work_and_an_interrupt_ends_it_with_the_ledge
     with demonstration(output) as process:
         eventually_sync(lambda: found(output, r"Ctrl\+C ends it"), 90)
         urls = re.findall(r"http\S+", output.read_text())
-        assert [status(url) for url in urls] == [200] * 5
-        assert page(urls[0])["messages"] is not None
-        assert page(urls[2])["lag_jobs"] is not None
+        assert [status(url) for url in urls] == [200] * len(urls)
+        assert urls[0].endswith("/dashboard/")
+        assert page(urls[1])["messages"] is not None
+        assert page(urls[3])["lag_jobs"] is not None
         send = found(output, r"Send a metric.*\n((?: .*\n)+?)See its row")
         subprocess.run(str(send), shell=True, check=True, cwd=REPOSITORY)  # noqa: S602 - what a person would paste
         query = str(found(output, r"See its row\n +(.+)"))

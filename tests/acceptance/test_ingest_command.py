@@ -118,7 +118,7 @@ def test_its_pages_are_there_while_it_runs_and_it_stops_in_good_order(
         push(environment, tenant, "a", "b")
         eventually_sync(lambda: len(ids()) == 2)
         eventually_sync(lambda: json.loads(_get(url) or "{}").get("rows") == 2)
-        assert "metric_streams_ingest_rows_total 2" in (_get(f"{url}/metrics") or "")
+        assert "metric_streams_ingest_rows_total 2.0" in (_get(f"{url}/metrics") or "")
         taken = run(environment)
         assert taken.returncode == os.EX_CONFIG
         assert "INGEST_WEB_PORT" in taken.stderr.splitlines()[-1]

@@ -72,6 +72,25 @@ def test_a_worker_runs_in_such_a_directory(installation: Installation, pipeline:
     assert pipeline.own(start).status("/health/ready") == 200
 
 
+def test_without_the_extra_an_endpoint_for_traces_refuses_the_start_and_names_the_extra(
+    installation: Installation, tmp_path: Path
+) -> None:
+    """An operator who asks for traces must not find out later that there are none."""
+    done = subprocess.run(
+        [*installation.metric_streams, "agents", "--local"],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == os.EX_CONFIG
+    (line,) = done.stderr.splitlines()
+    assert "there is no opentelemetry" in line
+    assert "metric-streams[otel]" in line
+
+
 def _python_path(path: str | None, here: Path) -> dict[str, str]:
     if path is None:
         return {}

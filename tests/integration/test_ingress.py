@@ -22,7 +22,7 @@ from streams.settings import Settings
 from streams.statistics import Statistics
 from streams.wire.raw import decode
 from tests.parts.amqtt_broker import amqtt_broker
-from tests.parts.devices import device, publish, watching
+from tests.parts.devices import connect_until_closed, device, publish, watching
 from tests.parts.eventually import eventually
 from tests.parts.kafka import Kafka
 from tests.parts.mosquitto import Mosquitto
@@ -127,21 +127,6 @@ async def consumer_of(kafka: Kafka, topic: str) -> AIOKafkaConsumer:
     await consumer.start()
     consumer.assign([TopicPartition(topic, partition) for partition in range(PARTITIONS)])
     return consumer
-
-
-async def connect_until_closed(broker: Mosquitto, client_id: str) -> None:
-    """Connect in MQTT 5 and stay until the broker closes the connection.
-
-    By hand, because aiomqtt forgets an end that comes together with the CONNACK.
-    """
-    reader, writer = await asyncio.open_connection(broker.host, broker.port)
-    try:
-        writer.write(mqtt5.ConnectPacket(client_id, clean_start=False).write())
-        await reader.read()
-    except ConnectionError:
-        pass
-    finally:
-        writer.close()
 
 
 def numbered(count: int, first: int = 0) -> list[bytes]:

@@ -9,7 +9,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from streams.errors import StartupRefused
 from streams.kafka.admin import ensure_topics
 from streams.settings import Settings
-from streams.topics import MAX_RECORD_BYTES, topic_specs
+from streams.topics import MAX_RECORD_BYTES, operators_specs, topic_specs
 from tests.parts.kafka import Kafka
 from tests.parts.topics import eventually_stands
 
@@ -81,7 +81,9 @@ async def test_fewer_copies_than_configured_refuse_the_start(environment: dict[s
     more = {"TOPIC_REPLICATION_FACTOR": "3", "TOPIC_MIN_INSYNC_REPLICAS": "2"}
     with pytest.raises(StartupRefused) as refused:
         await ensure_topics(Settings.from_mapping(environment | more))
-    assert len(str(refused.value).splitlines()) == 2 * 4
+    settings = Settings.from_mapping(environment)
+    topics = [*topic_specs(settings), *operators_specs(settings)]
+    assert len(str(refused.value).splitlines()) == 2 * len(topics)
     assert "TOPIC_REPLICATION_FACTOR=3" in str(refused.value)
     assert "--add-config min.insync.replicas=2" in str(refused.value)
 

@@ -5,8 +5,10 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import aiomqtt
+import mqtt5
 
 from streams.mqtt.address import Address
+from tests.parts.process import Part
 
 
 @asynccontextmanager
@@ -47,3 +49,18 @@ async def watching(url: str, topic_filter: str) -> AsyncIterator[list[tuple[byte
             yield seen
         finally:
             watcher.cancel()
+
+
+async def connect_until_closed(broker: Part, client_id: str) -> None:
+    """Connect in MQTT 5 and stay until the broker closes the connection.
+
+    By hand, because aiomqtt forgets an end that comes together with the CONNACK.
+    """
+    reader, writer = await asyncio.open_connection(broker.host, broker.port)
+    try:
+        writer.write(mqtt5.ConnectPacket(client_id, clean_start=False).write())
+        await reader.read()
+    except ConnectionError:
+        pass
+    finally:
+        writer.close()

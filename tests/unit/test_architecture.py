@@ -68,7 +68,9 @@ IMPURE_CALLS = {
 }
 
 # The app and its settings are built in one place; these alone may ask it for them.
-MAY_ASK_THE_APPLICATION = re.compile(r"streams|agents\.(ingress|refine|handoff)|streams\.commands\.\w+")
+MAY_ASK_THE_APPLICATION = re.compile(
+    r"streams|agents\.(ingress|refine|handoff|explain)|streams\.commands\.\w+"
+)
 MAY_READ_THE_ENVIRONMENT = re.compile(r"streams\.application|streams\.embedded(\.\w+)?")
 SLEEP = re.compile(r"(time|asyncio)\.sleep\((?!0\))")
 HOME_DIRECTORY = re.compile(r"(?<![\w.}$])/(?:home|root|Users)/\w")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import backlog, steps, versions
+from benchmarks import backlog, bookkeeping, steps, versions
 from benchmarks.material import Mix, tenants
 from streams.settings import Settings
 from streams.wire import raw
@@ -18,6 +18,19 @@ def test_every_step_has_its_figure_for_every_size_of_chunk(capsys: pytest.Captur
         assert {"encode_raw", "examine", "jobs", "agent_refine", "agent_handoff"} <= set(
             figures[f"chunks_of_{size}"]
         )
+
+
+def test_what_bookkeeping_costs_is_told_with_and_without_in_one_run(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bookkeeping.main(["--messages", "20", "--turns", "1"])
+    figures = json.loads(capsys.readouterr().out)
+    for size in bookkeeping.BATCHES:
+        figure = figures[f"reads_of_{size}"]
+        assert set(figure) == {"on", "off", "more_percent", "more_percent_median"}
+        assert figure["on"] > 0
+    assert figures["page"]["cpu_ms"] > 0
+    assert figures["noted_us_a_chunk"] > 0
 
 
 def test_a_backlog_has_its_messages_in_chunks_of_the_size_that_was_asked_for() -> None:

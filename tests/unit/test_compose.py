@@ -20,6 +20,7 @@ COMPOSE = REPOSITORY / "docker-compose.yml"
 DOCUMENT: dict[str, Any] = yaml.safe_load(COMPOSE.read_text())
 SERVICES: dict[str, dict[str, Any]] = DOCUMENT["services"]
 OURS = ["setup", "worker", "ingest"]
+MONITORING = ["prometheus", "grafana"]
 
 
 def as_compose_reads(value: str, environment: dict[str, str] | None = None) -> str:
@@ -36,7 +37,7 @@ def test_it_follows_the_compose_specification() -> None:
 
 def test_it_has_every_part_on_the_network_that_others_share() -> None:
     assert DOCUMENT["name"] == "metric-streams"
-    assert set(SERVICES) == {"mosquitto", "redpanda", "console", "redis", "postgres", *OURS}
+    assert set(SERVICES) == {"mosquitto", "redpanda", "console", "redis", "postgres", *OURS, *MONITORING}
     assert all(service["networks"] == ["observability-network"] for service in SERVICES.values())
     assert DOCUMENT["networks"]["observability-network"]["name"] == "observability-network"
 
@@ -97,6 +98,37 @@ def test_ingest_is_healthy_when_its_own_readiness_page_says_so() -> None:
 @pytest.mark.parametrize("name", sorted(set(SERVICES) - {"setup"}))
 def test_what_shall_keep_running_is_restarted(name: str) -> None:
     assert SERVICES[name]["restart"] == "unless-stopped"
+
+
+def test_prometheus_and_grafana_come_only_where_they_are_asked_for() -> None:
+    profiles = {name: service.get("profiles", []) for name, service in SERVICES.items()}
+    assert {name for name, asked in profiles.items() if asked} == set(MONITORING)
+    assert all(profiles[name] == ["monitoring"] for name in MONITORING)
+
+
+def test_prometheus_asks_the_pages_where_they_are_and_with_the_token_that_they_want() -> None:
+    scraping = yaml.safe_load((REPOSITORY / "docker" / "prometheus" / "prometheus.yml").read_text())
+    settings = Settings.from_mapping({})
+    targets = {job["static_configs"][0]["targets"][0] for job in scraping["scrape_configs"]}
+    assert targets == {f"worker:{settings.web_port}", f"ingest:{settings.ingest_web_port}"}
+    (config,) = SERVICES["prometheus"]["configs"]
+    assert {job["authorization"]["credentials_file"] for job in scraping["scrape_configs"]} == {
+        config["target"]
+    }
+    assert DOCUMENT["configs"][config["source"]]["content"] == SERVICES["worker"]["environment"]["WEB_TOKEN"]
+
+
+@pytest.mark.parametrize("name", MONITORING)
+def test_what_they_are_given_is_in_the_repository_and_where_they_look_for_it(name: str) -> None:
+    for volume in SERVICES[name]["volumes"]:
+        if volume.startswith("."):
+            assert (REPOSITORY / volume.split(":")[0]).is_dir(), volume
+    provided = yaml.safe_load(
+        (REPOSITORY / "docker/grafana/provisioning/dashboards/metric-streams.yml").read_text()
+    )
+    (provider,) = provided["providers"]
+    targets = [volume.split(":")[1] for volume in SERVICES["grafana"]["volumes"]]
+    assert provider["options"]["path"] in targets
 
 
 def test_every_named_volume_is_declared_and_used() -> None:

@@ -126,7 +126,7 @@ def test_fields_that_an_older_version_did_not_write_have_their_defaults(later: l
 
 
 def test_fields_that_a_later_version_adds_are_ignored() -> None:
-    longer = msgspec.msgpack.encode([*SHORT, 3, 1839, 5, {"of": "a later version"}, [None]])
+    longer = msgspec.msgpack.encode([*SHORT, 3, 1839, 5, [], {"of": "a later version"}, [None]])
     assert decode(longer) == Decision(FORMAT, 4, 1.0, b"8 bytes.", [7], [], b"", 3, 1839, 5)
 
 

@@ -22,7 +22,8 @@ from packaging.version import Version
 REPOSITORY = Path(__file__).parents[2]
 LOCK = (REPOSITORY / "requirements.lock").read_text()
 LOCKED = re.findall(r"^([a-z0-9-]+)==(\S+)", LOCK, re.MULTILINE)
-COMMANDS = ["run", "psql", "test", "check", "bench", "faults", "lock"]
+ON_A_RUN = ["doctor", "tail", "top", "trace", "explain", "rejected", "devices", "tenants", "simulate"]
+COMMANDS = ["run", "psql", *ON_A_RUN, "test", "check", "bench", "faults", "lock"]
 
 
 class Commands(list[list[str]]):

@@ -13,11 +13,13 @@ from streams.models import Origin, Reading
 from streams.queue.fake import FakeJobQueue
 from streams.queue.replays import Chunk, Replays
 from streams.statistics import Statistics
+from streams.timings import HANDOFF
 from streams.wire import unique
 from streams.wire.decision import digest
 from streams.wire.job import decode_job, encode_job
 from tests.unit.logs import PARTITION, UNIQUE, Logs
 
+NOW = 1_795_442_400.0
 TENANT = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 
 
@@ -57,6 +59,7 @@ class Scene:
             derive_ids=True,
             statistics=self.statistics,
             encode=encode,
+            clock=lambda: NOW,
         )
 
     async def hand_off(self, *records: Record) -> None:
@@ -247,3 +250,16 @@ async def test_a_job_names_the_classes_and_the_connection_of_the_application() -
     assert decode_job(job, job_class=r"Acme\Ingest").tenant_id == TENANT
     assert rb"s:5:\"class\";s:11:\"Acme\\Client\";" in job
     assert rb"s:10:\"connection\";N;" in job
+
+
+async def test_the_way_from_the_arrival_to_the_job_is_timed_and_a_replay_is_not() -> None:
+    scene = Scene()
+    arrived = {"received_at": b"2026-11-23T13:59:58.500000Z"}
+    first = record(0)
+    first = first._replace(headers=first.headers | arrived)
+    await scene.hand_off(first, record(1))
+    latency = scene.statistics.timings.latency_s[HANDOFF]
+    assert (latency.count, latency.total) == (1, 1.5)  # the other, of an older version, does not tell
+    assert scene.statistics.timings.chunk_messages[HANDOFF].count == 2
+    await scene.hand_off(again(2, first))
+    assert latency.count == 1

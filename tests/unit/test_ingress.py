@@ -16,7 +16,7 @@ from streams.kafka.fake_office import FakeOffice
 from streams.lease import Lease
 from streams.mqtt.carrier import rfc3339
 from streams.mqtt.fake import FakeTransport
-from streams.mqtt.news import SESSION_LOST_S
+from streams.mqtt.news import FOUGHT_S, SESSION_LOST_S
 from streams.mqtt.patience import (
     CLOSES_MEAN_FIGHT,
     FIGHT_MOST_S,
@@ -26,6 +26,7 @@ from streams.mqtt.patience import (
 )
 from streams.settings import Settings
 from streams.statistics import Statistics
+from streams.timings import INGRESS
 from streams.wire.headers import ChainLink, read_link
 from streams.wire.raw import decode
 from tests.parts.eventually import eventually
@@ -116,6 +117,9 @@ async def test_a_message_is_carried_as_it_came_and_acknowledged(parts: Bench) ->
     (record,) = parts.kafka.log
     (message,) = decode(record.value)
     assert (message.topic, message.payload, message.qos) == (topic(), '{"value": 42.17}', 1)
+    timings = parts.statistics.timings
+    assert timings.latency_s[INGRESS].count == timings.chunk_messages[INGRESS].total == 1
+    assert 0 < timings.received_at <= timings.acknowledged_at < timings.received_at + 60
     writer = record.headers["writer"]
     assert record.headers == {"format": b"1", "messages": b"1", "term": b"1", "writer": writer, "seq": b"0"}
     assert parts.broker.waiting == 0
@@ -539,6 +543,21 @@ async def test_wordless_closes_in_quick_succession_are_taken_for_a_fight(
     await eventually(lambda: parts.clock.slept)
 
     assert "takes our session again and again" in caplog.text
+    await parts.ingress.stand_by()
+
+
+async def test_readiness_tells_for_a_while_that_another_client_fights_for_our_session() -> None:
+    parts = bench()
+    await parts.ingress.lead()
+    await _lose_often(parts, lasting_s=[0.1] * CLOSES_MEAN_FIGHT)
+    await parts.connected(times=CLOSES_MEAN_FIGHT + 1)
+    await eventually(lambda: parts.statistics.parts["mqtt"].up)
+    with pytest.raises(Outage, match="is in use elsewhere"):
+        await parts.ingress.check()
+    assert parts.statistics.notes["sessions_taken_over"] == 1
+
+    parts.clock.now += FOUGHT_S
+    await parts.ingress.check()
     await parts.ingress.stand_by()
 
 

@@ -17,6 +17,7 @@ from streams.models import Reason, Stage
 from streams.postgres.tenants import FakeTenants
 from streams.settings import Settings
 from streams.statistics import Statistics
+from streams.timings import REFINE
 from streams.wire import raw, rejected, unique
 from streams.wire.decision import FORMAT, Decision, Refusal, digest
 from streams.wire.headers import SEQ, WRITER
@@ -74,6 +75,7 @@ def word_for_word(record: FakeRecord) -> FakeRecord:
 
 async def test_valid_readings_and_rejections_go_to_their_topics_with_the_chunks_coordinate() -> None:
     bench = Bench()
+    bench.now += 60
     await bench.refinery().refine(
         [chunk(message({"value": 1}), message(b"{"), message({"value": 2}, tenant=OTHER), offset=1841)]
     )
@@ -82,6 +84,11 @@ async def test_valid_readings_and_rejections_go_to_their_topics_with_the_chunks_
     (record,) = bench.topics.all("metrics.unique")
     assert unique.decode(record.value).origin == module.Origin(3, 1841)
     assert record.headers["messages"] == b"1"
+    assert record.headers["received_at"] == AT.encode()
+    arrived_at = raw.unix_s(AT)
+    assert arrived_at is not None
+    latency = bench.statistics.timings.latency_s[REFINE]
+    assert (latency.count, latency.total) == (3, pytest.approx(3 * (bench.now - arrived_at), abs=1e-3))
 
 
 async def test_a_rejected_message_stands_in_its_topic_as_it_came() -> None:

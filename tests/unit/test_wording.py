@@ -72,6 +72,7 @@ def test_both_commands_are_whole_to_a_shell(introduction: str) -> None:
 
 def test_every_page_stands_there_as_a_whole_address(introduction: str) -> None:
     assert re.findall(r"http\S+", introduction) == [
+        f"http://127.0.0.1:{PORTS[4]}/dashboard/",
         f"http://127.0.0.1:{PORTS[4]}/",
         f"http://127.0.0.1:{PORTS[4]}/health/ready",
         f"http://127.0.0.1:{PORTS[5]}/",

@@ -1,0 +1,82 @@
+"""``metric-streams explain``: says what would become of a message, and why.
+
+It stands with the agents, whose steps it runs.
+"""
+
+import os
+import sys
+import textwrap
+from datetime import UTC, datetime
+
+import click
+import msgspec
+from faust.cli import argument, option
+
+from agents.explanation import Explanation, Outcome, examine_alone, explain
+from streams.application import app, settings
+from streams.commands.base import PlainCommand
+from streams.errors import Outage
+from streams.plain_log import plain
+from streams.postgres.session import connected
+from streams.postgres.tenant_admin import existing_tenants
+
+WIDTH, INDENT = 80, 11
+STYLES = {Outcome.ACCEPTED: "green", Outcome.REJECTED: "red", Outcome.NOT_RECEIVED: "yellow"}
+STDIN = "-"
+
+
+def shown(explanation: Explanation) -> str:
+    """Return an explanation for a person, in 80 columns."""
+    lines = [_line(step.step, step.says) for step in explanation.steps]
+    if explanation.row is not None:
+        row = msgspec.to_builtins(explanation.row)
+        lines.append(
+            _line("row", ", ".join(f"{name} {value}" for name, value in row.items() if value is not None))
+        )
+    return "\n".join(lines)
+
+
+def _line(name: str, says: str) -> str:
+    first = f"{name:{INDENT}}"
+    return textwrap.fill(
+        plain(says), WIDTH, initial_indent=first, subsequent_indent=" " * INDENT, break_on_hyphens=False
+    )
+
+
+async def does_exist(tenant_id: str | None) -> tuple[bool | None, str]:
+    """Return whether the application has a tenant, or None and why nobody can tell."""
+    if tenant_id is None:
+        return None, ""
+    try:
+        async with connected(settings.database_url.get_secret_value()) as connection:
+            return tenant_id in await existing_tenants(connection, [tenant_id]), ""
+    except Outage as outage:
+        return None, str(outage)
+
+
+@app.command(
+    argument("topic"),
+    argument("payload"),
+    option("--json", "as_json", is_flag=True, help="Print JSON."),
+    base=PlainCommand,
+    name="explain",
+)
+async def explain_command(self: PlainCommand, topic: str, payload: str, *, as_json: bool) -> None:
+    """Say what would become of a message if it arrived now, and why; nothing is sent.
+
+    PAYLOAD may be - for what comes on stdin. Whether its tenant exists is asked in PostgreSQL; where that is
+    away, it says so.
+
+    For example: metric-streams explain metrics/acme/edge-7/cpu '{"value": 1}'
+    """
+    content = sys.stdin.buffer.read() if payload == STDIN else os.fsencode(payload)
+    received_at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    examined = examine_alone(topic, content, received_at, settings)
+    exists, why = await does_exist(examined.tenant_id)
+    told = explain(examined, settings, exists=exists, why_unknown=why)
+    if self.json or as_json:
+        self.say(msgspec.json.encode(told).decode())
+        return
+    self.say(shown(told))
+    doubt = ", if its tenant exists" if told.outcome is Outcome.ACCEPTED and exists is None else ""
+    self.say(click.style(f"=> {told.outcome}{doubt}", fg=STYLES[told.outcome], bold=True))

@@ -1,0 +1,167 @@
+"""Writes to ``metrics.devices`` what has changed of a worker's devices, every few seconds.
+
+Never in the way of what is carried: what cannot be written now is written later, and an outage of Kafka is
+told by those that need it.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Collection
+from contextlib import suppress
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from faust.types import TP
+
+from streams.errors import MalformedRecord, MetricStreamsError
+from streams.last_seen.reading import TOPIC, read_buckets
+from streams.last_seen.table import Devices, DeviceTables
+from streams.settings import Settings
+from streams.wire import devices as wire
+
+log = logging.getLogger(__name__)
+
+EVERY_S = 10.0
+MOST_BYTES = 2 * 1024 * 1024
+"""Written at a time: with very many devices each bucket waits for its turn."""
+STOP_LIMIT_S = 3.0
+
+
+class DeviceKeeper:
+    """Keeps the devices of the partitions that this worker holds.
+
+    Args:
+        settings: name the topics.
+        tables: what refine notes.
+        held: tells the partitions that this worker holds; None before and after it has any.
+        clock: returns Unix time in seconds.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        tables: DeviceTables,
+        held: Callable[[], Collection[TP] | None],
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._settings = settings
+        self._tables = tables
+        self._held = held
+        self._clock = clock
+        self._loaded: dict[int, Devices] = {}
+        self._producer: AIOKafkaProducer | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._told = ""
+
+    async def start(self) -> None:
+        """Begin to write."""
+        self._task = asyncio.create_task(self._keep(), name="devices")
+
+    async def stop(self) -> None:
+        """Write the rest, if Kafka takes it at once, and cease."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+        with suppress(MetricStreamsError, KafkaError, OSError, TimeoutError):
+            await asyncio.wait_for(self.write(), STOP_LIMIT_S)
+        await self._close()
+
+    async def _keep(self) -> None:
+        while True:
+            await asyncio.sleep(EVERY_S)
+            try:
+                await self.write()
+                self._told = ""
+            except (MetricStreamsError, KafkaError, OSError, TimeoutError) as error:
+                self._tell(repr(error))
+                await self._close()
+            except Exception:
+                # Whatever is wrong with it, the worker goes on carrying.
+                log.exception("the devices last seen have a bug")
+
+    async def write(self) -> None:
+        """Write what has changed, as much as may be written at a time.
+
+        Raises:
+            MetricStreamsError: the topic cannot be read.
+            KafkaError: it cannot be written.
+        """
+        if (held := self._held()) is not None:
+            ours = {tp.partition for tp in held if tp.topic == self._settings.raw_topic}
+            for partition in self._tables.tables.keys() - ours:
+                # Another worker counts on from what was written.
+                del self._tables.tables[partition]
+                self._loaded.pop(partition, None)
+        left = MOST_BYTES
+        for partition, table in sorted(self._tables.tables.items()):
+            await self._load(partition, table)
+            table.work_out()
+            table.make_room(self._clock())
+            left = await self._write(partition, table, left)
+            if left <= 0:
+                return
+
+    async def _load(self, partition: int, table: Devices) -> None:
+        """Take in what was written of a partition before this worker has it."""
+        if self._loaded.get(partition) is table:
+            return
+        async for value in read_buckets(self._settings, partition):
+            with suppress(MalformedRecord):
+                table.take_in(wire.decode(value), self._clock())
+        self._loaded[partition] = table
+
+    async def _write(self, partition: int, table: Devices, left: int) -> int:
+        producer = self._producer or await self._connect()
+        sent = []
+        for bucket, devices in table.changes():
+            value = wire.encode(devices)
+            try:
+                sent.append(
+                    await producer.send(
+                        self._settings.devices_topic, value, key=b"%d" % bucket, partition=partition
+                    )
+                )
+            except BaseException:
+                table.mark_changed(bucket)
+                raise
+            left -= len(value)
+            if left <= 0:
+                break
+        for each in sent:
+            await each
+        return left
+
+    async def _connect(self) -> AIOKafkaProducer:
+        compression = self._settings.compression
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self._settings.bootstrap_servers,
+            client_id=f"{self._settings.consumer_group}-{TOPIC}",
+            compression_type=None if compression == "none" else compression,
+            max_request_size=MOST_BYTES,
+            linger_ms=20,
+        )
+        try:
+            await producer.start()
+        except BaseException:
+            await producer.stop()
+            raise
+        self._producer = producer
+        return producer
+
+    async def _close(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            with suppress(KafkaError, OSError, TimeoutError):
+                await asyncio.wait_for(producer.stop(), STOP_LIMIT_S)
+
+    def _tell(self, why: str) -> None:
+        if why != self._told:
+            self._told = why
+            log.warning(
+                "when devices were heard last is not written to %s: %s; it is tried again every %d s",
+                self._settings.devices_topic,
+                why,
+                EVERY_S,
+            )

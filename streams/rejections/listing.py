@@ -1,0 +1,140 @@
+"""Lists rejected messages: each once, without those that were put back or dismissed."""
+
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+from xxhash import xxh3_64_intdigest
+
+from streams.browse.filters import Filter
+from streams.browse.messages import Browsed, Kind, TopicRecord
+from streams.browse.reader import EVERYTHING, Span, scan_messages
+from streams.errors import MalformedRecord
+from streams.models import UNKNOWN_EPOCH, FirstPlace, RejectedMessage
+from streams.rejections.marks import Marks, read_marks
+from streams.settings import Settings
+from streams.wire.headers import EPOCH, read_epoch
+from streams.wire.mark import Mark
+
+COPIES_REMEMBERED = 65_536
+"""Records. After an outage refine may emit some again, word for word."""
+
+OnProgress = Callable[[int, int], None]
+
+
+def quiet(read: int, total: int) -> None:
+    """Show no progress."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which rejected messages are meant.
+
+    Attributes:
+        wanted: what they must be like.
+        span: when they were rejected, by the broker's clock.
+        hidden: also those that were put back or dismissed.
+    """
+
+    wanted: Filter = field(default_factory=Filter)
+    span: Span = EVERYTHING
+    hidden: bool = False
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A rejected message, and what has become of it."""
+
+    message: Browsed
+    mark: Mark | None
+
+    @property
+    def body(self) -> RejectedMessage:
+        """The message as it came, with the detail."""
+        body = self.message.body
+        if not isinstance(body, RejectedMessage):
+            raise MalformedRecord(f"{self.message.coordinate} is no rejected message")
+        return body
+
+    @property
+    def attempts(self) -> int:
+        """How many times it has been rejected."""
+        first = self.body.first
+        return 1 if first is None else first.replays + 1
+
+    @property
+    def first(self) -> FirstPlace:
+        """Where it stood first, and how many times it will have been put back, once it is again."""
+        body, at = self.body, self.message.coordinate
+        if body.first is not None:
+            before = body.first
+            return FirstPlace(before.epoch, before.partition, before.offset, before.index, before.replays + 1)
+        return FirstPlace(_epoch_of(self.message.record), at.partition, at.offset, body.index)
+
+    def as_dict(self) -> dict[str, object]:
+        """Return it as JSON shows it."""
+        shown = {"attempts": self.attempts, "mark": self.mark}
+        return self.message.as_dict() | {name: value for name, value in shown.items() if value is not None}
+
+
+def _epoch_of(record: TopicRecord) -> int:
+    try:
+        return read_epoch(record.headers) if EPOCH in record.headers else UNKNOWN_EPOCH
+    except MalformedRecord:
+        return UNKNOWN_EPOCH
+
+
+async def rejections(
+    settings: Settings, selection: Selection, *, marks: Marks | None = None, on_progress: OnProgress = quiet
+) -> AsyncGenerator[Rejected, None]:
+    """Yield the rejected messages that are meant, of each partition the oldest first.
+
+    To be closed by whoever leaves it early (`contextlib.aclosing`).
+
+    Args:
+        settings: name the topics.
+        selection: which of them.
+        marks: those that stand; None to read them first.
+        on_progress: told how many records of how many have been read.
+
+    Raises:
+        MetricStreamsError: a topic does not exist.
+        Outage: Kafka does not answer.
+    """
+    standing = await read_marks(settings) if marks is None else marks
+    copies = Copies()
+    found = scan_messages(
+        settings, Kind.REJECTED, selection.wanted, _narrowed(selection), on_progress=on_progress
+    )
+    async with aclosing(found) as messages:
+        async for message in messages:
+            if not isinstance(message.body, RejectedMessage) or copies.knows(message):
+                continue
+            mark = standing.of(message)
+            if mark is None or selection.hidden:
+                yield Rejected(message, mark)
+
+
+def _narrowed(selection: Selection) -> Span:
+    """Return the span, of those partitions alone in which the coordinates are that are asked for."""
+    span, asked = selection.span, selection.wanted.coordinates
+    if not asked or span.only is not None:
+        return span
+    return Span(span.since_ms, span.until_ms, span.newest, frozenset(at.partition for at in asked), span.ends)
+
+
+class Copies:
+    """Knows the messages of the records that were read lately."""
+
+    def __init__(self) -> None:
+        self._places: OrderedDict[int, int] = OrderedDict()
+
+    def knows(self, message: Browsed) -> bool:
+        """Tell whether the same rejection stood in another record before this one."""
+        at, record = message.coordinate, message.record
+        told = f"{at.partition}-{at.offset}-{message.stage}-{message.reason}".encode()
+        place = self._places.setdefault(xxh3_64_intdigest(told + record.value), record.offset)
+        if len(self._places) > COPIES_REMEMBERED:
+            self._places.popitem(last=False)
+        return place != record.offset

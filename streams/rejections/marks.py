@@ -1,0 +1,133 @@
+"""Which rejected messages were put back or dismissed: reads and writes metrics.rejected-marks."""
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from xxhash import xxh3_64_intdigest
+
+from streams.browse.messages import Browsed
+from streams.browse.reader import opened
+from streams.config.urls import shown_url
+from streams.errors import DeliveryFailed, MalformedRecord, Outage
+from streams.models import Message, RejectedMessage
+from streams.settings import Settings
+from streams.wire import mark as wire
+from streams.wire.mark import Mark
+
+TOPIC = "rejected-marks"
+
+
+class Marks:
+    """The marks that stand. Eight bytes for each, since there may be millions."""
+
+    def __init__(self, pairs: Iterable[tuple[int, Mark]] = ()) -> None:
+        unsorted = {mark: array("Q") for mark in Mark}
+        for identity, mark in pairs:
+            unsorted[mark].append(identity)
+        self._sorted = {mark: array("Q", sorted(found)) for mark, found in unsorted.items()}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._sorted.values()))
+
+    def of(self, message: Browsed) -> Mark | None:
+        """Return what has become of a rejected message; None if nothing has yet."""
+        identity = identity_of(message)
+        return next((mark for mark, found in self._sorted.items() if _holds(found, identity)), None)
+
+
+def _holds(found: "array[int]", identity: int) -> bool:
+    at = bisect_left(found, identity)
+    return at < len(found) and found[at] == identity
+
+
+def identity_of(message: Browsed) -> int:
+    """Return 64 bits that stand for a message at its coordinate."""
+    return _identity(key_of(message), _digest(message))
+
+
+def key_of(message: Browsed) -> bytes:
+    """Return the key of the message's mark: its coordinate."""
+    return str(message.coordinate).encode()
+
+
+def _digest(message: Browsed) -> int:
+    body = message.body
+    return wire.message_digest(body) if isinstance(body, Message | RejectedMessage) else 0
+
+
+def _identity(key: bytes, digest: int) -> int:
+    return xxh3_64_intdigest(key + digest.to_bytes(8))
+
+
+async def read_marks(settings: Settings) -> Marks:
+    """Read all marks that stand now.
+
+    Raises:
+        MetricStreamsError: the topic does not exist.
+        Outage: Kafka does not answer.
+    """
+    pairs: list[tuple[int, Mark]] = []
+    async with opened(settings, [TOPIC]) as topics:
+        async for record in topics.scan():
+            with suppress(MalformedRecord):
+                mark, digest = wire.decode(record.value)
+                pairs.append((_identity(record.key, digest), mark))
+    return Marks(pairs)
+
+
+class MarkWriter:
+    """Writes marks. A context manager: entering connects."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    async def __aenter__(self) -> Self:
+        self._producer = AIOKafkaProducer(
+            bootstrap_servers=self._settings.bootstrap_servers,
+            client_id=f"{self._settings.consumer_group}-marks",
+            acks="all",
+            enable_idempotence=self._settings.producer_idempotence,
+            linger_ms=5,
+        )
+        try:
+            await self._producer.start()
+        except KafkaError as error:
+            await self._producer.stop()
+            raise Outage("kafka", f"{shown_url(self._settings.broker_url)}: {error!r}") from error
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with suppress(KafkaError):
+            await self._producer.stop()
+
+    async def write(self, mark: Mark, messages: Iterable[Browsed]) -> None:
+        """Mark messages, and wait until Kafka has it.
+
+        Raises:
+            DeliveryFailed: Kafka does not take it.
+        """
+        at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        topic = self._settings.marks_topic
+        try:
+            sent: list[Any] = [
+                await self._producer.send(
+                    topic,
+                    wire.encode(mark, _digest(message), at),
+                    key=key_of(message),
+                    partition=message.coordinate.partition % self._settings.topic_partitions,
+                )
+                for message in messages
+            ]
+            for each in sent:
+                await each
+        except KafkaError as error:
+            raise DeliveryFailed(topic, repr(error)) from error

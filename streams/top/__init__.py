@@ -1,0 +1,1 @@
+"""What flows, stage by stage, by the ``/metrics`` pages of the workers and of ingest."""
