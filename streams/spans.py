@@ -134,7 +134,7 @@ class TracedWriter:
         self._spans = spans
         self._topic = topic
         self._senders = senders
-        self.open, self.close = writer.open, writer.close
+        self.open, self.close, self.has_room = writer.open, writer.close, writer.has_room
 
     async def write(self, partition: int, value: bytes, headers: Headers) -> Written:
         """Queue a record."""
