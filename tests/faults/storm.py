@@ -20,7 +20,7 @@ from tests.faults.fleet import Device
 from tests.faults.injector import Injector, end
 from tests.faults.ledger import Ledger
 from tests.faults.pace import pass_time
-from tests.faults.plan import ALONE, Plan
+from tests.faults.plan import Plan
 from tests.faults.scene import Scene
 from tests.faults.stack import Stack, stack
 from tests.faults.tap import judge
@@ -28,8 +28,9 @@ from tests.faults.watch import Watch
 
 DEVICES = 4
 STATUS_EVERY_S, LOOK_EVERY_S = 5.0, 1.0
-BROUGHT_BACK_MOST = 12
-"""Values that may come back for each time that Kafka lost something: of about a chunk in each partition."""
+BROUGHT_BACK_S = 3.0
+"""For each time that Kafka goes back values may come back of so many seconds: by what refine was behind then."""
+CORRECTED_SHARE = 0.2
 GIVE_UP_AFTER = 2.5
 """Times the limit: whether it still arrives is worth knowing."""
 
@@ -139,7 +140,8 @@ class Storm:
             and all(code == os.EX_CONFIG for code in scene.intruders_ended)
             and not (pushes.doubled or failed_jobs or queued)
             and pushes.due_again == pushes.again
-            and ledger.brought_back <= BROUGHT_BACK_MOST * sum(injector.done[kind] for kind in ALONE)
+            and ledger.brought_back
+            <= BROUGHT_BACK_S * CORRECTED_SHARE * self._plan.rate * injector.done["kafka-set-back"]
             and drain_s <= self._drain_limit_s
             and None not in noticed.values()
         )

@@ -65,6 +65,7 @@ class Tap:
     last: dict[Known, float] = field(default_factory=dict)
     before: dict[Known, set[float]] = field(default_factory=dict)
     era: int = 0
+    _eras_set_back: list[int] = field(default_factory=list)
     _pending: list[str] = field(default_factory=list)
     _values: dict[Known, float] = field(default_factory=dict)
 
@@ -85,6 +86,11 @@ class Tap:
         """Note that Redis came back with older data: fences as (epoch, raw offset), by partition."""
         self._forget_pending()
         self.fences.append(fences)
+        self._eras_set_back.append(self.era)
+
+    def is_owed_again(self, era: int, at: Coordinate, life: int) -> bool:
+        """Tell whether Redis forgot a job when a life of it ended, and whether the log still has it."""
+        return era == self._eras_set_back[life] and _is_forgotten(at, self.fences[life])
 
     def begin_era(self) -> None:
         """Note that Kafka or a topic has another history now: what was pushed may come once more."""
@@ -130,7 +136,7 @@ def judge(tap: Tap) -> Pushes:
             doubled += count - redone[*uuid, life] - (0 if known else 1) if count else 0
             again += bool(count and lost)
             known, lost = known or count > 0, lost and not count
-            if life < len(tap.fences) and known and _is_forgotten(at[uuid], tap.fences[life]):
+            if life < len(tap.fences) and known and tap.is_owed_again(uuid[0], at[uuid], life):
                 known, lost = False, True
                 due_again += 1
     return Pushes(len(lives), doubled, due_again, again)

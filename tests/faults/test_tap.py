@@ -58,6 +58,16 @@ def test_what_redis_forgot_is_owed_once_more() -> None:
     assert judge(tap) == Pushes(jobs=3, doubled=0, due_again=2, again=2)
 
 
+def test_what_another_history_has_pushed_is_not_owed_again() -> None:
+    """metrics.unique was made anew since: the log has other jobs, by which the same rows come."""
+    tap = Tap()
+    push(tap, UUIDS[0], raw=500)
+    tap.begin_era()
+    push(tap, UUIDS[1], raw=10)
+    tap.set_back({0: (1, 5)})
+    assert judge(tap).due_again == 1
+
+
 def test_what_redis_still_knew_may_not_be_pushed_again() -> None:
     tap = Tap()
     push(tap, UUIDS[0], raw=10)
