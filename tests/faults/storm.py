@@ -29,7 +29,7 @@ from tests.faults.watch import Watch
 DEVICES = 4
 STATUS_EVERY_S, LOOK_EVERY_S = 5.0, 1.0
 BROUGHT_BACK_S = 3.0
-"""For each time that Kafka goes back values may come back of so many seconds: by what refine was behind then."""
+"""For each time that Kafka goes back, values of so many seconds may: by what refine was behind then."""
 CORRECTED_SHARE = 0.2
 GIVE_UP_AFTER = 2.5
 """Times the limit: whether it still arrives is worth knowing."""
