@@ -4,15 +4,17 @@ import asyncio
 import contextlib
 import os
 import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from tests.faults.pace import pass_time
 from tests.faults.plan import Fault
 from tests.faults.quiet import quiet
 from tests.faults.scene import Happen, Scene
 from tests.faults.servers import LINKS_OF, tap_redis
-from tests.parts.process import Part, PartFailedError
+from tests.parts.process import PartFailedError
 
-TRY_AGAIN_S, SAVES_WITHIN_S = 1.0, 2.0
+TRY_AGAIN_S, SAVES_WITHIN_S, TAPPED_WITHIN_S = 1.0, 2.0, 10.0
 
 
 async def power_loss(scene: Scene, fault: Fault) -> bool | None:
@@ -35,16 +37,11 @@ async def power_loss(scene: Scene, fault: Fault) -> bool | None:
 
 async def _cut_power(scene: Scene, name: str) -> None:
     server, disk = scene.stack.servers[name], scene.stack.disks[name]
-    links = [scene.stack.links[link] for link in LINKS_OF.get(name, ())]
-    async with scene.locks[name]:
-        for link in links:
-            link.cut()
+    async with scene.locks[name], _nobody_there(scene, name):
         await asyncio.to_thread(disk.cut_power)
         await asyncio.to_thread(server.start)
         if name == "redis":
             await tap_redis(scene)
-        for link in links:
-            link.heal()
 
 
 async def disk_full(scene: Scene, fault: Fault) -> None:
@@ -52,29 +49,44 @@ async def disk_full(scene: Scene, fault: Fault) -> None:
     server, disk = scene.stack.servers[fault.target], scene.stack.disks[fault.target]
     async with scene.locks[fault.target]:
         await asyncio.to_thread(disk.fill)
-        supervisor = asyncio.create_task(_keep_up(server))
+        supervisor = asyncio.create_task(_keep_up(scene, fault.target))
         await pass_time(fault.seconds)
         await asyncio.to_thread(disk.free)
         supervisor.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await supervisor
         while not server.is_running or not await asyncio.to_thread(server.is_ready):
-            await asyncio.to_thread(_start, server)
+            await _revive(scene, fault.target)
             await pass_time(TRY_AGAIN_S)
-        if fault.target == "redis":
-            await tap_redis(scene)
 
 
-async def _keep_up(server: Part) -> None:
+async def _keep_up(scene: Scene, name: str) -> None:
     while True:
         await pass_time(TRY_AGAIN_S)
-        if not server.is_running:
-            await asyncio.to_thread(_start, server)
+        if not scene.stack.servers[name].is_running:
+            await _revive(scene, name)
 
 
-def _start(server: Part) -> None:
-    with contextlib.suppress(PartFailedError, OSError):
-        server.start()
+async def _revive(scene: Scene, name: str) -> None:
+    """Start a server that has ended; nothing may be pushed into Redis before the tap sees it."""
+    async with _nobody_there(scene, name):
+        with contextlib.suppress(PartFailedError, OSError):
+            await asyncio.to_thread(scene.stack.servers[name].start)
+            if name == "redis":
+                async with asyncio.timeout(TAPPED_WITHIN_S):  # it may have ended again
+                    await tap_redis(scene)
+
+
+@asynccontextmanager
+async def _nobody_there(scene: Scene, name: str) -> AsyncIterator[None]:
+    links = [scene.stack.links[link] for link in LINKS_OF.get(name, ())]
+    for link in links:
+        link.cut()
+    try:
+        yield
+    finally:
+        for link in links:
+            link.heal()
 
 
 DISKS: dict[str, Happen] = {"power-loss": power_loss, "disk-full": disk_full}
