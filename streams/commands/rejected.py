@@ -32,7 +32,7 @@ ACTIONS = ["list", "show", "count", "export", "replay", "dismiss"]
 @app.command(
     argument("action", type=click.Choice(ACTIONS), default="list"),
     argument("coordinates", nargs=-1, metavar="[COORDINATE]..."),
-    option("--reason", "reasons", multiple=True, help="as metrics.rejected has it; repeatable"),
+    option("--reason", "reasons", multiple=True, help="as the rejection has it; repeatable"),
     option("--tenant", "tenants", multiple=True, help="a glob; repeatable"),
     option("--agent", "agents", multiple=True, help="a glob: 'edge-*'; repeatable"),
     option("--metric", "metrics", multiple=True, help="a glob: 'cpu.*'; repeatable"),
@@ -68,7 +68,7 @@ async def rejected(
 ) -> None:
     """List, show, count, export, put back (replay) or dismiss what was rejected.
 
-    A COORDINATE is that of a message in metrics.raw, 3-1841-4, or of a whole chunk, 3-1841.
+    A COORDINATE is that of a raw message, 3-1841-4, or of a whole chunk, 3-1841.
 
     Example: metric-streams rejected replay --reason tenant_unknown --since 2h
     """

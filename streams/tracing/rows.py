@@ -44,13 +44,13 @@ def _rows(way: Way) -> Iterator[Row]:
         yield _job(way)
         yield _stored(way)
     elif not _is_duplicate(way):
-        yield Row("refine", "not decided yet, or too long ago: neither metrics.unique nor .rejected has it")
+        yield Row("refine", "not decided yet, or too long ago: neither topic that it writes has it")
     yield from (Row(part, f"not asked, since it does not answer: {why}") for part, why in way.away.items())
 
 
 def _arrival(way: Way) -> Iterator[Row]:
     if way.raw is None:
-        yield Row("ingress", f"{way.coordinate} was removed from metrics.raw by its retention")
+        yield Row("ingress", f"{way.coordinate} was removed from the raw topic by its retention")
         return
     body, record = way.raw.body, way.raw.record
     if isinstance(body, Message | RejectedMessage):
@@ -62,7 +62,7 @@ def _arrival(way: Way) -> Iterator[Row]:
     by = f", by the session {session}" if session else ""
     term = read_term(record.headers)
     under = f", term {term}" if term else ""
-    says = f"metrics.raw at {way.raw.coordinate}, one of {way.chunk_messages} in its chunk{by}{under}"
+    says = f"at {way.raw.coordinate}, one of {way.chunk_messages} in its chunk{by}{under}"
     yield Row("ingress", says, record.written_ms)
 
 
@@ -89,16 +89,14 @@ def _rejected(way: Way) -> Iterator[Row]:
     first = way.rejected[0]
     body = first.body
     detail = body.detail if isinstance(body, RejectedMessage) else ""
-    says = (
-        f"metrics.rejected[{first.record.partition}] offset {first.record.offset}, {first.reason}: {detail}"
-    )
+    says = f"partition {first.record.partition}, offset {first.record.offset}, {first.reason}: {detail}"
     yield Row("rejected", says, first.record.written_ms, tries=len(way.rejected))
 
 
 def _emitted(way: Way) -> Iterator[Row]:
     record, reading = way.emitted[0].record, way.reading
     key = reading.dedupe_id or reading.key if isinstance(reading, Reading) else ""
-    says = f"metrics.unique[{record.partition}] offset {record.offset}, dedupe id {key}"
+    says = f"partition {record.partition}, offset {record.offset}, dedupe id {key}"
     yield Row("unique", says, record.written_ms, tries=len(way.emitted))
 
 
