@@ -93,6 +93,13 @@ class Line:
         """Count nothing."""
         return 0
 
+    def has_more(self) -> bool:
+        """Tell that a read is all there is."""
+        return False
+
+    def wake(self) -> None:
+        """Do nothing."""
+
 
 def main(arguments: list[str]) -> None:
     """Print one line of JSON: CPU µs a message with and without, by messages of a read; ms of a page."""

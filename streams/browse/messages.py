@@ -78,11 +78,13 @@ class Browsed(NamedTuple):
 
 
 def payload_text(body: Message | RejectedMessage) -> str:
-    """Return a payload for people; bytes that are not UTF-8 as U+FFFD."""
+    """Return a payload for people: what is not UTF-8 as U+FFFD, what should be base64 and is not as it is."""
     if body.payload is not None:
         return body.payload
-    whole = Message(body.topic, None, body.payload_base64)
-    return whole.payload_bytes().decode(errors="replace")
+    try:
+        return Message(body.topic, None, body.payload_base64).payload_bytes().decode(errors="replace")
+    except ValueError:  # somebody else's record
+        return body.payload_base64 or ""
 
 
 def messages_of(record: TopicRecord) -> Iterator[Browsed]:

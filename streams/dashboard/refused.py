@@ -4,12 +4,12 @@ Refine tells of a chunk's rejections once it has decided on them; the dashboard 
 they came, are on ``metrics.rejected``.
 """
 
-from base64 import b64decode
 from collections import Counter, deque
 from collections.abc import Sequence
 
 import msgspec
 
+from streams.browse.messages import payload_text
 from streams.chunks import tenant_level
 from streams.dashboard.busiest import Busiest
 from streams.models import Message, Origin, Reason
@@ -85,7 +85,7 @@ def _text(message: Message) -> str:
     if message.payload is not None:
         return message.payload
     beginning = (message.payload_base64 or "")[: 4 * SHOWN_CHARACTERS]  # a multiple of four is whole bytes
-    return b64decode(beginning).decode(errors="replace")
+    return payload_text(Message(message.topic, None, beginning))
 
 
 def shortened(text: str) -> str:

@@ -90,5 +90,7 @@ class Accounts:
         connection = await asyncpg.connect(self._stack.postgres.url, timeout=5)
         try:
             return list(await connection.fetch(statement))
+        except asyncpg.InternalClientError as error:  # cut off in the middle of an answer
+            raise OSError(str(error)) from error
         finally:
             await connection.close()

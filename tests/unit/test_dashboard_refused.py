@@ -51,6 +51,13 @@ def test_bytes_that_are_no_text_are_shown_as_far_as_they_are() -> None:
     assert refused.examples()["value_missing"][0].payload == "\ufffdhi"
 
 
+def test_base64_that_is_none_is_shown_as_it_stands() -> None:
+    """In a record that somebody else has put on the raw topic; refine rejects it, and must not fail of it."""
+    refused = Refused()
+    refused.note(Origin(0, 0), [message(payload=None, base64="A")], [refusal(0)], 0.0)
+    assert refused.examples()["value_missing"][0].payload == "A"
+
+
 def test_tenants_that_do_not_exist_are_counted_by_tenant() -> None:
     refused = Refused()
     messages = [message("A" + TENANT[1:]), message("b" + TENANT[1:]), message("a" + TENANT[1:]), message()]

@@ -11,10 +11,13 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from streams.dashboard.exchange import Exchange, workers_key
+from streams.dashboard.summary import Summary, encode
 from streams.errors import Outage
 from streams.queue.fence import Fence
 from streams.queue.handoff import ChunkOfJobs, Push
 from streams.queue.health import handoff_health
+from streams.queue.keys import QueueKeys
 from streams.queue.reserve import ReservingQueue
 from tests.integration.queue.conftest import Serve
 from tests.integration.queue.queues import (
@@ -39,6 +42,8 @@ READS = ["zscore", "zrangebyscore", "lindex"]
 REPOSITORY = Path(__file__).parents[3]
 CONVEYED = {"on", ">secret", "+@connection", "+info", "+multi", "+exec", "+script|load"}
 """What goes without being asked for: they lead to the script that asks."""
+DASHBOARD = {f"~{workers_key(PREFIX, 'metrics')}", "+hgetall", "+expire"}
+"""What only the workers' exchange for the dashboard needs."""
 HAS_ACL_CHECK = 7
 """The version of Redis since which a script can ask for its rights."""
 
@@ -183,10 +188,19 @@ async def test_readiness_names_the_right_that_is_missing(scene: Scene) -> None:
             await queue.check()
 
 
+async def exchanges(client: Redis) -> bool:
+    """Tell whether a worker may tell others of itself, and hear of them."""
+    key, queue = workers_key(PREFIX, "metrics"), QueueKeys.of(PREFIX, "default")
+    exchange = Exchange(client, key=key, queue=queue, worker="a worker")
+    await exchange.swap(encode(Summary("a worker")))
+    return exchange.standing.up
+
+
 async def test_the_rights_that_the_guide_lists_are_enough_and_none_is_idle(scene: Scene) -> None:
     text = (REPOSITORY / "docs/redis.md").read_text()
     words = text[text.index("ACL SETUSER metric-streams on") :].split("```")[0].split()[4:]
     rules = [word.replace("laravel_database_", PREFIX) for word in words]
+    assert set(rules) > DASHBOARD
     for idle in [None, *(rule for rule in rules if rule not in CONVEYED)]:
         kept = [rule for rule in rules if rule != idle]
         await scene.admin.execute_command(
@@ -197,6 +211,7 @@ async def test_the_rights_that_the_guide_lists_are_enough_and_none_is_idle(scene
         if idle is None:
             await push(scene.admin, payload("a"))
             await asyncio.gather(*(check() for check in checks))
+            assert await exchanges(client)
             queue = taking(client, scene.clock)
             assert (await queue.backlog()).waiting == 1
             assert await queue.front() == payload("a")
@@ -205,6 +220,8 @@ async def test_the_rights_that_the_guide_lists_are_enough_and_none_is_idle(scene
             handoff = pushing(client)
             await handoff.standing(0)
             assert await handoff.push(0, [ChunkOfJobs(Fence(1, 0, 0), [b"job"])]) is Push.PUSHED
+        elif idle in DASHBOARD:
+            assert not await exchanges(client), idle
         elif await scene.asked_version() >= HAS_ACL_CHECK:
             outcomes = await asyncio.gather(*(check() for check in checks), return_exceptions=True)
             assert any(isinstance(outcome, Outage) for outcome in outcomes), idle
