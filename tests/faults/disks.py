@@ -44,11 +44,30 @@ async def _cut_power(scene: Scene, name: str) -> None:
             await tap_redis(scene)
 
 
-async def disk_full(scene: Scene, fault: Fault) -> None:
-    """Let a server have no room for some time; one that ends of it is started again and again."""
+async def disk_full(scene: Scene, fault: Fault) -> bool | None:
+    """Let a server have no room for some time; one that ends of it is started again and again.
+
+    Kafka may empty a log then, of which it takes the index for damaged: so its disk is filled when all that it
+    holds has been taken further.
+    """
+    disk = scene.stack.disks[fault.target]
+    if fault.target != "kafka":
+        await asyncio.to_thread(disk.fill)
+        await _until_there_is_room(scene, fault)
+        return None
+    async with quiet(scene) as is_quiet:
+        if not is_quiet:
+            return False
+        await scene.accounts.keep_rejections()
+        scene.stack.tap.begin_era()
+        await asyncio.to_thread(disk.fill)
+    await _until_there_is_room(scene, fault)
+    return None
+
+
+async def _until_there_is_room(scene: Scene, fault: Fault) -> None:
     server, disk = scene.stack.servers[fault.target], scene.stack.disks[fault.target]
     async with scene.locks[fault.target]:
-        await asyncio.to_thread(disk.fill)
         supervisor = asyncio.create_task(_keep_up(scene, fault.target))
         await pass_time(fault.seconds)
         await asyncio.to_thread(disk.free)
