@@ -47,8 +47,8 @@ async def _cut_power(scene: Scene, name: str) -> None:
 async def disk_full(scene: Scene, fault: Fault) -> bool | None:
     """Let a server have no room for some time; one that ends of it is started again and again.
 
-    Kafka may empty a log then, of which it takes the index for damaged: so its disk is filled when all that it
-    holds has been taken further.
+    Kafka may empty a log then whose index it takes for damaged: so its disk is filled when all that it holds
+    has been taken further.
     """
     disk = scene.stack.disks[fault.target]
     if fault.target != "kafka":
