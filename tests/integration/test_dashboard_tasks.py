@@ -18,7 +18,7 @@ TENANT = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 
 @pytest.fixture
 async def settings(kafka: Kafka, unique: str) -> Settings:
-    settings = Settings(broker_url=kafka.url, topic_prefix=unique, topic_partitions=2)
+    settings = Settings(broker_url=kafka.url, topic_prefix=unique, consumer_group=unique, topic_partitions=2)
     await ensure_topics(settings)
     values = []
     for offset, (reason, count) in enumerate([(Reason.VALUE_MISSING, 3), (Reason.TENANT_UNKNOWN, 2)]):
