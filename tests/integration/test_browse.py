@@ -28,7 +28,12 @@ RECEIVED = "2026-11-23T14:00:00.123456Z"
 
 def settings_for(kafka: Kafka, unique: str) -> Settings:
     return Settings.from_mapping(
-        {"BROKER_URL": kafka.url, "TOPIC_PREFIX": unique, "TOPIC_PARTITIONS": str(PARTITIONS)}
+        {
+            "BROKER_URL": kafka.url,
+            "TOPIC_PREFIX": unique,
+            "CONSUMER_GROUP": unique,
+            "TOPIC_PARTITIONS": str(PARTITIONS),
+        }
     )
 
 
