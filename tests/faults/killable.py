@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from enum import StrEnum
 from functools import wraps
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 DEATH_ROW = "METRIC_STREAMS_DEATH_ROW"
@@ -69,7 +70,7 @@ class DeathRow:
 
 def install(death_row: DeathRow) -> None:
     """Put the points into the code."""
-    from agents.refine import Refinery, refinery  # noqa: PLC0415 - builds the app, and needs its settings
+    import agents.refine  # noqa: PLC0415 - builds the app, and needs its settings
     from streams.ingest.store import PostgresStore  # noqa: PLC0415
     from streams.mqtt.carrier import Carrier  # noqa: PLC0415
     from streams.queue.handoff import RedisJobQueue  # noqa: PLC0415
@@ -77,10 +78,10 @@ def install(death_row: DeathRow) -> None:
 
     _before(Carrier, "_durable", Point.WRITTEN, death_row)
     _after(SeenTable, "record", Point.RECORDED, death_row)
-    _after(Refinery, "refine", Point.EMITTED, death_row)
+    _after(agents.refine, "work", Point.EMITTED, death_row)  # what the agent calls
     _after(RedisJobQueue, "push", Point.PUSHED, death_row)
     _after(PostgresStore, "write", Point.COMMITTED, death_row)
-    _between_emissions(refinery, death_row)
+    _between_emissions(agents.refine.refinery, death_row)
 
 
 def _before(owner: type, name: str, point: Point, death_row: DeathRow) -> None:
@@ -94,7 +95,7 @@ def _before(owner: type, name: str, point: Point, death_row: DeathRow) -> None:
     setattr(owner, name, patched)
 
 
-def _after(owner: type, name: str, point: Point, death_row: DeathRow) -> None:
+def _after(owner: type | ModuleType, name: str, point: Point, death_row: DeathRow) -> None:
     original: Callable[..., Awaitable[Any]] = getattr(owner, name)
 
     @wraps(original)
