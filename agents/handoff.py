@@ -114,11 +114,10 @@ class Handoff:
             raise QueueFull
         if outcome is Push.MOVED:
             raise Displaced(f"the fence is not where this worker left it before chunk {chunks[0].fence}")
-        for (record, _, known_by), pushed in zip(told, chunks, strict=False):
-            self._replays.note(partition, known_by, record.offset, is_replay=pushed.is_replay)
         self._count(chunks)
         page, now = self._statistics.book.page(self._topic, partition), self._clock()
-        for (record, _, _), handed_off in zip(told, chunks, strict=False):
+        for (record, _, known_by), handed_off in zip(told, chunks, strict=False):
+            self._replays.note(partition, known_by, record.offset, is_replay=handed_off.is_replay)
             page.came_in += read_messages(record.headers) or handed_off.readings
             if handed_off.is_replay:
                 page.replays += handed_off.readings

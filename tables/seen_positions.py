@@ -104,7 +104,7 @@ class SeenPositions:
         tail = await self._histories.emitted(partition, unique.end)
         await self._check_owner(partition, tail)
         if state.last is None or state.last_offset is None or state.settled_below is None:
-            return await self._without_decision(partition, log_range, tail)
+            return await self._without_decision(partition, log_range, unique, tail)
         raw = await self._histories.raw_anchors(partition, state.settled_below, state.last_offset + 1)
         if (why := _against_raw(state, raw, log_range)) is not None:
             return await self._go_back(partition, log_range, why, tail, below=None, new_epoch=True)
@@ -176,7 +176,9 @@ class SeenPositions:
         await self._begin(partition, at, epoch, common)
         return Position(at, await self._anchor_before(partition, at))
 
-    async def _without_decision(self, partition: int, log_range: LogRange, tail: list[Emitted]) -> Position:
+    async def _without_decision(
+        self, partition: int, log_range: LogRange, unique: LogRange, tail: list[Emitted]
+    ) -> Position:
         state = self._seen.memory.partition(partition)
         common = await self._histories.last_common(partition)
         if common is None:
@@ -188,7 +190,7 @@ class SeenPositions:
             if tail and common.offset != tail[-1].offset:
                 epoch = await self._next_epoch(partition, state, tail)
         # With all of a log still there and nothing made of it yet, a table without decisions is no loss.
-        is_first_start = log_range.start == 0 and not (await self._histories.unique_range(partition)).end
+        is_first_start = log_range.start == 0 and not unique.end
         if log_range.end and not is_first_start:
             log.warning(WITHOUT_DECISION, self._raw_topic, partition, at, why)
         await self._begin(partition, at, epoch, common)

@@ -267,7 +267,7 @@ class StreamsApp(faust.App):
 
     def was_committed(self, topic: str, partition: int) -> bool:
         """Tell whether the group has committed anything of a partition."""
-        return bool(cast("GovernedConsumer", self.consumer).committed.get(TP(topic, partition)))
+        return bool(self.deliverer().committed.get(TP(topic, partition)))
 
     async def _refresh_metadata(self) -> None:
         await self.deliverer().refresh_metadata()
