@@ -6,7 +6,7 @@ It stands with the agents, whose steps it runs.
 import os
 import sys
 import textwrap
-from datetime import UTC, datetime
+import time
 
 import click
 import msgspec
@@ -16,6 +16,7 @@ from agents.explanation import Explanation, Outcome, examine_alone, explain
 from streams.application import app, settings
 from streams.commands.base import PlainCommand
 from streams.errors import Outage
+from streams.mqtt.carrier import rfc3339
 from streams.plain_log import plain
 from streams.postgres.session import connected
 from streams.postgres.tenant_admin import existing_tenants
@@ -70,7 +71,7 @@ async def explain_command(self: PlainCommand, topic: str, payload: str, *, as_js
     For example: metric-streams explain metrics/acme/edge-7/cpu '{"value": 1}'
     """
     content = sys.stdin.buffer.read() if payload == STDIN else os.fsencode(payload)
-    received_at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    received_at = rfc3339(time.time_ns())
     examined = examine_alone(topic, content, received_at, settings)
     exists, why = await does_exist(examined.tenant_id)
     told = explain(examined, settings, exists=exists, why_unknown=why)

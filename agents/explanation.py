@@ -5,7 +5,7 @@ from enum import StrEnum
 import msgspec
 
 from agents.examine import examine
-from agents.validate import tenant_unknown
+from agents.validate import arrival, tenant_unknown
 from streams.chunks import partition_of, tenant_level
 from streams.models import Candidate, Message, Origin, Reading, Rejection
 from streams.mqtt.topics import matches
@@ -139,8 +139,7 @@ def _handed_off(reading: Reading, settings: Settings) -> Step:
 
 
 def _lacks_time(reading: Reading, message: Message) -> bool:
-    arrived = message.received_at.removesuffix("Z").replace("T", " ")
-    return reading.timestamp == arrived
+    return reading.timestamp == arrival(message.received_at)
 
 
 def _row(reading: Reading, message: Message, settings: Settings) -> Row:
