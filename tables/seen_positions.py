@@ -207,7 +207,7 @@ class SeenPositions:
 
     async def _next_epoch(self, partition: int, state: PartitionState, tail: list[Emitted]) -> int:
         seen_in_kafka = max((emitted.epoch for emitted in tail), default=0)
-        return min(LARGEST_EPOCH, 1 + max(state.epoch, seen_in_kafka, await self._epoch_seen(partition)))
+        return min(LARGEST_EPOCH, 1 + max(state.decided_in, seen_in_kafka, await self._epoch_seen(partition)))
 
     async def _anchor_before(self, partition: int, at: int) -> Anchor | None:
         return (await self._histories.raw_anchors(partition, at - 1, at)).get(at - 1) if at else None

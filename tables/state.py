@@ -42,6 +42,8 @@ class PartitionState:
     """
     epoch: int = 0
     """In which the next decision is made: that of the last one, or the one that placing has begun."""
+    decided_in: int = 0
+    """The highest epoch in which anything was decided. One that was begun for nothing is begun again."""
     term: int = 0
     """The highest term of an ingress so far."""
     last_emitted: int = NONE_EMITTED
@@ -67,6 +69,7 @@ class PartitionState:
             shift_s: from the clock that it was made by to the timeline on which it is to age.
         """
         self._forget_ids(offset)
+        self.decided_in = max(self.decided_in, decision.epoch)
         # An id that is unknown may be one that a decision between here and there has. To enter it would let
         # this older content count, and a correction be dropped. Left unknown it lets a duplicate pass.
         sure = offset >= self.unsure_below or not self.decisions.any_between(offset, self.unsure_below)

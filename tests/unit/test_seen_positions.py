@@ -286,6 +286,22 @@ async def test_where_the_fences_epoch_cannot_be_told_none_begins_and_nothing_is_
     assert await scene.position() == Position(0)
 
 
+@pytest.mark.parametrize("decided_before", [0, 20])
+async def test_an_epoch_in_which_nothing_was_decided_is_begun_again_as_a_new_worker_would(
+    decided_before: int,
+) -> None:
+    scene = await scene_of(decided_before)
+    scene.logs.raw.clear()
+    scene.logs.unique.clear()
+    epochs = []
+    for _ in range(3):
+        await scene.position()
+        epochs.append(scene.state.epoch)
+    scene.take_over()
+    await scene.position()
+    assert [*epochs, scene.state.epoch] == [2 if decided_before else 1] * 4
+
+
 async def test_the_epoch_rises_also_where_the_decisions_were_dropped_and_nothing_was_decided_since() -> None:
     scene = await scene_of(20)
     scene.logs.raw.clear()

@@ -83,6 +83,7 @@ async def succeeds(action: Callable[[], Awaitable[Any]]) -> Any:
 
 
 async def caught_up(pair: Pair) -> None:
+    await pair.direct[0].set("the last write", 1)  # WAIT looks only at what its own connection has written
     assert await pair.direct[0].execute_command("WAIT", 1, 10_000) == 1
 
 
