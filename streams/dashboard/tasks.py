@@ -7,6 +7,7 @@ something there is one at a time, and everyone who looks at the page sees how fa
 import asyncio
 import logging
 import sys
+import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable
 from contextlib import suppress
@@ -38,6 +39,8 @@ class State(msgspec.Struct):
 
     does: str
     """``replay`` or ``dismiss``."""
+    began_at: float
+    """Unix time in seconds. The page knows one change from another by it, also after a restart."""
     progress: tuple[int, int] = (0, 0)
     """Records that were read, of how many."""
     is_over: bool = False
@@ -89,7 +92,7 @@ class Tasks:
         """
         if self.is_changing:
             raise MetricStreamsError("another replay or dismissal is under way: wait for it, or stop it")
-        self.state = State(task.does)
+        self.state = State(task.does, time.time())
         self._change = asyncio.create_task(self._run_change(task, self.state), name=task.does)
         return self.state
 

@@ -14,7 +14,8 @@ export function rejected({ go, place }) {
   let found = { messages: [], counted: 0, by_reason: {} };
   let selected = new Set();
   let asked = 0;
-  let lastChange = "";
+  let lastText = "";
+  let ended; // when the change began whose end the list knows: what was over before the page came is in it
 
   const form = searchForm((query) => go("rejected", query));
   const told = h("p", { class: "quiet", role: "status", id: "found" }, "");
@@ -175,6 +176,7 @@ export function rejected({ go, place }) {
   }
 
   function tellChange(change) {
+    ended ??= change?.is_over ? change.began_at : 0;
     progress.hidden = !change;
     if (!change) return;
     const verb = change.does === "replay" ? "Replay" : "Dismissal";
@@ -182,12 +184,11 @@ export function rejected({ go, place }) {
     const text = !change.is_over
       ? `${verb} under way: ${number(read)} of ${number(total)} records read`
       : change.error ? `${verb} ended early: ${change.error}` : `${verb} done: ${outcome(change.done)}`;
-    const key = `${text}`;
-    if (key === lastChange) return;
-    const first = lastChange === "";
-    lastChange = key;
-    replace(progress, h("span", {}, text), change.is_over ? null : h("button", { type: "button", onclick: () => send("rejected/stop") }, "Stop"));
-    if (change.is_over && !first) search();
+    if (text !== lastText) replace(progress, h("span", {}, text), change.is_over ? null : h("button", { type: "button", onclick: () => send("rejected/stop") }, "Stop"));
+    lastText = text;
+    if (!change.is_over || change.began_at === ended) return;
+    ended = change.began_at;
+    search();
   }
 
   tellButtons();
