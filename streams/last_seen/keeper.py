@@ -7,7 +7,7 @@ told by those that need it.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 
 from aiokafka import AIOKafkaProducer
@@ -114,23 +114,24 @@ class DeviceKeeper:
 
     async def _write(self, partition: int, table: Devices, left: int) -> int:
         producer = self._producer or await self._connect()
-        sent = []
-        for bucket, devices in table.changes():
-            value = wire.encode(devices)
-            try:
+        sent: list[Awaitable[object]] = []
+        unsure: list[int] = []
+        try:
+            for bucket, devices in table.changes():
+                unsure.append(bucket)
+                value, key = wire.encode(devices), b"%d" % bucket
                 sent.append(
-                    await producer.send(
-                        self._settings.devices_topic, value, key=b"%d" % bucket, partition=partition
-                    )
+                    await producer.send(self._settings.devices_topic, value, key=key, partition=partition)
                 )
-            except BaseException:
+                left -= len(value)
+                if left <= 0:
+                    break
+            await asyncio.gather(*sent)
+            unsure.clear()
+        finally:
+            # A bucket says all of its devices, so one that Kafka has already may well be written again.
+            for bucket in unsure:
                 table.mark_changed(bucket)
-                raise
-            left -= len(value)
-            if left <= 0:
-                break
-        for each in sent:
-            await each
         return left
 
     async def _connect(self) -> AIOKafkaProducer:
@@ -140,6 +141,7 @@ class DeviceKeeper:
             client_id=f"{self._settings.consumer_group}-{TOPIC}",
             compression_type=None if compression == "none" else compression,
             max_request_size=MOST_BYTES,
+            acks="all",
             linger_ms=20,
         )
         try:
