@@ -35,6 +35,7 @@ from streams.mqtt.transport import Connection, Past, Session, Transport
 from streams.settings import Settings
 from streams.spans import Senders, TracedWriter
 from streams.statistics import Statistics
+from streams.tasks import ended
 
 log = logging.getLogger(__name__)
 
@@ -121,8 +122,7 @@ class Ingress:
         async with self._changing:
             task, self._task = self._task, None
             if task is not None:
-                task.cancel()
-                await asyncio.wait({task})
+                await ended(task, again_s=2 * FINISH_TIMEOUT_S)
             self._news.standing_by()
 
     async def _run(self) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from streams.errors import Outage
 from streams.statistics import Statistics
+from streams.tasks import ended
 
 ASK_EVERY_S = 5.0
 WHO = "asked now and then"
@@ -33,8 +34,7 @@ class Asking:
     async def stop(self) -> None:
         """Ask no more."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+            await ended(self._task)
 
     async def _keep_asking(self) -> None:
         while True:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from streams.outage_log import OutageLog
 from streams.statistics import Statistics
+from streams.tasks import ended
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +55,7 @@ class Logbook:
     async def stop(self) -> None:
         """Cease to look; say what has flowed since the last line."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+            await ended(self._task)
             if self._flow is not None:
                 self._flow.tell(self._clock(), self._outages.away(self._clock()))
 

@@ -24,6 +24,7 @@ from streams.queue.gauge import QueueGauge
 from streams.queue.reserve import ReservingQueue
 from streams.settings import Settings
 from streams.statistics import Statistics
+from streams.tasks import ended
 from streams.version import PRODUCT, product_version
 from streams.web.ingest_pages import IngestPages, serving
 from streams.web.shared import PROBE_TIMEOUT_S
@@ -143,9 +144,9 @@ async def _reported(crew: Crew, report: Report, logbook: Logbook) -> None:
     try:
         await crew.run()
     finally:
-        reporting.cancel()
+        await ended(reporting)
         with suppress(asyncio.CancelledError):
-            await reporting
+            reporting.result()
         await logbook.stop()
         await report.tell()
 

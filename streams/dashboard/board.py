@@ -17,6 +17,7 @@ from streams.dashboard.exchange import Queued
 from streams.dashboard.peers import Peers
 from streams.dashboard.sampler import Sampler
 from streams.dashboard.summary import PartSeen, encode
+from streams.tasks import ended
 from streams.web.shared import PartHealth
 
 log = logging.getLogger(__name__)
@@ -100,10 +101,7 @@ class Board:
         """Cease to look, and let go of the pages."""
         self._is_over = True
         self._ticked.set()
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await ended(*self._tasks)
         await self._exchange.leave()
 
     @contextmanager

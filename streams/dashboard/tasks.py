@@ -20,6 +20,7 @@ import streams
 from streams.dashboard.task import Order, Task
 from streams.errors import MetricStreamsError
 from streams.settings import Settings
+from streams.tasks import ended
 
 log = logging.getLogger(__name__)
 
@@ -101,10 +102,8 @@ class Tasks:
 
     async def cancel(self) -> None:
         """End the change that is under way: what it has done stays done."""
-        change = self._change
-        if change is not None and not change.done():
-            change.cancel()
-            await asyncio.wait({change})
+        if self._change is not None:
+            await ended(self._change, again_s=2 * STOP_LIMIT_S)
         if self.state is not None and not self.state.is_over:  # it had not even begun
             self.state.error, self.state.is_over = STOPPED, True
 

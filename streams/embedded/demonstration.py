@@ -24,6 +24,7 @@ from streams.embedded.stack import Stack
 from streams.mqtt.address import Address
 from streams.mqtt.publisher import MqttPublisher
 from streams.simulation import Publication, Shares, Simulation
+from streams.tasks import ended
 
 TENANTS = {
     UUID("11111111-1111-4111-8111-111111111111"): "Aurora Energy",
@@ -93,8 +94,7 @@ class Demonstration:
             await self._send(pipeline.mqtt)
             self._display.say("Ending: waiting until all of it has arrived ...")
             await self._drain(topics, connection)
-            report.cancel()
-            await asyncio.wait([report])
+            await ended(report)
             self._display.show(await watcher.look(time.monotonic() - began))
         finally:
             report.cancel()

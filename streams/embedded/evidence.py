@@ -5,7 +5,6 @@ messages a second that is about 150 MB an hour.
 """
 
 import asyncio
-from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -15,6 +14,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from streams.embedded.ledger import RawChunk, Row
 from streams.models import Origin
 from streams.settings import Settings
+from streams.tasks import ended
 from streams.wire import raw, rejected, unique
 from streams.wire.rejected import RejectedChunk
 from streams.wire.unique import UniqueChunk
@@ -63,9 +63,7 @@ class Topics:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._reader.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._reader
+        await ended(self._reader)
         await self._consumer.stop()
 
     async def catch_up(self) -> None:

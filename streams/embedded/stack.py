@@ -15,6 +15,7 @@ from streams.embedded.part import Part
 from streams.embedded.programs import is_passable
 from streams.embedded.reaper import Reaper
 from streams.settings import Settings
+from streams.tasks import ended
 
 ROOT = Path(streams.__file__).parents[1]
 """Where the project's packages are, installed or in a checkout."""
@@ -78,9 +79,7 @@ class Stack:
         try:
             await asyncio.gather(*tasks)
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await ended(*tasks)
 
     async def start(self, part: Part) -> None:
         """Start a part and return once it is ready.

@@ -11,10 +11,12 @@ from streams.backoff import delays
 from streams.errors import Outage
 from streams.ingest.limit import WaitLimit
 from streams.statistics import Statistics
+from streams.tasks import ended
 
 GRACE_S = 3.0
 """How long what is under way in the store may go on after `stop`: SIGKILL often follows after ten seconds."""
 CANCEL_S = 1.0
+"""Also out of what it does on being cancelled, such as a rollback."""
 
 T = TypeVar("T")
 _numbers = itertools.count(1)
@@ -65,7 +67,7 @@ class Patience:
             return task.result()
         finally:
             stopping.cancel()
-            await _end(task)
+            await ended(task, again_s=CANCEL_S)
 
     async def be_sure(self, check: Callable[[], Awaitable[None]]) -> None:
         """Check a part before work begins: the first time, and after an outage of whichever part.
@@ -122,10 +124,3 @@ class Patience:
     def redis_answers(self) -> None:
         """Take in that Redis answered."""
         self._statistics.up("redis", self._who)
-
-
-async def _end(task: asyncio.Task[Any]) -> None:
-    """Cancel a task, also out of what it does on being cancelled, such as a rollback."""
-    while not task.done():
-        task.cancel()
-        await asyncio.wait({task}, timeout=CANCEL_S)

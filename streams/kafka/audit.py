@@ -18,6 +18,7 @@ from faust.types import TP
 from streams.errors import NewerFormat, Outage, StartupRefused
 from streams.kafka.log_reader import LogReader, still_there
 from streams.kafka.positions import Cursor, PositionSource
+from streams.tasks import ended
 
 log = logging.getLogger(__name__)
 
@@ -92,8 +93,7 @@ class Audit:
     async def stop(self) -> None:
         """Cease to look."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+            await ended(self._task)
         await self._group.close()
 
     def unheld(self) -> list[TP]:

@@ -20,6 +20,7 @@ from streams.config.urls import shown_url
 from streams.errors import Outage, worded
 from streams.settings import Settings
 from streams.statistics import Statistics
+from streams.tasks import ended
 from streams.topics import topic_specs
 
 log = logging.getLogger(__name__)
@@ -155,8 +156,7 @@ class KafkaWatch:
     async def stop(self) -> None:
         """Cease to look."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+            await ended(self._task)
         await self._ends.close()
 
     async def _keep_looking(self) -> None:

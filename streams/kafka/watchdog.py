@@ -18,6 +18,7 @@ from streams.errors import Stalled
 from streams.kafka.frozen import FrozenLoopGuard
 from streams.kafka.positions import Cursor
 from streams.kafka.progress import Look, Progress, Stand
+from streams.tasks import ended
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +55,7 @@ class Watchdog:
         """Cease to watch."""
         await self._frozen.stop()
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+            await ended(self._task)
 
     def stalled(self) -> list[str]:
         """Return what has stood for `STALLED_AFTER_S`, each with where it stands."""

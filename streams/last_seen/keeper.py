@@ -18,6 +18,7 @@ from streams.errors import MalformedRecord, MetricStreamsError
 from streams.last_seen.reading import TOPIC, read_buckets
 from streams.last_seen.table import Devices, DeviceTables
 from streams.settings import Settings
+from streams.tasks import ended
 from streams.wire import devices as wire
 
 log = logging.getLogger(__name__)
@@ -62,8 +63,7 @@ class DeviceKeeper:
     async def stop(self) -> None:
         """Write the rest, if Kafka takes it at once, and cease."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+            await ended(self._task)
         with suppress(MetricStreamsError, KafkaError, OSError, TimeoutError):
             await asyncio.wait_for(self.write(), STOP_LIMIT_S)
         await self._close()

@@ -1,5 +1,6 @@
 """The jobs of the test with both workers at once, and what must have become of them in the end."""
 
+import asyncio
 import json
 import re
 import uuid
@@ -103,7 +104,8 @@ def lines_for_laravel(jobs: Sequence[MixedJob]) -> str:
 
 async def hand_off(jobs: Sequence[MixedJob], queue: RedisJobQueue) -> None:
     """Push the others as handoff does: in its form, with its script, chunk after chunk."""
-    payloads = [_payload(job) for job in jobs if not job.by_laravel]
+    # In a thread: it takes so long that connections would count as lost meanwhile.
+    payloads = await asyncio.to_thread(lambda: [_payload(job) for job in jobs if not job.by_laravel])
     await queue.standing(0)
     for offset, first in enumerate(range(0, len(payloads), _CHUNK)):
         chunk = ChunkOfJobs(Fence(0, offset, offset), payloads[first : first + _CHUNK])

@@ -91,7 +91,9 @@ async def test_it_asks_anew_after_a_change_that_failed(seen: Seen) -> None:
     await seen.has_searched(2)
 
 
-async def test_a_change_that_was_over_before_the_page_was_opened_is_shown_and_asks_nothing(seen: Seen) -> None:
+async def test_a_change_that_was_over_before_the_page_came_is_shown_and_asks_nothing(
+    seen: Seen,
+) -> None:
     await seen.hears(change(1.0, is_over=True), change(1.0, is_over=True))
     await seen.has_searched(1)
     assert "Replay done: 1 put back" in await seen.page.locator(".change").inner_text()
