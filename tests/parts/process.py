@@ -109,10 +109,14 @@ class Part(ABC):
         """
         self.resume()
         if not self._end(signal.SIGTERM, self.stop_timeout_s):
+            self._tell_where_it_hangs()
             self.kill()
             raise PartFailedError(
                 f"{self.name} did not stop within {self.stop_timeout_s:g} s\n{self.log_tail()}"
             )
+
+    def _tell_where_it_hangs(self) -> None:
+        """Bring it to write to its log what it is doing, if it can."""
 
     def kill(self) -> None:
         """End it at once, as a crash would (SIGKILL)."""

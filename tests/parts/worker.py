@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import sys
 import urllib.error
 import urllib.request
@@ -11,6 +12,7 @@ from pathlib import Path
 from tests.parts.process import Part
 
 _REPOSITORY = Path(__file__).parents[2]
+DYING_S = 5.0
 
 
 class FaustProcess(Part):
@@ -44,8 +46,11 @@ class FaustProcess(Part):
 
     def _environment(self) -> Mapping[str, str]:
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
-        paths = {"PYTHONPATH": str(_REPOSITORY), "PYTHONUNBUFFERED": "1"}
+        paths = {"PYTHONPATH": str(_REPOSITORY), "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
         return kept | paths | self._settings
+
+    def _tell_where_it_hangs(self) -> None:
+        self._end(signal.SIGABRT, DYING_S)  # Python's fault handler writes the stack of each thread
 
 
 class Worker(FaustProcess):
