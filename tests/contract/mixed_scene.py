@@ -157,13 +157,23 @@ class MixedScene:
             await asyncio.to_thread(worker.pause)
             held = await self.reserved() - known
             if held:
-                await self.until_heard(self.heard.total() + PROGRESS_BETWEEN_LOOKS)
+                await self._others_go_on()
                 held &= await self.reserved()
             if held:
                 self.suspects |= set(map(named, held))
                 return held
             await asyncio.to_thread(worker.resume)
         raise AssertionError(f"{worker.name} was never found at work")
+
+    async def _others_go_on(self) -> None:
+        """Wait for so many publications, or until no more can come."""
+        enough = self.heard.total() + PROGRESS_BETWEEN_LOOKS
+
+        async def are_far() -> bool:
+            left = await self.left()
+            return self.heard.total() >= enough or not (left[""] or left[":delayed"])
+
+        await eventually(are_far, 300)
 
     async def kill_at_work(self, worker: Part) -> int:
         """Kill a worker that holds jobs and start it again; return how many it held."""

@@ -20,6 +20,7 @@ from tests.parts.ports import free_port
 
 _LOG_TAIL_LINES = 30
 _POLL_S = 0.02
+_DYING_S = 5.0
 
 # The death signal below follows the *thread* that started the process, so one that lives as long as the
 # interpreter starts them all; a test may then restart a server from a thread that ends.
@@ -41,10 +42,12 @@ class Part(ABC):
 
     Attributes:
         user: whom it becomes; None for our own user.
+        dying_words: the signal on which it writes to its log where it hangs, and ends; None for no such one.
     """
 
     name: str
     user: User | None = None
+    dying_words: signal.Signals | None = None
     start_timeout_s = 30.0
     stop_timeout_s = 20.0
 
@@ -109,14 +112,12 @@ class Part(ABC):
         """
         self.resume()
         if not self._end(signal.SIGTERM, self.stop_timeout_s):
-            self._tell_where_it_hangs()
+            if self.dying_words is not None:
+                self._end(self.dying_words, _DYING_S)
             self.kill()
             raise PartFailedError(
                 f"{self.name} did not stop within {self.stop_timeout_s:g} s\n{self.log_tail()}"
             )
-
-    def _tell_where_it_hangs(self) -> None:
-        """Bring it to write to its log what it is doing, if it can."""
 
     def kill(self) -> None:
         """End it at once, as a crash would (SIGKILL)."""

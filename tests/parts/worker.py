@@ -12,7 +12,6 @@ from pathlib import Path
 from tests.parts.process import Part
 
 _REPOSITORY = Path(__file__).parents[2]
-DYING_S = 5.0
 
 
 class FaustProcess(Part):
@@ -26,6 +25,7 @@ class FaustProcess(Part):
     name = "faust"
     start_timeout_s = 60.0
     stop_timeout_s = 60.0
+    dying_words = signal.SIGABRT  # Python's fault handler
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
         super().__init__()
@@ -48,9 +48,6 @@ class FaustProcess(Part):
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
         paths = {"PYTHONPATH": str(_REPOSITORY), "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
         return kept | paths | self._settings
-
-    def _tell_where_it_hangs(self) -> None:
-        self._end(signal.SIGABRT, DYING_S)  # Python's fault handler writes the stack of each thread
 
 
 class Worker(FaustProcess):
