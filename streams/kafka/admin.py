@@ -102,12 +102,9 @@ async def _configs(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str
     for response in await _describe(admin, names):
         for code, _message, _type, name, entries in response.resources:
             if code:
-                log.info("Kafka does not describe %s: %s", name, for_code(code).__name__)
+                log.debug("Kafka does not describe %s: %s", name, for_code(code).__name__)
             else:
                 told[name] = {key: value for key, value, *_ in entries if value is not None}
-    untold = [name for name in names if CLEANUP not in told.get(name, {})]
-    if untold:
-        log.warning("Kafka does not tell how %s are configured: that was not checked", ", ".join(untold))
     return told
 
 
@@ -131,6 +128,9 @@ def _check(specs: Sequence[TopicSpec], found: Mapping[str, Found], bootstrap: st
     differing = [line for spec, topic in standing for line in differences(spec, topic)]
     if differing:
         log.warning("%s; that is safe, and left as it is", "; ".join(differing))
+    untold = [spec.name for spec, topic in standing if CLEANUP not in (topic.configs or {})]
+    if untold:
+        log.warning("Kafka does not tell how %s are configured: that was not checked", ", ".join(untold))
     unsafe = [line for spec, topic in standing for line in problems(spec, topic, bootstrap)]
     if unsafe:
         raise StartupRefused("\n".join(unsafe))

@@ -31,6 +31,7 @@ from streams.kafka.leadership import Leadership
 from streams.kafka.log_reader import KafkaLogReader
 from streams.kafka.positions import UNFINISHED_MOST, PositionSource
 from streams.kafka.producer import Producer
+from streams.kafka.topics_watch import TopicsWatch
 from streams.kafka.watch import KafkaEnds, KafkaWatch
 from streams.kafka.watchdog import Watchdog
 from streams.logbook import Logbook
@@ -196,16 +197,18 @@ class StreamsApp(faust.App):
             self._refresh_metadata,
         )
         self.watch = KafkaWatch(statistics, self.held, KafkaEnds(settings))
+        self.topics_watch = TopicsWatch(settings, statistics)
         self.watchdog = Watchdog(self, settings.watchdog_limit_s, self.end_on)
         self.boards: list[Client] = []
         self.web_routes: list[Callable[[web.Application], None]] = []
         self.services: list[ServiceT] = [
             ClientKeeper(self.watch),
+            ClientKeeper(self.topics_watch),
             ClientKeeper(self.watchdog),
             ClientKeeper(self.log_reader),
             ClientKeeper(self.audit),
         ]
-        self.probes: dict[str, Probe] = {"kafka": self.watch.check}
+        self.probes: dict[str, Probe] = {"kafka": self.check_kafka}
         self.leadership = Leadership(self, settings.raw_topic)
         statistics.expect("kafka")
         self.logbook = Logbook(statistics, FlowLog(statistics, self.lag_by_topic, time.monotonic()))
@@ -250,6 +253,15 @@ class StreamsApp(faust.App):
     def has_consumer(self) -> bool:
         """Whether the consumer stands: not before the app has started, nor after it has ended."""
         return self._consumer is not None
+
+    async def check_kafka(self) -> None:
+        """Return if Kafka answered lately, with the topics as they must be; this is readiness' probe.
+
+        Raises:
+            Outage: if not.
+        """
+        await self.watch.check()
+        await self.topics_watch.check()
 
     def held(self) -> Collection[TP]:
         """Return the governed partitions that this worker holds."""

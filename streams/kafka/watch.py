@@ -139,7 +139,7 @@ class KafkaWatch:
         return self._seen.get(tp)
 
     async def check(self) -> None:
-        """Return if Kafka answered lately; this is readiness' probe.
+        """Return if Kafka answered lately.
 
         Raises:
             Outage: if it did not.

@@ -45,9 +45,9 @@ class Pipeline:
         worker: Worker = self.own(lambda: Worker(self.environment | settings))
         return worker
 
-    def ingest(self) -> Ingest:
+    def ingest(self, *, pages: bool = False) -> Ingest:
         """Start the job runner."""
-        ingest: Ingest = self.own(lambda: Ingest(self.environment))
+        ingest: Ingest = self.own(lambda: Ingest(self.environment, pages=pages))
         return ingest
 
     async def rows(self) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""`doctor` names what is broken, with its mend, and readiness agrees."""
+"""`doctor` names what is broken, with its mend; readiness agrees, and an alert of ours fires."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ from streams.errors import Outage
 from streams.mqtt.address import Address
 from streams.mqtt.publisher import MqttPublisher
 from streams.settings import Settings
-from streams.topics import topic_specs
+from streams.topics import TopicSpec, topic_specs
 from tests.acceptance.conftest import Pipeline
 from tests.conftest import real
 from tests.parts.devices import connect_until_closed
@@ -32,6 +32,7 @@ from tests.parts.eventually import eventually
 from tests.parts.ports import free_port
 from tests.parts.postgres import Postgres
 from tests.parts.process import Part
+from tests.parts.prometheus import Prometheus
 from tests.parts.redis import Redis
 from tests.parts.worker import Ingest, Worker
 from tests.parts.wrong_clock import WrongClock
@@ -46,12 +47,13 @@ EVERY_S = 0.5
 
 @dataclass
 class Scene:
-    """A pipeline with a worker, ingest, and a device that publishes twice a second."""
+    """A pipeline with a worker, ingest, Prometheus, and a device that publishes twice a second."""
 
     pipeline: Pipeline
     worker: Worker
     ingest: Ingest
     redis: Redis
+    prometheus: Prometheus
 
     @property
     def environment(self) -> dict[str, str]:
@@ -79,6 +81,10 @@ class Scene:
             await eventually(is_named, PATIENCE_S)
         except AssertionError:
             pytest.fail(f"no line of {part} says {words}: " + "\n".join(map(repr, shown)))
+
+    async def fires(self, alert: str) -> None:
+        """Wait until an alert fires; ``PartDown redis`` is that of a part."""
+        await fires(self.prometheus, alert)
 
     async def is_well(self) -> None:
         """Wait until nothing is broken, and the worker is ready."""
@@ -114,6 +120,21 @@ def run(environment: Mapping[str, str], *arguments: str) -> subprocess.Completed
         cwd=REPOSITORY,
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), **environment},
     )
+
+
+async def fires(prometheus: Prometheus, alert: str) -> None:
+    """Wait until an alert fires."""
+    seen: set[str] = set()
+
+    async def does() -> bool:
+        seen.clear()
+        seen.update(await asyncio.to_thread(prometheus.firing))
+        return alert in seen
+
+    try:
+        await eventually(does, PATIENCE_S, interval_s=0.5)
+    except AssertionError:
+        pytest.fail(f"{alert} does not fire, but {sorted(seen)}")
 
 
 @asynccontextmanager
@@ -155,18 +176,21 @@ async def kafka_admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
         await admin.close()
 
 
-async def configure(bootstrap: str, topic: str, **configs: str) -> None:
-    """Set a topic's configuration."""
-    named = {name.replace("_", "."): value for name, value in configs.items()}
+async def configure(bootstrap: str, topic: TopicSpec, **changes: str) -> None:
+    """Give a topic the configuration that it is to have, but for some changes."""
+    configs = topic.configs | {name.replace("_", "."): value for name, value in changes.items()}
     async with kafka_admin(bootstrap) as admin:
-        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, named)])
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic.name, configs)])
 
 
 @pytest.fixture
 async def scene(pipeline: Pipeline, own: Callable[[Callable[[], Part]], Any]) -> AsyncIterator[Scene]:
     redis: Redis = own(lambda: Redis(append_only=True))
     pipeline.environment["REDIS_URL"] = redis.url
-    made = Scene(pipeline, pipeline.worker(), pipeline.ingest(), redis)
+    worker, ingest = pipeline.worker(), pipeline.ingest(pages=True)
+    targets = {"metric-streams-worker": [worker.web_url], "metric-streams-ingest": [ingest.web_url]}
+    prometheus: Prometheus = own(lambda: real(lambda: Prometheus(targets)))
+    made = Scene(pipeline, worker, ingest, redis, prometheus)
     async with publishing(pipeline.environment["MQTT_URL"], f"metrics/{pipeline.tenants[0]}/edge-7/cpu"):
         await eventually(pipeline.rows)
         yield made
@@ -196,6 +220,7 @@ async def test_a_server_that_is_away_is_named(scene: Scene, postgres: Postgres, 
     await asyncio.to_thread(servers[part].stop)
     await scene.names(part, mend="_URL say where it is")
     await scene.is_ready(expected=False)
+    await scene.fires(f"PartDown {part}")
     await asyncio.to_thread(servers[part].start)
     await scene.is_ready(expected=True)
     await scene.is_well()
@@ -215,12 +240,14 @@ async def test_what_is_wrong_with_redis_and_the_queue_is_named(scene: Scene) -> 
         await redis.config_set("maxmemory-policy", "allkeys-lru")
         await scene.names("redis", "allkeys-lru", mend="noeviction")
         await scene.is_ready(expected=False)
+        await scene.fires("PartDown redis")
         await redis.config_set("maxmemory-policy", "noeviction")
         await scene.is_ready(expected=True)
 
         await asyncio.to_thread(scene.ingest.stop)
         await scene.names("queue", "nobody works the queue default", mend="metric-streams ingest")
         await scene.is_ready(expected=True)  # the worker's own work goes on
+        await scene.fires("QueueNotWorked")
         await asyncio.to_thread(scene.ingest.start)
         await scene.is_well()
 
@@ -232,6 +259,7 @@ async def test_what_is_wrong_with_redis_and_the_queue_is_named(scene: Scene) -> 
         wrong = scene.redis.url.replace("redis://", f"redis://:not-{secret}@")
         await scene.names("redis", "invalid username-password", mend="user and password", REDIS_URL=wrong)
         await scene.is_ready(expected=False)
+        await scene.fires("PartDown redis")
         done = await asyncio.to_thread(run, scene.environment | {"REDIS_URL": wrong})
         assert done.returncode == 1
         assert secret not in done.stdout + done.stderr
@@ -244,12 +272,16 @@ async def test_what_is_wrong_with_the_database_is_named(scene: Scene, postgres: 
     postgres.execute(f"alter database {name} set default_transaction_read_only = on")
     postgres.execute(ends)
     await scene.names("postgres", "read-only", mend="default_transaction_read_only")
+    await scene.fires("PartDown postgres")
+    await scene.is_ready(expected=True)  # the worker only reads there
+    assert await asyncio.to_thread(scene.ingest.status, "/health/ready") == 503
     postgres.execute(f"alter database {name} reset default_transaction_read_only")
     postgres.execute(ends)
 
     stranger = str(uuid.uuid4())
     async with publishing(scene.pipeline.environment["MQTT_URL"], f"metrics/{stranger}/edge-9/cpu"):
         await scene.names("tenants", stranger, mend="tenants add", state=State.WARNING)
+        await scene.fires("TenantUnknown")
     await scene.is_ready(expected=True)
     await scene.pipeline.query("insert into tenants (id, name) values ($1, 'late')", uuid.UUID(stranger))
     assert not [each for each in await scene.finds() if each.part == "tenants"]
@@ -263,23 +295,30 @@ async def test_what_is_wrong_with_the_database_is_named(scene: Scene, postgres: 
 async def test_what_is_wrong_with_kafka_is_named(scene: Scene) -> None:
     bootstrap = scene.pipeline.kafka.bootstrap
     settings = Settings.from_mapping(scene.environment)
-    raw, unique_topic, rejected, changelog = (spec.name for spec in topic_specs(settings))
+    raw, unique_topic, rejected, changelog = topic_specs(settings)
     await scene.names("kafka", "4 partitions", "TOPIC_PARTITIONS=8", mend="Set TOPIC", TOPIC_PARTITIONS="8")
 
     await configure(bootstrap, changelog, cleanup_policy="delete")
-    await scene.names("kafka", changelog, "must be compact", mend="kafka-configs")
-    await configure(bootstrap, changelog, cleanup_policy="compact")
+    await scene.names("kafka", changelog.name, "must be compact", mend="kafka-configs")
+    await scene.is_ready(expected=False)
+    await scene.fires("PartDown kafka")
+    await configure(bootstrap, changelog)
+    await scene.is_ready(expected=True)
     await configure(bootstrap, unique_topic, retention_bytes="1000000")
-    await scene.names("kafka", unique_topic, "retention.bytes", state=State.WARNING)
+    await scene.names("kafka", unique_topic.name, "retention.bytes", state=State.WARNING)
 
     async with kafka_admin(bootstrap) as admin:
-        await admin.delete_topics([rejected])
-    await scene.names("kafka", f"there is no topic {rejected}", mend="setup")
+        await admin.delete_topics([rejected.name])
+    await scene.names("kafka", f"there is no topic {rejected.name}", mend="setup")
     await scene.is_ready(expected=False)
+    await scene.fires("PartDown kafka")
     async with kafka_admin(bootstrap) as admin:
-        await admin.create_topics([NewTopic(rejected, 4, 1)])
-        await admin.create_partitions({raw: NewPartitions(6)})
-    await scene.names("kafka", f"{raw} has 6 partitions", mend="TOPIC_PARTITIONS")
+        await admin.create_topics([NewTopic(rejected.name, 4, 1, topic_configs=rejected.configs)])
+        await scene.is_ready(expected=True)
+        await admin.create_partitions({raw.name: NewPartitions(6)})
+    await scene.names("kafka", f"{raw.name} has 6 partitions", mend="TOPIC_PARTITIONS")
+    await scene.is_ready(expected=False)
+    await scene.fires("PartDown kafka")
 
 
 async def test_a_raw_topic_that_was_made_anew_is_named(scene: Scene) -> None:
@@ -296,7 +335,9 @@ async def test_a_raw_topic_that_was_made_anew_is_named(scene: Scene) -> None:
         await admin.create_topics([NewTopic(spec.name, spec.partitions, 1, topic_configs=spec.configs)])
     await scene.names("kafka", "is not the log any more", mend="last place")
     await scene.names("kafka", "no worker is in the group", mend="metric-streams worker")
+    await scene.fires("NoWorker")
     await asyncio.to_thread(scene.worker.start)
+    await scene.fires("PositionSetBack")
     await scene.is_well()  # the next message is of the new log
 
 
@@ -311,15 +352,23 @@ async def test_another_client_with_our_id_is_named(scene: Scene) -> None:
     try:
         await scene.names("worker", "another MQTT client", client_id, mend="Each deployment needs its own")
         await scene.is_ready(expected=False)
+        await scene.fires("SessionTakenOver")
     finally:
         usurper.cancel()
         await asyncio.wait({usurper})
 
 
-async def test_a_filter_that_matches_nothing_is_named(scene: Scene) -> None:
+async def test_a_filter_that_matches_nothing_is_named(
+    scene: Scene, own: Callable[[Callable[[], Part]], Any]
+) -> None:
     await scene.names(
         "mqtt", "nothing matched", "metrics/…", state=State.WARNING, MQTT_TOPIC_FILTER="sensors/#"
     )
+    await asyncio.to_thread(scene.worker.stop)
+    deaf = scene.pipeline.worker(MQTT_TOPIC_FILTER="sensors/#")
+    prometheus: Prometheus = own(lambda: Prometheus({"metric-streams-worker": [deaf.web_url]}))
+    await fires(prometheus, "NothingReceived")
+    assert await asyncio.to_thread(deaf.status, "/health/ready") == 200  # it does what it was told to
 
 
 async def test_a_clock_that_is_off_by_an_hour_is_named(
@@ -332,6 +381,8 @@ async def test_a_clock_that_is_off_by_an_hour_is_named(
     done = await asyncio.to_thread(run, scene.environment | dict(clock.environment))
     assert done.returncode == 1
     assert "this machine is 1:00:00 ahead" in done.stdout
+    prometheus: Prometheus = own(lambda: Prometheus({"metric-streams-worker": [other.web_url]}))
+    await fires(prometheus, "ClockOff")
 
 
 async def test_with_no_part_at_all_each_is_named_in_time() -> None:

@@ -49,6 +49,16 @@ class FaustProcess(Part):
         paths = {"PYTHONPATH": str(_REPOSITORY), "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
         return kept | paths | self._settings
 
+    def status(self, path: str) -> int | None:
+        """Return the HTTP status of a page, or None if nobody answers."""
+        with contextlib.suppress(OSError):
+            try:
+                with urllib.request.urlopen(self.web_url + path, timeout=3) as response:  # noqa: S310 - loopback
+                    return int(response.status)
+            except urllib.error.HTTPError as error:
+                return error.code
+        return None
+
 
 class Worker(FaustProcess):
     """The worker; ready when its readiness page says so."""
@@ -63,16 +73,6 @@ class Worker(FaustProcess):
     def is_ready(self) -> bool:
         """Tell whether the page that `wait` names answers with 200."""
         return self.status(self._wait) == 200
-
-    def status(self, path: str) -> int | None:
-        """Return the HTTP status of a page, or None if nobody answers."""
-        with contextlib.suppress(OSError):
-            try:
-                with urllib.request.urlopen(self.web_url + path, timeout=3) as response:  # noqa: S310 - loopback
-                    return int(response.status)
-            except urllib.error.HTTPError as error:
-                return error.code
-        return None
 
 
 class Ingest(FaustProcess):
