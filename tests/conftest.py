@@ -7,13 +7,15 @@ where the environment has CI set, it fails them, so that nothing is left out unn
 import os
 import uuid
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TypeVar
 
 import hypothesis
 import pytest
+from playwright.async_api import Browser
 
+from tests.parts.browser import browsing, chromium
 from tests.parts.kafka import Kafka
 from tests.parts.mariadb import MariaDb
 from tests.parts.mosquitto import Mosquitto
@@ -157,3 +159,11 @@ def own() -> Iterator[Callable[[Callable[[], P]], P]]:
             return part
 
         yield start
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """A browser without a window."""
+    program = real(chromium)
+    async with browsing(program) as opened:
+        yield opened

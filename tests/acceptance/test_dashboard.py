@@ -2,7 +2,6 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
 
 import pytest
 from playwright.async_api import Browser, Page, expect
@@ -10,7 +9,7 @@ from playwright.async_api import Browser, Page, expect
 from streams.mqtt.address import Address
 from streams.mqtt.publisher import MqttPublisher
 from tests.acceptance.conftest import Pipeline
-from tests.parts.browser import barriers, browsing, complaints_of
+from tests.parts.browser import barriers, complaints_of
 from tests.parts.eventually import eventually
 from tests.parts.redis import Redis
 from tests.parts.worker import Worker
@@ -21,12 +20,6 @@ AWAY_MS = 5_000
 SIZES = {"desk": (1440, 900), "phone": (390, 844), "wall": (2560, 1440)}
 VIEWS = ["overview", "rejected", "tenants", "devices", "workers"]
 SOUND = '{"value": 1}'
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    async with browsing() as browser:
-        yield browser
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from playwright.async_api import Page
+from playwright.async_api import Browser, Page
 
-from tests.parts.browser import browsing, complaints_of
+from tests.parts.browser import complaints_of
 from tests.parts.eventually import eventually
 
 PAGE = """
@@ -49,7 +49,7 @@ def change(began_at: float, *, is_over: bool, **more: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-async def seen() -> AsyncIterator[Seen]:
+async def seen(browser: Browser) -> AsyncIterator[Seen]:
     async def serve_page(_: web.Request) -> web.Response:
         return web.Response(text=PAGE, content_type="text/html")
 
@@ -61,7 +61,7 @@ async def seen() -> AsyncIterator[Seen]:
     application.router.add_get("/dashboard/rejected/list", serve_list)
     application.router.add_get("/dashboard/", serve_page)
     application.router.add_static("/dashboard", str(files("streams.web").joinpath("dashboard")))
-    async with TestServer(application) as server, browsing() as browser:
+    async with TestServer(application) as server:
         page = await browser.new_page()
         complaints = complaints_of(page)
         seen = Seen(page)

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.resources import files
+from pathlib import Path
 
 from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
 
@@ -13,14 +14,18 @@ ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
 SERIOUS = {"serious", "critical"}
 
 
-@asynccontextmanager
-async def browsing() -> AsyncIterator[Browser]:
-    """Start the browser for the block.
+def chromium() -> Path:
+    """Return the program.
 
     Raises:
         MissingPartError: it is not installed.
     """
-    program = find_program("chromium", package="chromium")
+    return find_program("chromium", package="chromium")
+
+
+@asynccontextmanager
+async def browsing(program: Path) -> AsyncIterator[Browser]:
+    """Start the browser for the block."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
         try:
