@@ -2,13 +2,24 @@
 
 import asyncio
 import uuid
+from collections import Counter
 
 import pytest
 from playwright.async_api import Browser, Page, expect
 
 from streams.mqtt.address import Address
 from streams.mqtt.publisher import MqttPublisher
+from tests.acceptance import rejections
 from tests.acceptance.conftest import Pipeline
+from tests.acceptance.rejections import (
+    MANY,
+    add_tenant,
+    flowed,
+    mixed,
+    rejected_json,
+    rows_stand,
+    settled,
+)
 from tests.parts.browser import barriers, complaints_of
 from tests.parts.eventually import eventually
 from tests.parts.redis import Redis
@@ -137,6 +148,33 @@ async def test_a_rejected_message_is_found_explained_and_replayed_by_clicking(
     await expect(page.locator("#found")).to_contain_text("1 found", timeout=IN_TIME_MS)
     await page.locator("tbody a", has_text="value_not_a_number").first.click()
     await expect(page.locator("pre")).to_contain_text("<img src=x onerror=alert(1)>")
+    assert complaints == []
+
+
+async def test_a_thousand_that_are_put_back_from_the_page_and_again_by_the_command_land_once(
+    pipeline: Pipeline, browser: Browser
+) -> None:
+    """With the device's own id, with a derived one, and without any."""
+    worker, unknown = pipeline.worker(TENANT_UNKNOWN_S="1"), str(uuid.uuid4())
+    pipeline.ingest()
+    await rejections.publish(pipeline, *mixed(unknown))
+    await settled(pipeline, MANY)
+    await add_tenant(pipeline, unknown)
+    page, complaints = await opened(browser, worker, "rejected?reason=tenant_unknown")
+    await expect(page.locator("#found")).to_contain_text("1,000 found", timeout=IN_TIME_MS)
+    await page.locator("#replay-all").click()
+    await expect(page.locator("#ask-title")).to_have_text("Replay 1,000 messages?", timeout=IN_TIME_MS)
+    await page.locator("#ask-yes").click()
+    await expect(page.locator(".change")).to_contain_text("Replay done: 1,000 put back", timeout=IN_TIME_MS)
+    await expect(page.locator("#found")).to_contain_text("0 found", timeout=IN_TIME_MS)
+    await rows_stand(pipeline, MANY)
+    replay = ("replay", "--reason", "tenant_unknown", "--all", "--yes", "--json")
+    (told,) = await rejected_json(pipeline, *replay)
+    assert told["replayed"] + told["superseded"] == MANY
+    await flowed(pipeline)
+    rows = await pipeline.rows()
+    assert sorted(row["value"] for row in rows) == list(range(MANY))
+    assert Counter(row["tenant_id"] for row in rows) == {unknown: MANY}
     assert complaints == []
 
 
