@@ -11,12 +11,14 @@ from pathlib import Path
 import asyncpg
 import pytest
 from aiokafka import AIOKafkaProducer
+from playwright.async_api import Browser, expect
 
 from streams.chunks import partition_of
 from streams.mqtt.address import Address
 from streams.mqtt.publisher import MqttPublisher
 from streams.wire import raw
 from tests.acceptance.conftest import Pipeline
+from tests.parts.browser import complaints_of
 from tests.parts.eventually import eventually
 from tests.parts.redis import Redis
 from tests.parts.scrape import Scrape
@@ -30,6 +32,8 @@ UNITS = (
     "_up", "_ready", "_leader", "_placed",
 )  # fmt: skip
 """A unit, or what says by itself that it is a number of events, a place, or yes or no."""
+RESIDENT = re.compile(r"VmRSS:\s+(\d+) kB")  # proc_pid_status(5)
+IN_TIME_MS = 60_000
 LABELS = {"stage", "outcome", "reason", "topic", "partition", "part", "state", "le", "version", "program"}
 
 
@@ -210,6 +214,39 @@ async def test_the_page_does_not_grow_with_tenants_and_devices(pipeline: Pipelin
     assert len(after.series()) < 500
     assert all(tenant not in str(series) for series in after.series())
     assert set(after.values("book_unaccounted_messages")) == {0}
+
+
+async def test_the_dashboard_stays_live_and_memory_bounded_whatever_devices_call_themselves(
+    pipeline: Pipeline, browser: Browser
+) -> None:
+    """Three times ten thousand tenants with ten devices each; there is room for two of the rounds."""
+    worker = pipeline.worker(DEDUPE_MAX_IDS="100000")
+    page = await browser.new_page()
+    complaints = complaints_of(page)
+    await page.goto(f"{worker.web_url}/dashboard/")
+    await expect(page.locator("#live")).to_have_text("live", timeout=IN_TIME_MS)
+    resident_mb = []
+    for round_ in range(1, 4):
+        tenants = [str(uuid.uuid4()) for _ in range(TENANTS)]
+        await add_tenants(pipeline, tenants)
+        await write_chunks(pipeline, tenants)
+        await counted(worker, "pushed", round_ * TENANTS * DEVICES_EACH)
+        await expect(page.locator("#live")).to_have_text("live", timeout=IN_TIME_MS)
+        resident_mb.append(resident_kb(worker.pid) / 1_024)
+    assert resident_mb[2] - resident_mb[1] < 50, resident_mb
+    assert resident_mb[2] < 500, resident_mb
+    for view, there in {"tenants": "table", "devices": "td", "workers": "td"}.items():
+        await page.goto(f"{worker.web_url}/dashboard/#/{view}")
+        await expect(page.locator(there).first).to_be_visible(timeout=IN_TIME_MS)
+        await expect(page.locator("#live")).to_have_text("live", timeout=IN_TIME_MS)
+    assert await page.locator("tr").count() < 500
+    assert complaints == []
+
+
+def resident_kb(pid: int) -> int:
+    found = RESIDENT.search(Path(f"/proc/{pid}/status").read_text())
+    assert found is not None
+    return int(found[1])
 
 
 async def add_tenants(pipeline: Pipeline, tenants: Sequence[str]) -> None:
