@@ -15,8 +15,8 @@ from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, UnsupportedVe
 
 from streams.browse.filters import Filter
 from streams.browse.messages import Browsed, Kind, TopicRecord, messages_of
-from streams.config.urls import shown_url
 from streams.errors import MetricStreamsError, Outage
+from streams.kafka.outages import as_outage
 from streams.kafka.positions import LogRange
 from streams.settings import Settings
 
@@ -170,7 +170,7 @@ async def opened(
         try:
             ranges = await asyncio.wait_for(_begin(consumer, settings, list(names), span), START_LIMIT_S)
         except (KafkaError, TimeoutError, OSError) as error:
-            raise Outage("kafka", f"{shown_url(settings.broker_url)}: {error!r}") from error
+            raise as_outage(settings, error) from error
         yield OpenTopics(consumer, names, ranges, span)
     finally:
         with suppress(KafkaError, TimeoutError, OSError):

@@ -20,8 +20,8 @@ from aiokafka.errors import (
     for_code,
 )
 
-from streams.config.urls import shown_url
-from streams.errors import Outage, StartupRefused
+from streams.errors import StartupRefused
+from streams.kafka.outages import as_outage
 from streams.kafka.topic_checks import CHECKED, CLEANUP, Found, differences, problems
 from streams.settings import Settings
 from streams.topics import TopicSpec, operators_specs, topic_specs
@@ -52,7 +52,7 @@ async def ensure_topics(settings: Settings) -> list[str]:
             if missing:
                 _check_created(await admin.create_topics([_new_topic(spec) for spec in missing]))
     except KafkaError as error:
-        raise Outage("kafka", f"{shown_url(settings.broker_url)}: {error!r}") from error
+        raise as_outage(settings, error) from error
     return [_line(spec, created=spec in missing) for spec in specs]
 
 
@@ -66,7 +66,7 @@ async def find_topics(settings: Settings) -> dict[str, Found]:
         async with _admin(settings.bootstrap_servers) as admin:
             return await _find(admin, topic_specs(settings))
     except KafkaError as error:
-        raise Outage("kafka", f"{shown_url(settings.broker_url)}: {error!r}") from error
+        raise as_outage(settings, error) from error
 
 
 @asynccontextmanager

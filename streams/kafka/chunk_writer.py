@@ -18,8 +18,8 @@ from aiokafka.errors import KafkaError, KafkaTimeoutError, NodeNotReadyError
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.structs import TopicPartition
 
-from streams.config.urls import shown_url
 from streams.errors import DeliveryFailed, LeaseLapsed, Outage
+from streams.kafka.outages import as_outage
 from streams.kafka.writer_names import new_writer
 from streams.lease import Lease
 from streams.settings import Settings
@@ -167,7 +167,7 @@ class KafkaChunkWriter:
         except BaseException as error:
             await producer.discard()
             if isinstance(error, KafkaError):
-                raise Outage("kafka", f"{shown_url(self._settings.broker_url)}: {error!r}") from error
+                raise as_outage(self._settings, error) from error
             raise
         self._producer, self._failure = producer, None
         self._name, self._sequences = new_writer().encode(), Counter()

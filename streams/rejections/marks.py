@@ -14,8 +14,8 @@ from xxhash import xxh3_64_intdigest
 
 from streams.browse.messages import Browsed
 from streams.browse.reader import opened
-from streams.config.urls import shown_url
-from streams.errors import DeliveryFailed, MalformedRecord, Outage
+from streams.errors import DeliveryFailed, MalformedRecord
+from streams.kafka.outages import as_outage
 from streams.models import Message, RejectedMessage
 from streams.settings import Settings
 from streams.wire import mark as wire
@@ -100,7 +100,7 @@ class MarkWriter:
             await self._producer.start()
         except KafkaError as error:
             await self._producer.stop()
-            raise Outage("kafka", f"{shown_url(self._settings.broker_url)}: {error!r}") from error
+            raise as_outage(self._settings, error) from error
         return self
 
     async def __aexit__(
