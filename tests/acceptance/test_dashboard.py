@@ -91,6 +91,21 @@ async def test_it_shows_live_rates_and_a_redis_that_goes_away_and_comes_back(
     assert complaints == []
 
 
+async def test_a_queue_that_nobody_works_shows_until_somebody_does(
+    pipeline: Pipeline, browser: Browser
+) -> None:
+    page, complaints = await opened(browser, pipeline.worker())
+    waiting = page.locator(".tile:has(.title:text-is('Jobs waiting'))")
+    await expect(waiting).to_contain_text("0 under way", timeout=IN_TIME_MS)
+    await publish(pipeline, pipeline.tenants[0], [SOUND])
+    await expect(waiting).to_contain_text("nobody works it for", timeout=IN_TIME_MS)
+    await expect(waiting).to_have_attribute("data-state", "down")
+    pipeline.ingest()
+    await expect(waiting).to_contain_text("0 under way", timeout=IN_TIME_MS)
+    await expect(waiting).to_have_attribute("data-state", "")
+    assert complaints == []
+
+
 async def test_a_redis_that_no_longer_answers_shows_as_soon(
     pipeline: Pipeline, browser: Browser, own_redis: Redis
 ) -> None:

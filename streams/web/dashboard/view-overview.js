@@ -6,6 +6,7 @@ import { plot } from "./plots.js";
 import { store } from "./stream.js";
 
 const MEAN_OF_S = 5;
+const UNWORKED_S = 15;
 
 // The mean of the last seconds: single ones flicker.
 export function lately(name) {
@@ -22,6 +23,21 @@ export function summed(name, span) {
     sum += (column[index] ?? 0) * Math.min(2, at[index] - at[index - 1]);
   }
   return Math.round(sum);
+}
+
+// For how many seconds jobs have waited while none was under way: whoever works the queue looks more often.
+function unworkedFor() {
+  const { at, queue_waiting: waiting = [], queue_reserved: reserved = [] } = store.columns;
+  let index = at.length - 1;
+  while (index >= 0 && waiting[index] > 0 && reserved[index] === 0) index -= 1;
+  return index === at.length - 1 ? 0 : at[at.length - 1] - at[index + 1];
+}
+
+function queueState(queue) {
+  if (!queue) return ["not known", "down"];
+  const unworked = unworkedFor();
+  if (unworked >= UNWORKED_S) return [`nobody works it for ${duration(unworked)}`, "down"];
+  return [`${number(queue.reserved)} under way, ${number(queue.delayed)} delayed`, ""];
 }
 
 function tile(title, unit) {
@@ -124,7 +140,7 @@ export function overview() {
     const behind = figure.lag_raw === undefined ? null : figure.lag_raw + figure.lag_unique;
     tiles.lag.set(number(behind), behind === null ? "not known" : behind > 0 && figure.behind_s > 0 ? `oldest ${duration(figure.behind_s)}` : `refine ${number(figure.lag_raw)}, handoff ${number(figure.lag_unique)}`, behind === null ? "down" : "");
     const queue = now.queue;
-    tiles.queue.set(number(queue?.waiting), queue ? `${number(queue.reserved)} under way, ${number(queue.delayed)} delayed` : "not known", queue ? "" : "down");
+    tiles.queue.set(number(queue?.waiting), ...queueState(queue));
     const fresh = now.workers.filter((worker) => worker.silent_s < 5);
     const leader = fresh.find((worker) => worker.leads);
     tiles.workers.set(number(fresh.length), leader ? `${leader.id} carries MQTT` : "nobody carries MQTT", leader ? "" : "down");
