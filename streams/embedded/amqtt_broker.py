@@ -9,6 +9,7 @@ import asyncio
 import logging
 import signal
 import sys
+from contextlib import suppress
 from typing import Any
 
 from amqtt.broker import Broker
@@ -17,6 +18,8 @@ from amqtt.mqtt.connect import ConnectPacket, ConnectPayload, ConnectVariableHea
 from streams.embedded.ports import HOST
 
 SPOKEN_LEVEL = 4  # MQTT 3.1.1, 3.1.2.2
+SHUTDOWN_LIMIT_S = 2.0
+"""It keeps nothing, and from Python 3.12 on waits for connections that nobody closes."""
 
 
 class VersionFirst(ConnectPayload):  # type: ignore[misc]  # amqtt's classes are untyped to us
@@ -43,7 +46,8 @@ async def serve(port: int) -> None:
     )
     await broker.start()
     await stopped.wait()
-    await broker.shutdown()
+    with suppress(TimeoutError):
+        await asyncio.wait_for(broker.shutdown(), SHUTDOWN_LIMIT_S)
 
 
 if __name__ == "__main__":
