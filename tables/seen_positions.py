@@ -87,7 +87,7 @@ class SeenPositions:
         """
         # Before the log is measured: a chunk may land meanwhile.
         known_end = self._seen.memory.partition(partition).unique_end
-        return (await self._histories.unique_range(partition)).end >= known_end
+        return (await self._histories.unique_range(partition, known_end)).end >= known_end
 
     async def position(self, partition: int, log_range: LogRange) -> Position:
         """Return where refine resumes.
@@ -99,8 +99,9 @@ class SeenPositions:
         # As it is before the logs are measured: a chunk that was on its way may land meanwhile.
         state = copy(self._seen.memory.partition(partition))
         if state.last_offset is not None and state.last_offset >= log_range.end:
-            log_range = await self._histories.raw_range(partition)  # it may have grown since
-        unique = await self._histories.unique_range(partition)
+            # It may have grown since.
+            log_range = await self._histories.raw_range(partition, state.last_offset + 1)
+        unique = await self._histories.unique_range(partition, state.unique_end)
         tail = await self._histories.emitted(partition, unique.end)
         await self._check_owner(partition, tail)
         if state.last is None or state.last_offset is None or state.settled_below is None:

@@ -121,7 +121,10 @@ class Audit:
         self._next = deque(tp for tp in self._next if tp in placed) or deque(sorted(placed))
         for _ in range(min(PARTITIONS_A_LOOK, len(self._next))):
             tp = self._next.popleft()
-            if (why := await self._what_is_wrong(tp, consumer.cursors[tp])) is not None:
+            cursor = consumer.cursors.get(tp)
+            if cursor is None:
+                continue  # another worker has it since the look began
+            if (why := await self._what_is_wrong(tp, cursor)) is not None:
                 consumer.doubt(tp, why)
         await self._look_at_the_group(consumer.cursors.keys())
 
@@ -129,7 +132,7 @@ class Audit:
         expected, anchor = cursor.expected, cursor.anchor
         if not await self._sources[tp.topic].holds(tp.partition):
             return MOVED
-        if expected is not None and (await self._reader.range(tp)).end < expected:
+        if expected is not None and (await self._reader.range(tp, expected)).end < expected:
             return SHORTER
         return None if await still_there(self._reader, tp, anchor) else NOT_THERE
 

@@ -48,21 +48,21 @@ class Histories:
         self._raw_topic = raw_topic
         self._unique_topic = unique_topic
 
-    async def unique_range(self, partition: int) -> LogRange:
-        """Return the offsets that metrics.unique holds.
+    async def unique_range(self, partition: int, at_least: int = 0) -> LogRange:
+        """Return the offsets that metrics.unique holds; `at_least` as in `LogReader.range`.
 
         Raises:
             Outage: if Kafka does not answer.
         """
-        return await self._reader.range(TP(self._unique_topic, partition))
+        return await self._reader.range(TP(self._unique_topic, partition), at_least)
 
-    async def raw_range(self, partition: int) -> LogRange:
-        """Return the offsets that metrics.raw holds.
+    async def raw_range(self, partition: int, at_least: int = 0) -> LogRange:
+        """Return the offsets that metrics.raw holds; `at_least` as in `LogReader.range`.
 
         Raises:
             Outage: if Kafka does not answer.
         """
-        return await self._reader.range(TP(self._raw_topic, partition))
+        return await self._reader.range(TP(self._raw_topic, partition), at_least)
 
     async def raw_anchors(self, partition: int, start: int, end: int) -> dict[int, Anchor]:
         """Return what the raw records from `start` up to, not including, `end` are known by.

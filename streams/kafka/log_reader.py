@@ -4,7 +4,8 @@ On a connection of its own, without a group: it disturbs nobody's position, and 
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -25,6 +26,8 @@ FETCH_WAIT_MS = 50
 FETCH_BYTES = 1024 * 1024
 READ_LIMIT_S = 10.0
 CLOSE_LIMIT_S = 2.0
+DOUBTS, DOUBT_S = 10, 0.1
+"""How often a log that seems too short is measured again, and after how long."""
 
 
 class LogRecord(NamedTuple):
@@ -44,8 +47,13 @@ class LogRecord(NamedTuple):
 class LogReader(Protocol):
     """Reads what a partition's log holds."""
 
-    async def range(self, tp: TP) -> LogRange:
+    async def range(self, tp: TP, at_least: int = 0) -> LogRange:
         """Return the offsets that the log holds now.
+
+        Args:
+            tp: the partition.
+            at_least: where it must end at least, unless it was set back: that is believed only of a log
+                which still seems too short a second later.
 
         Raises:
             Outage: if Kafka does not answer.
@@ -79,11 +87,32 @@ async def still_there(reader: LogReader, tp: TP, anchor: Anchor | None) -> bool:
     """
     if anchor is None:
         return True
-    log = await reader.range(tp)
+    log = await reader.range(tp, anchor.offset + 1)
     if anchor.offset < log.start:
         return True
     found = await reader.read(tp, anchor.offset) if anchor.offset < log.end else []
     return bool(found) and found[0].anchor == anchor
+
+
+async def sure_range(
+    measure: Callable[[], Awaitable[LogRange]],
+    at_least: int,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> LogRange:
+    """Measure a log, again if it seems shorter than it must be.
+
+    A broker may hand out a record before it counts it as part of the log (Tansu does).
+
+    Raises:
+        Outage: if Kafka does not answer.
+    """
+    log = await measure()
+    for _ in range(DOUBTS):
+        if log.end >= at_least:
+            break
+        await sleep(DOUBT_S)
+        log = await measure()
+    return log
 
 
 class KafkaLogReader:
@@ -104,9 +133,9 @@ class KafkaLogReader:
             with suppress(KafkaError, TimeoutError, OSError):
                 await asyncio.wait_for(consumer.stop(), CLOSE_LIMIT_S)
 
-    async def range(self, tp: TP) -> LogRange:
+    async def range(self, tp: TP, at_least: int = 0) -> LogRange:
         """Return the offsets that the log holds now."""
-        return await self._ask(tp, self._range)
+        return await sure_range(lambda: self._ask(tp, self._range), at_least)
 
     async def read(self, tp: TP, start: int, count: int = 1) -> Sequence[LogRecord]:
         """Return up to `count` records from offset `start` on."""
@@ -192,6 +221,10 @@ class Question(Protocol[T_co]):
         ...
 
 
+async def _at_once(_seconds: float) -> None:
+    """Wait for nothing."""
+
+
 class FakeLogReader:
     """Reads logs in memory, for tests without a server; ``away`` makes it an outage."""
 
@@ -199,11 +232,19 @@ class FakeLogReader:
         self._records = records
         self.starts: dict[TP, int] = {}
         """Before these offsets retention has removed everything."""
+        self.late: Counter[TP] = Counter()
+        """Measurements that do not know of the last record yet."""
         self.away = False
 
-    async def range(self, tp: TP) -> LogRange:
+    async def range(self, tp: TP, at_least: int = 0) -> LogRange:
         """Return the offsets that the log holds now."""
-        records = self._answer(tp)
+        return await sure_range(lambda: self._measure(tp), at_least, _at_once)
+
+    async def _measure(self, tp: TP) -> LogRange:
+        records = list(self._answer(tp))
+        if self.late[tp] and records:
+            self.late[tp] -= 1
+            records.pop()
         start = self.starts.get(tp, 0)
         return LogRange(records[0].offset, records[-1].offset + 1) if records else LogRange(start, start)
 

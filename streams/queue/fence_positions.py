@@ -101,7 +101,7 @@ class FencePositions:
             return await self._without_fence(partition, log_range)
         if fence is not None and fence.unique_offset >= log_range.end:
             # Another worker may have pushed since the log was measured: measure it again.
-            log_range = await self._histories.unique_range(partition)
+            log_range = await self._histories.unique_range(partition, fence.unique_offset + 1)
         if fence is not None and fence.unique_offset < log_range.start:
             # Nothing is left to compare with. What lay between was removed unread.
             if fence.unique_offset + 1 < log_range.start:

@@ -1,7 +1,7 @@
 """The audit: what a position rests on is looked at also where nothing flows."""
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -25,11 +25,13 @@ class Source:
 
     def __init__(self, *, holding: bool = True) -> None:
         self.holding = holding
+        self.on_asked: Callable[[], None] = lambda: None
 
     async def position(self, partition: int, log: LogRange) -> Position:
         raise AssertionError(f"nobody asks {self} for {partition} of {log}")
 
     async def holds(self, partition: int) -> bool:
+        self.on_asked()
         assert partition == RAW.partition
         return self.holding
 
@@ -94,6 +96,14 @@ async def test_a_log_that_is_another_one_is_noticed_though_nothing_comes(
     bench = Bench(log=log)
     await bench.audit.look()
     assert bench.doubts == [(RAW, why)]
+
+
+async def test_a_partition_that_leaves_during_a_look_is_no_bug() -> None:
+    bench = Bench()
+    bench.cursors[OTHER] = bench.cursors[RAW]
+    bench.source.on_asked = bench.cursors.clear
+    await bench.audit.look()
+    assert bench.doubts == []
 
 
 async def test_effects_that_moved_are_noticed_though_nothing_comes() -> None:

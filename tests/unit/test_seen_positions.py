@@ -4,6 +4,7 @@ import logging
 from typing import Any, cast
 
 import pytest
+from faust.types import TP
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -142,6 +143,28 @@ async def test_what_was_decided_since_the_log_was_measured_is_no_log_that_went_b
     assert not scene.set_back
 
 
+async def test_a_broker_that_tells_late_of_what_it_has_is_not_taken_for_one_that_was_set_back(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    scene = Scene()
+    await scene.refine(*values(20))
+    for topic in (RAW, UNIQUE):
+        scene.logs.reader.late[TP(topic, PARTITION)] = 3
+        assert await scene.positions.holds(PARTITION)
+        scene.logs.reader.late[TP(topic, PARTITION)] = 3
+        assert await scene.position() == scene.anchored(19)
+    assert (scene.set_back, caplog.messages) == (0, [])
+
+
+async def test_one_that_goes_on_telling_of_less_was_set_back() -> None:
+    scene = Scene()
+    await scene.refine(*values(20))
+    scene.logs.reader.late[TP(UNIQUE, PARTITION)] = 1_000
+    assert not await scene.positions.holds(PARTITION)
+    await scene.position()
+    assert scene.set_back == 1
+
+
 class Landing:
     """Lets a chunk that is on its way to metrics.unique land right after that log was measured."""
 
@@ -151,8 +174,8 @@ class Landing:
         self._on_its_way = 1
         monkeypatch.setattr(scene.logs.histories, "unique_range", self.unique_range)
 
-    async def unique_range(self, partition: int) -> LogRange:
-        measured = await self._measure(partition)
+    async def unique_range(self, partition: int, at_least: int = 0) -> LogRange:
+        measured = await self._measure(partition, at_least)
         if self._on_its_way:
             self._on_its_way = 0
             self._scene.logs.emit(len(self._scene.logs.raw) - 1)
