@@ -40,6 +40,7 @@ class Span:
         until_ms: the first time that is too late; None for the present end.
         newest: of each partition only so many records before the end.
         only: the partitions to read; None for all.
+        starts: by partition, up to where an earlier look has read; None for the beginning.
         ends: by partition, where an earlier look has found the end; None for the present one.
     """
 
@@ -47,6 +48,7 @@ class Span:
     until_ms: int | None = None
     newest: int | None = None
     only: Collection[int] | None = None
+    starts: Mapping[int, int] | None = None
     ends: Mapping[int, int] | None = None
 
     def holds(self, written_ms: int) -> bool:
@@ -267,6 +269,8 @@ async def _begin(
         if span.ends is not None:
             end = min(end, span.ends.get(tp.partition, end))
         start = max(starts[tp], starts[tp] if since is None else since.get(tp, end))
+        if span.starts is not None:
+            start = max(start, span.starts.get(tp.partition, start))
         if span.newest is not None:
             start = max(start, end - span.newest)
         ranges[tp] = LogRange(min(start, end), end)

@@ -126,7 +126,7 @@ class Replay:
                 and the next run goes on with the rest.
         """
         marks = await read_marks(self._settings)
-        await self._find_superseded(marks)
+        await self._watch_for_later_values(marks)
         await self._writer.open()
         try:
             async with MarkWriter(self._settings) as marker:
@@ -135,12 +135,11 @@ class Replay:
             await self._writer.close()
         return self.outcome
 
-    async def _find_superseded(self, marks: Marks) -> None:
+    async def _watch_for_later_values(self, marks: Marks) -> None:
         async with aclosing(rejections(self._settings, self._selection, marks=marks)) as found:
             async for rejected in found:
                 if is_whole(rejected):
                     self._superseded.watch(rejected)
-        await self._superseded.look(self._settings)
 
     async def _put_back(self, marks: Marks, marker: MarkWriter) -> None:
         most = MOST_AT_ONCE if self._rate is None else _at_once(self._rate)
@@ -159,7 +158,10 @@ class Replay:
 
     async def _settle(self, batch: Sequence[Rejected], marker: MarkWriter) -> None:
         """Put a batch back, and mark it."""
+        if not batch:
+            return
         began = self._monotonic()
+        await self._superseded.look(self._settings)
         late = [each for each in batch if self._superseded.holds(each)]
         going = [each for each in batch if not self._superseded.holds(each)]
         await self._write(going)

@@ -1,7 +1,7 @@
 """Which rejected messages are out of date: a later value of their dedupe id has been accepted since.
 
 refine remembers the ids of its dedupe window, and lets no replay replace a later value. What is older than
-that, metrics.unique still tells.
+that, metrics.unique still tells. A replay may take longer than the window, so it looks again as it goes on.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -37,6 +37,7 @@ class Superseded:
         self._accepted: dict[int, Order | None] = {}
         self._partitions: set[int] = set()
         self._since_ms: int | None = None
+        self._read_to: dict[int, int] = {}
 
     def watch(self, rejected: Rejected) -> None:
         """Look for later values of a message's id."""
@@ -55,14 +56,15 @@ class Superseded:
         return accepted is not None and accepted >= rejected.first.order
 
     async def look(self, settings: Settings, *, on_progress: OnProgress = quiet) -> None:
-        """Read what has been accepted since the earliest of the messages was rejected.
+        """Read what has been accepted since the earliest of the messages was rejected, or since the last look.
 
         Raises:
             Outage: Kafka does not answer.
         """
         if self._since_ms is None:
             return
-        span = Span(since_ms=max(0, self._since_ms - SLACK_MS), only=self._partitions)
+        since_ms = max(0, self._since_ms - SLACK_MS)
+        span = Span(since_ms=since_ms, only=self._partitions, starts=self._read_to)
         async with opened(settings, [Kind.UNIQUE], span) as topics:
             records: AsyncIterator[TopicRecord] = topics.scan()
             async for record in records:
@@ -71,6 +73,8 @@ class Superseded:
                         known = self._accepted[id_]
                         self._accepted[id_] = order if known is None else max(known, order)
                 on_progress(topics.read, topics.total)
+            # A log that was made anew meanwhile is shorter: the next look begins at its start.
+            self._read_to = {tp.partition: held.end for tp, held in topics.ranges.items()}
 
 
 def device_id(rejected: Rejected) -> int | None:

@@ -107,6 +107,32 @@ async def test_an_old_value_that_is_put_back_replaces_no_newer_one(pipeline: Pip
     assert {row["dedupe_id"]: row["value"] for row in await pipeline.rows()} == {"d": 2, "e": 7}
 
 
+async def test_a_slow_replay_replaces_no_value_that_came_while_it_ran(pipeline: Pipeline) -> None:
+    """Longer than the dedupe window, so that refine alone would not know."""
+    pipeline.worker(TENANT_UNKNOWN_S="0.5", DEDUPE_WINDOW_S="2")
+    pipeline.ingest()
+    tenant, count = str(uuid.uuid4()), 16
+    topic = f"metrics/{tenant}/edge-1/cpu"
+    old, new = (
+        [(topic, {"value": value, "dedupe_id": f"slow-{number}"}) for number in range(count)]
+        for value in (1, 2)
+    )
+    await publish(pipeline, *old)
+    await settled(pipeline, count)
+    await add_tenant(pipeline, tenant)
+    replay = asyncio.create_task(
+        rejected_json(pipeline, "replay", "--tenant", tenant, "--yes", "--json", "--rate", "2")
+    )
+    await rows_stand(pipeline, 1)
+    await publish(pipeline, *new)
+    (told,) = await replay
+    assert told["replayed"] + told["superseded"] == count
+    assert told["superseded"] > 0
+    await rows_stand(pipeline, count)
+    await flowed(pipeline)
+    assert [row["value"] for row in await pipeline.rows()] == [2] * count
+
+
 async def test_of_several_values_that_are_put_back_the_last_one_wins_in_whichever_order(
     pipeline: Pipeline,
 ) -> None:

@@ -216,7 +216,7 @@ function since(query) {
 
 function outcome(done) {
   if (done.dismissed !== undefined) return `${number(done.dismissed)} dismissed`;
-  const left = done.superseded ? `, ${number(done.superseded)} left out since a later value was accepted` : "";
+  const left = done.superseded ? `, ${number(done.superseded)} left out: a later value was accepted since, or they were` : "";
   return `${number(done.replayed)} put back${left}. What is rejected again comes back with its number of tries.`;
 }
 
