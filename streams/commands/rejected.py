@@ -228,7 +228,7 @@ def outcome_lines(outcome: Outcome) -> Iterator[str]:
     """Yield what a replay has done."""
     yield f"put back {outcome.replayed:,} messages; what is rejected again shows up with its attempts"
     if outcome.superseded:
-        yield f"left out {outcome.superseded:,}: a later value of their dedupe_id was accepted since, or they were"
+        yield f"left out {outcome.superseded:,}: since then they, or a later value of their id, were accepted"
 
 
 def row(each: Rejected) -> str:

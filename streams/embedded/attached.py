@@ -1,6 +1,7 @@
 """Points our commands at a running ``./dev run``: it leaves its settings in a file.
 
-The file lies in the run's own directory, and goes with it. So several runs have one each; the newest counts.
+The file lies in the run's own directory, and goes with it. So several runs have one each. Of those that were
+started from this checkout the newest counts: what changes something must not go to somebody else's.
 """
 
 import os
@@ -8,14 +9,17 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
-from streams.embedded.stack import inherited_environment, temporary_directory
+from streams.embedded.stack import ROOT, inherited_environment, temporary_directory
 
 FILE = "settings.env"
 PREFIX = "metric-streams-"
 OF = "# of process "
 """How the first line begins, with the process that the file is good for."""
+FROM = "# from "
+"""How the second line begins, with the checkout."""
+HELP = {"-h", "--help"}
 
 
 @contextmanager
@@ -27,7 +31,7 @@ def attachable(directory: Path, settings: Mapping[str, str]) -> Iterator[None]:
         settings: as an environment.
     """
     file = directory / FILE
-    lines = [f"{OF}{os.getpid()}", *(f"{name}={value}" for name, value in settings.items())]
+    lines = [f"{OF}{os.getpid()}", f"{FROM}{ROOT}", *(f"{name}={value}" for name, value in settings.items())]
     file.touch(mode=0o600)  # it may hold what others must not read
     file.write_text("\n".join(lines) + "\n")
     try:
@@ -36,26 +40,39 @@ def attachable(directory: Path, settings: Mapping[str, str]) -> Iterator[None]:
         file.unlink(missing_ok=True)
 
 
-def newest_run() -> Mapping[str, str] | None:
-    """Return the settings of the run that was started last and still runs; None if none does."""
+class Run(NamedTuple):
+    """A run that is under way."""
+
+    checkout: str
+    settings: Mapping[str, str]
+
+
+def runs() -> list[Run]:
+    """Return our user's runs, those of other checkouts too; the one that was started last comes first."""
     found = sorted(temporary_directory().glob(f"{PREFIX}*/{FILE}"), key=_started_at, reverse=True)
-    return next((settings for file in found if (settings := _read(file)) is not None), None)
+    return [run for file in found if (run := _read(file)) is not None]
+
+
+def newest_run() -> Mapping[str, str] | None:
+    """Return the settings of this checkout's run that was started last; None if none is under way."""
+    return next((run.settings for run in runs() if run.checkout == str(ROOT)), None)
 
 
 def call_on_a_run(command: str, arguments: list[str]) -> NoReturn:
-    """Turn into one of our commands, with the settings of a run.
+    """Turn into one of our commands, with the settings of a run; its help needs none.
 
     Raises:
         SystemExit: none runs.
     """
     settings = newest_run()
-    if settings is None:
+    if settings is None and HELP.isdisjoint(arguments):
+        elsewhere = "".join(f" (there is one of {run.checkout})" for run in runs()[:1])
         sys.exit(
-            f"./dev {command}: no ./dev run runs here: start one, or call metric-streams {command} with your "
-            "own settings"
+            f"./dev {command}: no ./dev run runs here{elsewhere}: start one, or call "
+            f"metric-streams {command} with your own settings"
         )
     argv = [sys.executable, "-m", "metric_streams", command, *arguments]
-    os.execve(sys.executable, argv, {**inherited_environment(), **settings})  # noqa: S606 - no shell is what we want
+    os.execve(sys.executable, argv, {**inherited_environment(), **(settings or {})})  # noqa: S606 - no shell is what we want
 
 
 def _started_at(file: Path) -> float:
@@ -65,13 +82,14 @@ def _started_at(file: Path) -> float:
         return 0.0
 
 
-def _read(file: Path) -> Mapping[str, str] | None:
-    """Return the settings of a run of ours; None of one that has ended, or is somebody else's."""
+def _read(file: Path) -> Run | None:
+    """Return a run of ours; None of one that has ended, or is somebody else's."""
     try:
         if file.stat().st_uid != os.geteuid():
             return None
-        first, *lines = file.read_text().splitlines()
+        first, second, *lines = file.read_text().splitlines()
         os.kill(int(first.removeprefix(OF)), 0)
     except (OSError, ValueError):
         return None
-    return dict(line.split("=", 1) for line in lines)
+    settings = dict(line.split("=", 1) for line in lines)
+    return Run(second.removeprefix(FROM), settings) if second.startswith(FROM) else None

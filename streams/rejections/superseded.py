@@ -56,7 +56,7 @@ class Superseded:
         return accepted is not None and accepted >= rejected.first.order
 
     async def look(self, settings: Settings, *, on_progress: OnProgress = quiet) -> None:
-        """Read what has been accepted since the earliest of the messages was rejected, or since the last look.
+        """Read what was accepted since the earliest of the messages was rejected, or since the last look.
 
         Raises:
             Outage: Kafka does not answer.

@@ -12,6 +12,7 @@ import pytest
 from streams.commands.program import COMMANDS
 from streams.embedded import attached
 from streams.embedded.__main__ import HANDED_ON
+from streams.embedded.psql import environment
 
 REPOSITORY = Path(__file__).parents[2]
 SETTINGS = {"REDIS_URL": "redis://127.0.0.1:1/0?a=b", "WEB_PORT": "7"}
@@ -26,6 +27,17 @@ def directory(place: Path, name: str) -> Path:
     made = place / f"metric-streams-{name}"
     made.mkdir()
     return made
+
+
+def call(*arguments: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "streams.embedded", *arguments],
+        cwd=REPOSITORY,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_the_settings_of_a_run_are_found_while_it_lasts_and_are_nobody_elses(tmp_path: Path) -> None:
@@ -45,8 +57,43 @@ def test_of_several_runs_the_newest_counts(tmp_path: Path) -> None:
             assert attached.newest_run() == {"WEB_PORT": "8"}
 
 
+def test_a_run_of_another_checkout_is_not_taken_but_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(attached, "ROOT", tmp_path / "elsewhere")
+        run = attached.attachable(directory(tmp_path, "other"), SETTINGS)
+        run.__enter__()
+    assert attached.newest_run() is None
+    with pytest.raises(SystemExit, match=f"there is one of {tmp_path / 'elsewhere'}"):
+        attached.call_on_a_run("rejected", ["replay", "--yes"])
+    with attached.attachable(directory(tmp_path, "ours"), {"WEB_PORT": "8"}):
+        assert attached.newest_run() == {"WEB_PORT": "8"}
+    run.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize("command", HANDED_ON[1:])
+def test_help_needs_no_run(tmp_path: Path, command: str) -> None:
+    done = call(command, "--help", tmp_path=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Usage" in done.stdout
+
+
+def test_psql_goes_to_the_newest_run(tmp_path: Path) -> None:
+    with attached.attachable(directory(tmp_path, "one"), {"DATABASE_URL": "postgresql://p@127.0.0.1:4711/p"}):
+        assert environment({"PGPORT": "1"}, attached.newest_run())["PGPORT"] == "4711"
+    assert "PGPORT" not in environment({"PGPORT": "1"}, attached.newest_run())
+
+
 @pytest.mark.parametrize(
-    "content", ["", "# of process 2147483600\nWEB_PORT=9\n", "# of process x\n", "nonsense"]
+    "content",
+    [
+        "",
+        "# of process 2147483600\n# from x\nWEB_PORT=9\n",
+        "# of process x\n# from x\n",
+        f"# of process {os.getpid()}\nWEB_PORT=9\n",
+        "nonsense",
+    ],
 )
 def test_what_a_killed_run_has_left_is_passed_over(tmp_path: Path, content: str) -> None:
     (directory(tmp_path, "dead") / attached.FILE).write_text(content)
@@ -54,14 +101,7 @@ def test_what_a_killed_run_has_left_is_passed_over(tmp_path: Path, content: str)
 
 
 def test_without_a_run_the_command_says_so_in_one_line(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "streams.embedded", "tail", "rejected"],
-        cwd=REPOSITORY,
-        env=os.environ | {"TMPDIR": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = call("tail", "rejected", tmp_path=tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith("./dev tail: no ./dev run runs here")
     assert len(done.stderr.splitlines()) == 1
