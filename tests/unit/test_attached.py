@@ -36,6 +36,7 @@ def call(*arguments: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
         env=os.environ | {"TMPDIR": str(tmp_path)},
         capture_output=True,
         text=True,
+        timeout=60,
         check=False,
     )
 
