@@ -138,6 +138,12 @@ class Stalled(MetricStreamsError):  # noqa: N818 - states what happened
     """The worker stands still although every part answers; only a restart mends it."""
 
 
+class BadArgument(MetricStreamsError):  # noqa: N818 - names the thing found
+    """An argument of a command cannot be read, or does not go with another."""
+
+    exit_code = 2  # as click's own
+
+
 class StartupRefused(MetricStreamsError):  # noqa: N818 - states what happened
     """What was found at start is unsafe to run on."""
 

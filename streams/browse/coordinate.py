@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Self
 
-from streams.errors import MetricStreamsError
+from streams.errors import BadArgument
 
 _WRITTEN = re.compile(r"([0-9]{1,9})-([0-9]{1,18})(?:-([0-9]{1,9}))?", re.ASCII)
 
@@ -30,13 +30,11 @@ class Coordinate:
         Coordinate(partition=3, offset=1841, index=4)
 
         Raises:
-            MetricStreamsError: if it is none.
+            BadArgument: if it is none.
         """
         match = _WRITTEN.fullmatch(text.strip())
         if match is None:
-            raise MetricStreamsError(
-                f"{text!r} is no coordinate: write PARTITION-OFFSET or PARTITION-OFFSET-INDEX"
-            )
+            raise BadArgument(f"{text!r} is no coordinate: write PARTITION-OFFSET or PARTITION-OFFSET-INDEX")
         return cls(int(match[1]), int(match[2]), None if match[3] is None else int(match[3]))
 
     def __str__(self) -> str:

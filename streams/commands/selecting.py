@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from streams.browse.coordinate import Coordinate
 from streams.browse.filters import Filter
 from streams.browse.reader import Span
-from streams.errors import MetricStreamsError
+from streams.errors import BadArgument
 from streams.models import Reason
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -21,7 +21,7 @@ def moment(text: str, now: datetime) -> datetime:
     '2026-11-23T14:00:00+00:00'
 
     Raises:
-        MetricStreamsError: if it is neither.
+        BadArgument: if it is neither.
     """
     ago = _AGO.fullmatch(text.strip())
     try:
@@ -29,7 +29,7 @@ def moment(text: str, now: datetime) -> datetime:
             return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
         read = datetime.fromisoformat(text.strip())
     except (ValueError, OverflowError):
-        raise MetricStreamsError(
+        raise BadArgument(
             f"{text!r} is no time: write 30s, 10m, 2h or 7d for so long ago, or 2026-11-23T14:00:00Z"
         ) from None
     return read if read.tzinfo else read.replace(tzinfo=UTC)
@@ -42,11 +42,11 @@ def duration_s(text: str) -> float:
     600.0
 
     Raises:
-        MetricStreamsError: if it is no duration.
+        BadArgument: if it is no duration.
     """
     found = _AGO.fullmatch(text.strip())
     if found is None:
-        raise MetricStreamsError(f"{text!r} is no duration: write 30s, 10m, 2h or 7d")
+        raise BadArgument(f"{text!r} is no duration: write 30s, 10m, 2h or 7d")
     return timedelta(**{_UNITS[found[2]]: int(found[1])}).total_seconds()
 
 
@@ -72,12 +72,12 @@ def filter_of(
     """Return the filter that options describe.
 
     Raises:
-        MetricStreamsError: a reason or a coordinate is none.
+        BadArgument: a reason or a coordinate is none.
     """
     known = {str(reason) for reason in Reason}
     for reason in reasons:
         if reason not in known:
-            raise MetricStreamsError(f"{reason!r} is no reason; there are {', '.join(Reason)}")
+            raise BadArgument(f"{reason!r} is no reason; there are {', '.join(Reason)}")
     return Filter(
         tenants=tenants,
         agents=agents,

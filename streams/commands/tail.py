@@ -19,6 +19,7 @@ from streams.browse.reader import Span, follow_messages, scan_messages
 from streams.commands.base import PlainCommand
 from streams.commands.pipe import quiet_pipe
 from streams.commands.selecting import filter_of, span_of
+from streams.errors import BadArgument
 from streams.models import Reason
 
 Show = Callable[[Browsed], None]
@@ -76,6 +77,8 @@ async def tail(
     For example: metric-streams tail rejected --agent 'edge-*' | jq .detail
     """
     kind = Kind(topic)
+    if reasons and kind is not Kind.REJECTED:
+        raise BadArgument(f"--reason goes with rejected alone: nothing on {topic} has one")
     wanted = filter_of(tenants=tenants, agents=agents, metrics=metrics, reasons=reasons, text=text)
     span = begin(since, once=once)
     show = printer(as_json=as_json or bool(self.json) or not sys.stdout.isatty())

@@ -10,7 +10,7 @@ from faust.cli import argument, option
 
 from streams.application import app, settings
 from streams.commands.base import PlainCommand
-from streams.errors import MetricStreamsError
+from streams.errors import BadArgument
 from streams.plain_log import plain
 from streams.postgres.session import connected
 from streams.postgres.tenant_admin import Tenant, add_tenant, list_tenants, remove_tenant
@@ -37,11 +37,11 @@ async def act(
     """Do what the command line asks and return the tenants to show.
 
     Raises:
-        MetricStreamsError: it cannot be done.
+        MetricStreamsError: it cannot be done; BadArgument where the command line is why.
     """
     if action == "add":
         if not subject:
-            raise MetricStreamsError("add needs a name: tenants add NAME")
+            raise BadArgument("add needs a name: tenants add NAME")
         return [await add_tenant(connection, subject, tenant_id)]
     if action == "remove":
         await remove_tenant(connection, _uuid(subject), with_metrics=with_metrics)
@@ -53,7 +53,7 @@ def _uuid(text: str | None) -> UUID:
     try:
         return UUID(text or "")
     except ValueError:
-        raise MetricStreamsError(f"remove needs a tenant's id, not {text!r}: tenants remove ID") from None
+        raise BadArgument(f"remove needs a tenant's id, not {text!r}: tenants remove ID") from None
 
 
 @app.command(
