@@ -25,6 +25,10 @@ GOING_BACK = (
     "%s[%d] is not the log that the fence %s in Redis is about: Kafka was set back, or the topic was made "
     "anew. handoff goes back to offset %d, %s. " + ALREADY_THERE
 )
+NO_READABLE_FENCE = (
+    "the fence of %s[%d] in Redis is gone, or is not one: somebody has written to its hash. handoff goes "
+    "back to offset %d, %s. " + ALREADY_THERE
+)
 COMMON = "behind the last chunk that both are known to have in common"
 NOTHING_COMMON = "the beginning, since they have nothing in common"
 NO_FENCE = (
@@ -156,7 +160,10 @@ class FencePositions:
         return at
 
     def _tell_going_back(self, partition: int, fence: Fence | None, at: int, why: str) -> None:
-        log.error(GOING_BACK, self._topic, partition, fence, at, why)
+        if fence is None:
+            log.error(NO_READABLE_FENCE, self._topic, partition, at, why)
+        else:
+            log.error(GOING_BACK, self._topic, partition, fence, at, why)
         self._statistics.notes["positions_set_back"] += 1
 
     def _tell_cut(self, partition: int, start: int, end: int) -> None:

@@ -276,6 +276,21 @@ async def test_a_log_of_which_all_was_handed_off_and_removed_is_gone_on_with() -
     assert not scene.statistics.notes["records_cut"]
 
 
+@pytest.mark.parametrize("text", ["garbage", "", "-1:-5", "1:2:3x"])
+async def test_a_fence_that_somebody_has_written_over_is_told_as_that(
+    text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene = Scene()
+    scene.logs.carry(*values(30))
+    await scene.hand_off_rest()
+    scene.redis.fences[str(PARTITION)] = text
+    scene.take_over()
+    await scene.position()
+    [told] = [each.getMessage() for each in caplog.records if each.levelno >= logging.ERROR]
+    assert "somebody has written to its hash" in told
+    assert "Kafka was set back" not in told
+
+
 async def test_where_the_fence_alone_is_gone_the_locator_tells_the_position() -> None:
     scene = await scene_of(100)
     scene.fence("")
