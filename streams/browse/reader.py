@@ -31,7 +31,7 @@ PARTITION_BYTES, FETCH_BYTES = 512 * 1024, 4 * 1024 * 1024
 RECORDS_AT_ONCE = 200
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Span:
     """Where to begin and to end. The times are the broker's, of when it took the record.
 

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from xxhash import xxh3_64_intdigest
 
@@ -121,7 +121,7 @@ def _narrowed(selection: Selection) -> Span:
     span, asked = selection.span, selection.wanted.coordinates
     if not asked or span.only is not None:
         return span
-    return Span(span.since_ms, span.until_ms, span.newest, frozenset(at.partition for at in asked), span.ends)
+    return replace(span, only=frozenset(at.partition for at in asked))
 
 
 class Copies:

@@ -11,9 +11,15 @@ from streams.queue.fence import Fence
 from streams.tracing.queue import Place, QueuedJob
 from streams.tracing.way import Way
 from streams.wire.headers import SESSION, read_epoch, read_term
+from streams.wire.mark import Mark
 
 MS = 1_000
 PAYLOAD_SHOWN = 120
+MARKED = {
+    Mark.REPLAYED: "put back; retention has removed it from the raw topic again",
+    Mark.SUPERSEDED: "left out of a replay: it, or a later value of its id, had been accepted",
+    Mark.DISMISSED: "dismissed",
+}
 
 
 class Row(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -91,6 +97,10 @@ def _rejected(way: Way) -> Iterator[Row]:
     detail = body.detail if isinstance(body, RejectedMessage) else ""
     says = f"partition {first.record.partition}, offset {first.record.offset}, {first.reason}: {detail}"
     yield Row("rejected", says, first.record.written_ms, tries=len(way.rejected))
+    if way.put_back is not None:
+        yield Row("put back", f"it goes on as {way.put_back}: metric-streams trace {way.put_back}")
+    elif way.mark is not None:
+        yield Row("since then", MARKED[way.mark])
 
 
 def _emitted(way: Way) -> Iterator[Row]:

@@ -11,14 +11,17 @@ from streams.browse.messages import Browsed, Kind, TopicRecord, messages_of
 from streams.browse.reader import Span, scan_messages
 from streams.errors import MalformedRecord, MetricStreamsError, NewerFormat, Outage
 from streams.kafka.log_reader import KafkaLogReader, LogRecord
-from streams.models import Reading
+from streams.models import Message, Reading
 from streams.queue.fence import Fence
+from streams.rejections.listing import Rejected
+from streams.rejections.marks import read_marks
 from streams.settings import Settings
 from streams.topics import seen_changelog
 from streams.tracing.database import Stored, find_stored
 from streams.tracing.queue import QueuedJob, find_job, read_fence
 from streams.tracing.search import job_of
 from streams.wire.decision import Decision, decode, digest
+from streams.wire.mark import Mark
 
 DECISIONS = 2_000
 """Rows of the changelog that are looked at, from when the chunk was written on."""
@@ -38,6 +41,10 @@ class Way:
     emitted: list[Browsed] = field(default_factory=list)
     """Where it stands on metrics.unique: several times where it was emitted again after a crash."""
     rejected: list[Browsed] = field(default_factory=list)
+    mark: Mark | None = None
+    """What has become of it since it was rejected."""
+    put_back: Coordinate | None = None
+    """Where it stands on metrics.raw since then."""
     fence: Fence | None = None
     job: str | None = None
     """Its uuid."""
@@ -70,6 +77,7 @@ async def follow(settings: Settings, at: Coordinate) -> Way:
     since_ms = way.raw.record.written_ms if way.raw else None
     way.emitted = await _copies(settings, Kind.UNIQUE, at, since_ms)
     way.rejected = [] if way.emitted else await _copies(settings, Kind.REJECTED, at, since_ms)
+    await _look_for_replay(settings, way)
     await _ask_redis(settings, way)
     await _ask_postgres(settings, way)
     return way
@@ -132,6 +140,22 @@ async def _copies(settings: Settings, kind: Kind, at: Coordinate, since_ms: int 
                 break
     index = found[0].coordinate.index if found else None
     return [each for each in found if each.coordinate.index == index]
+
+
+async def _look_for_replay(settings: Settings, way: Way) -> None:
+    """Tell whether a rejected message was put back or dismissed, and where it went."""
+    if not way.rejected:
+        return
+    message = way.rejected[0]
+    way.mark = (await read_marks(settings)).of(message)
+    if way.mark is not Mark.REPLAYED:
+        return
+    first, since_ms = Rejected(message, way.mark).first, message.record.written_ms
+    span = Span(since_ms=since_ms, only=[way.coordinate.partition])
+    async with aclosing(scan_messages(settings, Kind.RAW, Filter(), span)) as messages:
+        async for each in messages:
+            if isinstance(each.body, Message) and each.body.first == first:
+                way.put_back = each.coordinate
 
 
 async def _ask_redis(settings: Settings, way: Way) -> None:
