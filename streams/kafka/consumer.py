@@ -81,6 +81,8 @@ class GovernedConsumer(driver.Consumer):
         self._ranges: dict[TP, LogRange] = {}
         """Asked for all partitions at once when they are assigned; each is good for one placing."""
         self._placing: dict[TP, asyncio.Task[None]] = {}
+        self._assignments = 0
+        """How many there were: what was placed for an earlier one counts for nothing."""
         self._sought: set[TP] = set()
         self._starved_before: dict[TP, int] = {}
         self._sent_at: dict[TP, float] = {}
@@ -129,6 +131,7 @@ class GovernedConsumer(driver.Consumer):
     def _let_go(self) -> None:
         """Place nothing and hand nothing on: what is under way may be about another assignment."""
         self._lanes.close()
+        self._assignments += 1
         for task in self._placing.values():
             task.cancel()
         self._placing.clear()
@@ -156,11 +159,14 @@ class GovernedConsumer(driver.Consumer):
 
     async def _place(self, tp: TP) -> None:
         """Find a partition's position, however long that takes, and start it there."""
+        began = self._assignments
         try:
             position = await self._position_in_the_end(tp)
         except (StartupRefused, NewerFormat) as refusal:
             self.refuse(refusal)
             return
+        if began != self._assignments:
+            return  # a cancellation was lost on the way: the partition is placed anew, perhaps elsewhere
         await self._start_at(tp, position)
         log.info("%s[%d] starts at offset %d", *tp, position.offset)
 

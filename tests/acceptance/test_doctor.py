@@ -24,6 +24,7 @@ from streams.errors import Outage
 from streams.mqtt.address import Address
 from streams.mqtt.publisher import MqttPublisher
 from streams.settings import Settings
+from streams.tasks import ended
 from streams.topics import TopicSpec, topic_specs
 from tests.acceptance.conftest import Pipeline
 from tests.conftest import real
@@ -157,8 +158,7 @@ async def publishing(url: str, topic: str) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.wait({task})
+        await ended(task)
 
 
 async def pause(seconds: float) -> None:
@@ -354,8 +354,7 @@ async def test_another_client_with_our_id_is_named(scene: Scene) -> None:
         await scene.is_ready(expected=False)
         await scene.fires("SessionTakenOver")
     finally:
-        usurper.cancel()
-        await asyncio.wait({usurper})
+        await ended(usurper)
 
 
 async def test_a_filter_that_matches_nothing_is_named(

@@ -11,6 +11,7 @@ import asyncpg
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 
+from streams.tasks import ended
 from tests.contract.mixed_jobs import FLAKY, MixedJob, is_of, named
 from tests.parts.eventually import eventually
 from tests.parts.php import Php
@@ -98,10 +99,8 @@ class MixedScene:
             try:
                 yield
             finally:
-                for task in tasks:
-                    task.cancel()
-                ended = await asyncio.gather(*tasks, return_exceptions=True)
-                assert all(isinstance(error, asyncio.CancelledError) for error in ended), ended
+                await ended(*tasks)
+                assert all(task.cancelled() for task in tasks), tasks
 
     async def _listen(self, pubsub: PubSub) -> None:
         async for message in pubsub.listen():

@@ -6,6 +6,7 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
+from streams.tasks import ended
 from tests.faults.cluster import CLUSTER
 from tests.faults.disks import DISKS
 from tests.faults.failovers import FAILOVERS
@@ -104,7 +105,7 @@ class Injector:
 
 
 async def end(task: "asyncio.Task[None]") -> None:
-    """Cancel a task and wait for it."""
-    task.cancel()
+    """Cancel a task and wait for it; what it failed with before is raised."""
+    await ended(task)
     with contextlib.suppress(asyncio.CancelledError):
-        await task
+        task.result()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from streams.postgres.schema import ensure_tables
+from streams.tasks import ended
 from tests.faults.killable import DEATH_ROW, DeathRow
 from tests.faults.pace import pass_time
 from tests.faults.plan import LINKS, OF_BROKERS, OF_DISKS, OF_STANDBYS
@@ -364,8 +365,8 @@ async def _background(exits: AsyncExitStack, work: Coroutine[Any, Any, None]) ->
     task = asyncio.create_task(work)
 
     async def end() -> None:
-        task.cancel()
+        await ended(task)
         with contextlib.suppress(asyncio.CancelledError):
-            await task
+            task.result()
 
     exits.push_async_callback(end)

@@ -5,6 +5,8 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from streams.tasks import ended
+
 HEAD = b"GET /health/live HTTP/1.1\r\nHost: here\r\n"
 WHOLE = HEAD + b"\r\n"
 
@@ -34,9 +36,7 @@ class Visitors:
 
     async def go(self) -> None:
         """Close all that is still open."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await ended(*self._tasks)
         for writer in self._writers:
             writer.transport.abort()
         for writer in self._writers:

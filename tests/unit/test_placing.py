@@ -1,6 +1,8 @@
 """Placing a partition: whatever comes of asking, it is asked again, refused or placed."""
 
+import asyncio
 import logging
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -33,14 +35,16 @@ class Source:
 class Consumer(GovernedConsumer):
     """A consumer without Kafka."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: "Source | Deaf") -> None:
         self.refused: list[MetricStreamsError] = []
         self.sent_to: list[int] = []
         self.app: Any = SimpleNamespace(statistics=Statistics(), refuse=self.refused.append)
         self.cursors = {}
         self._sources: Any = {RAW.topic: source}
         self._ranges = {}
-        self._lanes: Any = SimpleNamespace(clear=lambda _tp: None)
+        self._lanes: Any = SimpleNamespace(clear=lambda _tp: None, close=lambda: None)
+        self._placing = {}
+        self._assignments = 0
 
     async def log_range(self, _tp: TP) -> LogRange:
         return LogRange(0, 9)
@@ -71,4 +75,29 @@ async def test_what_must_not_be_read_ends_the_worker_and_stays_held(refusal: Met
     consumer = Consumer(Source(refusal))
     await consumer.reposition(RAW)
     assert (consumer.refused, consumer.sent_to) == ([refusal], [])
+    assert consumer.cursor(RAW).next_fetch is None
+
+
+class Deaf:
+    """Is at it when the partitions are revoked, and loses the cancellation."""
+
+    def __init__(self) -> None:
+        self.asked, self.revoked = asyncio.Event(), asyncio.Event()
+
+    async def position(self, _partition: int, _log: LogRange) -> Position:
+        self.asked.set()
+        with suppress(asyncio.CancelledError):
+            await self.revoked.wait()
+        return PLACE
+
+
+async def test_what_is_placed_for_an_earlier_assignment_counts_for_nothing() -> None:
+    source = Deaf()
+    consumer = Consumer(source)
+    placing = consumer._placing[RAW] = asyncio.create_task(consumer._place(RAW))
+    await source.asked.wait()
+    consumer._let_go()
+    await asyncio.wait({placing})
+    assert not placing.cancelled()
+    assert consumer.sent_to == []
     assert consumer.cursor(RAW).next_fetch is None

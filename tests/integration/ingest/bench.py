@@ -17,6 +17,7 @@ from streams.ingest.worker import IngestWorker, Until
 from streams.queue.client import connect
 from streams.queue.reserve import ReservingQueue
 from streams.statistics import Statistics
+from streams.tasks import ended
 from streams.wire.job import JOB_CLASS, JobMetric, encode_job
 from tests.parts.eventually import eventually
 
@@ -102,9 +103,9 @@ async def running(worker: IngestWorker | Crew) -> AsyncIterator[None]:
         worker.stop()
         await asyncio.wait_for(task, 10)
     finally:
-        task.cancel()
+        await ended(task)
         with suppress(asyncio.CancelledError):
-            await task
+            task.result()
 
 
 @asynccontextmanager
