@@ -1,7 +1,7 @@
 """Ends tasks for good.
 
 A cancellation can be lost: by `asyncio.wait_for` of Python 3.11, when it arrives just as what that waits for
-is done (CPython issue 86296), and by libraries that take it for one of their own.
+is done (CPython issue 86296): so by libraries that use it.
 """
 
 import asyncio
