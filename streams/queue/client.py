@@ -60,7 +60,7 @@ class _Renewing(AbstractConnection):
         """
         task = asyncio.current_task()
         before = 0 if task is None else task.cancelling()
-        await super().send_packed_command(*args, **options)  # type: ignore[no-untyped-call]  # redis-py's own
+        await super().send_packed_command(*args, **options)
         if task is not None and task.cancelling() > before:
             await self.disconnect(nowait=True)  # its answer is nobody's
             raise asyncio.CancelledError
