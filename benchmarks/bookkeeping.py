@@ -1,10 +1,11 @@
 """What counting for operators costs a message: the three agents' own work with it and without, in turns.
 
-Between fakes in memory, in one process: latency, chunk sizes and the age of records are noted, or none of it
-is. What one chunk adds is told alone as well, since two turns on a busy machine differ by more than that. The
-libraries between the agents and the servers are left out, although they take most of a worker's CPU: so the
-share that is told is more than that of a real worker. A page of ``/metrics`` is made as well, of 64
-partitions; what a page costs, whoever scrapes it pays once in 15 seconds or so.
+Between fakes in memory, in one process: latency, chunk sizes, the age of records, devices, the busiest
+tenants and what is rejected are noted, or none of it is. What one chunk adds is told alone as well, since two
+turns on a busy machine differ by more than that. The libraries between the agents and the servers are left
+out, although they take most of a worker's CPU: so the share that is told is more than that of a real worker.
+A page of ``/metrics`` is made as well, of 64 partitions; what a page costs, whoever scrapes it pays once in 15
+seconds or so.
 """
 
 import argparse
@@ -23,11 +24,14 @@ from agents.refine import Refinery
 from benchmarks.generator import TENANTS
 from benchmarks.material import Mix, publications, tenants
 from benchmarks.report import report, say
+from streams.dashboard.busiest import Busiest
+from streams.dashboard.refused import Refused
 from streams.errors import ConnectionLost, MetricStreamsError
 from streams.kafka.app import StreamsApp
 from streams.kafka.fake import FakeTopics
 from streams.kafka.fake_chunk_writer import FakeChunkWriter
 from streams.kafka.positions import Cursor, Position
+from streams.last_seen.table import DeviceTables
 from streams.mqtt.carrier import Carrier
 from streams.mqtt.transport import PUBACK, Publication, Token
 from streams.postgres.tenants import FakeTenants
@@ -56,6 +60,39 @@ class NoTimings(Timings):
 
     def passed(self, stage: str, messages: int, arrived: float | str | None, now: float) -> None:
         """Do nothing."""
+
+
+class NoDevices(DeviceTables):
+    """Notes nothing."""
+
+    def note(self, *_: object) -> None:
+        """Do nothing."""
+
+
+class NoTenants(Busiest):
+    """Notes nothing."""
+
+    def note(self, *_: object) -> None:
+        """Do nothing."""
+
+
+class NoneRefused(Refused):
+    """Notes nothing."""
+
+    def note(self, *_: object) -> None:
+        """Do nothing."""
+
+
+def everything() -> Statistics:
+    """Return statistics that note all that operators are shown."""
+    return Statistics()
+
+
+def nothing() -> Statistics:
+    """Return statistics that note none of it."""
+    return Statistics(
+        timings=NoTimings(), devices=NoDevices(), busy_tenants=NoTenants(), refused=NoneRefused()
+    )
 
 
 class Line:
@@ -129,8 +166,8 @@ def _compared(
 ) -> dict[str, float]:
     spent: dict[str, list[float]] = {"on": [], "off": []}
     for _ in range(turns):
-        for how, timings in (("on", Timings()), ("off", NoTimings())):
-            cpu_s = asyncio.run(_carried(messages, size, ids, timings))
+        for how, statistics in (("on", everything()), ("off", nothing())):
+            cpu_s = asyncio.run(_carried(messages, size, ids, statistics))
             spent[how].append(cpu_s / len(messages) * 1e6)
     on, off = min(spent["on"]), min(spent["off"])
     # A turn with and the one after it without have met the same machine.
@@ -144,10 +181,10 @@ def _compared(
 
 
 async def _carried(
-    messages: Sequence[tuple[str, bytes]], size: int, ids: Sequence[str], timings: Timings
+    messages: Sequence[tuple[str, bytes]], size: int, ids: Sequence[str], statistics: Statistics
 ) -> float:
     """Carry messages through all agents; return the CPU seconds that this took."""
-    settings, statistics = Settings(chunk_linger_ms=0.0), Statistics(timings=timings)
+    settings = Settings(chunk_linger_ms=0.0)
     reads = list(_reads(messages, size))
     began = time.process_time()
     writer = FakeChunkWriter()
@@ -165,7 +202,7 @@ async def _carried(
         emit=topics.emit,
         statistics=statistics,
     )
-    notes_age = not isinstance(timings, NoTimings)
+    notes_age = not isinstance(statistics.timings, NoTimings)
     cursors: dict[int, Cursor] = {}
     for record in writer.log:
         cursor = cursors.setdefault(record.partition, _placed())
