@@ -4,8 +4,8 @@ Between fakes in memory, in one process: latency, chunk sizes, the age of record
 tenants and what is rejected are noted, or none of it is. What one chunk adds is told alone as well, since two
 turns on a busy machine differ by more than that. The libraries between the agents and the servers are left
 out, although they take most of a worker's CPU: so the share that is told is more than that of a real worker.
-A page of ``/metrics`` is made as well, of 64 partitions; what a page costs, whoever scrapes it pays once in 15
-seconds or so.
+A page of ``/metrics`` is made as well, of 64 partitions; what a page costs, whoever scrapes it pays once in
+15 seconds or so.
 """
 
 import argparse
