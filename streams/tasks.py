@@ -23,3 +23,10 @@ async def ended(*tasks: "asyncio.Future[Any]", again_s: float = AGAIN_S) -> None
         for task in left:
             task.cancel()
         _, left = await asyncio.wait(left, timeout=again_s)
+
+
+async def ended_well(task: "asyncio.Future[Any]") -> None:
+    """Cancel a task and return when it is over; raise what it had failed with before."""
+    await ended(task)
+    if not task.cancelled():
+        task.result()

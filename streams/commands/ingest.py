@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import signal
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from typing import ClassVar
 
 from click import IntRange
@@ -24,7 +24,7 @@ from streams.queue.gauge import QueueGauge
 from streams.queue.reserve import ReservingQueue
 from streams.settings import Settings
 from streams.statistics import Statistics
-from streams.tasks import ended
+from streams.tasks import ended_well
 from streams.version import PRODUCT, product_version
 from streams.web.ingest_pages import IngestPages, serving
 from streams.web.shared import PROBE_TIMEOUT_S
@@ -144,9 +144,7 @@ async def _reported(crew: Crew, report: Report, logbook: Logbook) -> None:
     try:
         await crew.run()
     finally:
-        await ended(reporting)
-        with suppress(asyncio.CancelledError):
-            reporting.result()
+        await ended_well(reporting)
         await logbook.stop()
         await report.tell()
 

@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from streams.embedded.ledger import RawChunk, Row
 from streams.models import Origin
 from streams.settings import Settings
-from streams.tasks import ended
+from streams.tasks import ended_well
 from streams.wire import raw, rejected, unique
 from streams.wire.rejected import RejectedChunk
 from streams.wire.unique import UniqueChunk
@@ -63,7 +63,7 @@ class Topics:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await ended(self._reader)
+        await ended_well(self._reader)
         await self._consumer.stop()
 
     async def catch_up(self) -> None:

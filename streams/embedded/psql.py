@@ -28,7 +28,7 @@ def psql(arguments: list[str]) -> NoReturn:
 def environment(inherited: Mapping[str, str], run: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return our environment with the way to the database of a run, and nothing of the way to another."""
     ours = {key: value for key, value in inherited.items() if not key.startswith("PG")}
-    # A pager would hide a row behind a key, and a bare machine has none.
     port = urlsplit((run or {}).get("DATABASE_URL", "")).port
     ours |= {} if port is None else {"PGPORT": str(port)}
+    # A pager would hide a row behind a key, and a bare machine has none.
     return ours | {"PGHOST": HOST, "PGUSER": "postgres", "PGDATABASE": "postgres", "PSQL_PAGER": ""}

@@ -16,7 +16,7 @@ from streams.errors import Outage
 from streams.postgres.outages import ERRORS, PART, as_outage, describe, who_mends
 from streams.postgres.refusals import IN_DOUBT, KEEPS_CONNECTION
 from streams.statistics import Statistics
-from streams.tasks import ended
+from streams.tasks import ended_well
 
 CONNECT_TIMEOUT_S = 5.0
 RENEW_S = 5.0
@@ -126,7 +126,7 @@ class Session:
     async def stop(self) -> None:
         """Close the connection."""
         if self._keeper is not None:
-            await ended(self._keeper)
+            await ended_well(self._keeper)
             self._keeper = None
         if self._connection is not None and not self._connection.is_closed():
             with suppress(*ERRORS):

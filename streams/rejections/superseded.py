@@ -73,7 +73,7 @@ class Superseded:
                         known = self._accepted[id_]
                         self._accepted[id_] = order if known is None else max(known, order)
                 on_progress(topics.read, topics.total)
-            # A log that was made anew meanwhile is shorter: the next look begins at its start.
+            # Of a log that was made anew meanwhile, the next look reads what comes behind this one's end.
             self._read_to = {tp.partition: held.end for tp, held in topics.ranges.items()}
 
 

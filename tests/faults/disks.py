@@ -7,7 +7,7 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from streams.tasks import ended
+from streams.tasks import ended_well
 from tests.faults.pace import pass_time
 from tests.faults.plan import Fault
 from tests.faults.quiet import quiet
@@ -72,9 +72,7 @@ async def _until_there_is_room(scene: Scene, fault: Fault) -> None:
         supervisor = asyncio.create_task(_keep_up(scene, fault.target))
         await pass_time(fault.seconds)
         await asyncio.to_thread(disk.free)
-        await ended(supervisor)
-        with contextlib.suppress(asyncio.CancelledError):
-            supervisor.result()
+        await ended_well(supervisor)
         while not server.is_running or not await asyncio.to_thread(server.is_ready):
             await _revive(scene, fault.target)
             await pass_time(TRY_AGAIN_S)

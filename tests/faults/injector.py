@@ -1,12 +1,11 @@
 """Carries out a plan: lets each fault happen, one after the other in each lane."""
 
 import asyncio
-import contextlib
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
-from streams.tasks import ended
+from streams.tasks import ended_well
 from tests.faults.cluster import CLUSTER
 from tests.faults.disks import DISKS
 from tests.faults.failovers import FAILOVERS
@@ -106,6 +105,4 @@ class Injector:
 
 async def end(task: "asyncio.Task[None]") -> None:
     """Cancel a task and wait for it; what it failed with before is raised."""
-    await ended(task)
-    with contextlib.suppress(asyncio.CancelledError):
-        task.result()
+    await ended_well(task)

@@ -1,7 +1,6 @@
 """The real parts of a storm: servers, links between them, workers and ingest, and whoever keeps them up."""
 
 import asyncio
-import contextlib
 import re
 import signal
 import tempfile
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from streams.postgres.schema import ensure_tables
-from streams.tasks import ended
+from streams.tasks import ended_well
 from tests.faults.killable import DEATH_ROW, DeathRow
 from tests.faults.pace import pass_time
 from tests.faults.plan import LINKS, OF_BROKERS, OF_DISKS, OF_STANDBYS
@@ -365,8 +364,6 @@ async def _background(exits: AsyncExitStack, work: Coroutine[Any, Any, None]) ->
     task = asyncio.create_task(work)
 
     async def end() -> None:
-        await ended(task)
-        with contextlib.suppress(asyncio.CancelledError):
-            task.result()
+        await ended_well(task)
 
     exits.push_async_callback(end)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from streams.tasks import ended
+from streams.tasks import ended, ended_well
 
 
 class Loser:
@@ -58,3 +58,16 @@ async def test_what_is_over_is_left_alone() -> None:
     await ended(task)
     await ended()
     assert isinstance(task.exception(), ValueError)
+
+
+async def test_what_a_task_had_failed_with_is_raised_when_it_is_ended_well() -> None:
+    async def fails() -> None:
+        raise ValueError
+
+    failed, busy = asyncio.create_task(fails()), asyncio.create_task(Loser(0).run())
+    await asyncio.wait({failed})
+    await asyncio.sleep(0)
+    with pytest.raises(ValueError, match=r"^$"):
+        await ended_well(failed)
+    await ended_well(busy)
+    assert busy.cancelled()

@@ -5,7 +5,7 @@ import itertools
 import json
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,7 +17,7 @@ from streams.ingest.worker import IngestWorker, Until
 from streams.queue.client import connect
 from streams.queue.reserve import ReservingQueue
 from streams.statistics import Statistics
-from streams.tasks import ended
+from streams.tasks import ended_well
 from streams.wire.job import JOB_CLASS, JobMetric, encode_job
 from tests.parts.eventually import eventually
 
@@ -103,9 +103,7 @@ async def running(worker: IngestWorker | Crew) -> AsyncIterator[None]:
         worker.stop()
         await asyncio.wait_for(task, 10)
     finally:
-        await ended(task)
-        with suppress(asyncio.CancelledError):
-            task.result()
+        await ended_well(task)
 
 
 @asynccontextmanager
