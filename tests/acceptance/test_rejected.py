@@ -249,10 +249,16 @@ async def test_the_command_finds_shows_and_asks(pipeline: Pipeline) -> None:
     assert await counted(pipeline) == 5
     assert await counted(pipeline, "--since", "1h") == 5
     assert await counted(pipeline, "--until", "1h") == 0
-    mistakes = [["--reason", "nonsense"], ["--since", "yesterday"], ["show", "nowhere"], ["show", "0-999-1"]]
-    for wrong in mistakes:
+    unreadable, not_there = 2, 1
+    mistakes = [
+        (["--reason", "nonsense"], unreadable),
+        (["--since", "yesterday"], unreadable),
+        (["show", "nowhere"], unreadable),
+        (["show", "0-999-1"], not_there),
+    ]
+    for wrong, code in mistakes:
         refused = run(pipeline, *wrong)
-        assert refused.returncode == 1
+        assert refused.returncode == code, wrong
         assert len(refused.stderr.splitlines()) == 1
 
 
