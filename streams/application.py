@@ -17,6 +17,7 @@ import mode.loop
 from streams.dashboard.wiring import add_dashboard
 from streams.errors import SettingsError
 from streams.kafka.app import ClientKeeper, StreamsApp
+from streams.kafka.connection import credentials
 from streams.settings import Settings
 from streams.statistics import Statistics
 
@@ -61,6 +62,7 @@ def make_app(settings: Settings, statistics: Statistics) -> StreamsApp:
         origin="streams",
         autodiscover=LEAF_MODULES,
         broker=[f"kafka://{server}" for server in settings.bootstrap_servers],
+        broker_credentials=credentials(settings),
         datadir=Path(tempfile.gettempdir()) / f"{settings.consumer_group}-{os.getuid()}",
         store="memory://",
         web_bind=settings.web_bind,

@@ -53,6 +53,9 @@ TRIED_AGAIN = (
 )
 """How those of its warnings and errors begin after which it tries again."""
 
+EVERY_CONNECTION = ("Authenticated ", "Sending username and password in the clear")
+"""How those begin that it has for every connection: the log would have them for ever."""
+
 TIMERS = "mode.timers"
 LATE = ("Timer %s is overlapping",)
 """What Faust says of a timer that was late; `streams.kafka.watchdog` says it where it matters."""
@@ -90,6 +93,8 @@ class SayOnce(logging.Filter):
 
 def _mend(record: logging.LogRecord) -> None:
     """Let a line say no more than is so, and no less: an error without a text is shown by its kind."""
+    if str(record.msg).startswith(EVERY_CONNECTION):
+        record.levelno, record.levelname = logging.DEBUG, logging.getLevelName(logging.DEBUG)
     if record.levelno > logging.INFO and str(record.msg).startswith((*TRIED_AGAIN, *LATE)):
         record.levelno, record.levelname = logging.INFO, logging.getLevelName(logging.INFO)
     if isinstance(record.args, tuple):

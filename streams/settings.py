@@ -39,6 +39,7 @@ from streams.config.kafka_url import kafka_servers
 from streams.config.wording import number_shown, refusal
 from streams.errors import SettingsError
 from streams.rules.timestamp import read_earliest
+from streams.tls import TlsFiles
 from streams.wire.job import CONNECTION, JOB_CLASS, MODEL_CLASS, MODEL_CONNECTION, Extras
 
 NEVER_EXPIRES_S = 0xFFFFFFFF  # MQTT 5, 3.1.2.11.2: a session expiry of this value never expires
@@ -54,6 +55,30 @@ class Settings(BaseModel):
     # --- Kafka
     broker_url: BrokerUrl = Field(
         "kafka://localhost:9092", description="Kafka bootstrap servers, as Faust takes them (a;b for several)"
+    )
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="PLAINTEXT, SSL (TLS), SASL_PLAINTEXT (a login, in clear) or SASL_SSL (both)"
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] = Field(
+        "SCRAM-SHA-512", description="of the login: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER"
+    )
+    kafka_sasl_username: str = Field("", description="who logs in, but with OAUTHBEARER")
+    kafka_sasl_password: SecretStr = Field(SecretStr(""), description="with which password")
+    kafka_sasl_token_file: str = Field(
+        "", description="file with the token for OAUTHBEARER; read again for each connection"
+    )
+    kafka_sasl_token_command: str = Field(
+        "", description="or a command that prints the token; run for each connection, without a shell"
+    )
+    kafka_ca_file: str = Field(
+        "",
+        description="PEM file with what the brokers' certificates lead to; empty for what the system trusts",
+    )
+    kafka_cert_file: str = Field(
+        "", description="PEM file with our own certificate and those up to its CA, where Kafka asks for one"
+    )
+    kafka_key_file: str = Field(
+        "", description="PEM file with its key, not encrypted; empty if it stands in KAFKA_CERT_FILE"
     )
     topic_prefix: Name = Field("metrics", description="names the topics: {prefix}.raw, .unique, .rejected")
     topic_partitions: Count = Field(
@@ -86,6 +111,18 @@ class Settings(BaseModel):
     mqtt_url: MqttUrl = Field(
         SecretStr("mqtt://localhost:1883"),
         description="mqtt://, mqtts://, ws:// or wss://, with user:password@ where the broker asks for it",
+    )
+    mqtt_username: str = Field("", description="who connects, where MQTT_URL does not say it")
+    mqtt_password: SecretStr = Field(SecretStr(""), description="with which password")
+    mqtt_ca_file: str = Field(
+        "",
+        description="PEM file with what the broker's certificate leads to; empty for what the system trusts",
+    )
+    mqtt_cert_file: str = Field(
+        "", description="PEM file with our own certificate and those up to its CA, where it asks for one"
+    )
+    mqtt_key_file: str = Field(
+        "", description="PEM file with its key, not encrypted; empty if it stands in MQTT_CERT_FILE"
     )
     mqtt_transport: Literal["auto", "mqtt5", "aiomqtt"] = Field(
         "auto",
@@ -325,6 +362,18 @@ class Settings(BaseModel):
     def bootstrap_servers(self) -> list[str]:
         """The Kafka servers as ``host:port``."""
         return kafka_servers(self.broker_url)
+
+    @property
+    def kafka_tls(self) -> TlsFiles | None:
+        """The certificates of connections to Kafka; None where they are not encrypted."""
+        if not self.kafka_security_protocol.endswith("SSL"):
+            return None
+        return TlsFiles(self.kafka_ca_file, self.kafka_cert_file, self.kafka_key_file)
+
+    @property
+    def mqtt_tls(self) -> TlsFiles:
+        """The certificates of connections to the MQTT broker, where MQTT_URL asks for encryption."""
+        return TlsFiles(self.mqtt_ca_file, self.mqtt_cert_file, self.mqtt_key_file)
 
 
 def render_example() -> str:

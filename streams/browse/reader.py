@@ -16,6 +16,7 @@ from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, UnsupportedVe
 from streams.browse.filters import Filter
 from streams.browse.messages import Browsed, Kind, TopicRecord, messages_of
 from streams.errors import MetricStreamsError, Outage
+from streams.kafka.connection import connection_options
 from streams.kafka.outages import as_outage
 from streams.kafka.positions import LogRange
 from streams.settings import Settings
@@ -172,7 +173,7 @@ async def opened(
         try:
             ranges = await asyncio.wait_for(_begin(consumer, settings, list(names), span), START_LIMIT_S)
         except (KafkaError, TimeoutError, OSError) as error:
-            raise as_outage(settings, error) from error
+            raise await as_outage(settings, error) from error
         yield OpenTopics(consumer, names, ranges, span)
     finally:
         with suppress(KafkaError, TimeoutError, OSError):
@@ -235,7 +236,7 @@ async def follow_messages(
 
 def _consumer(settings: Settings) -> AIOKafkaConsumer:
     return AIOKafkaConsumer(
-        bootstrap_servers=settings.bootstrap_servers,
+        **connection_options(settings),
         client_id=f"{settings.consumer_group}-browse",
         request_timeout_ms=REQUEST_TIMEOUT_MS,
         fetch_max_wait_ms=POLL_MS,

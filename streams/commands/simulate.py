@@ -95,7 +95,7 @@ async def simulate(
     number = secrets.randbits(32) if seed is None else seed
     job = Job(rate, seconds, count, tenants, devices, shares, qos, number)
     form = as_json_line if as_json or self.json else shown
-    async with MqttPublisher(Address.parse(settings.mqtt_url.get_secret_value())) as publisher:
+    async with MqttPublisher(Address.of(settings)) as publisher:
         await perform(job, publisher, lambda summary: self.say(form(job, summary)))
 
 

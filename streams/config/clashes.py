@@ -2,21 +2,17 @@
 
 from collections.abc import Iterator
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from streams.config.certificates import certificate_clashes
+from streams.config.clash import Clash
+from streams.config.logins import login_clashes
 from streams.config.mqtt_topics import is_caught
 from streams.config.mqtt_url import is_websocket
 from streams.config.wording import number_shown, shown_value
 
 if TYPE_CHECKING:
     from streams.settings import Settings
-
-
-class Clash(NamedTuple):
-    """Settings that do not go together."""
-
-    names: set[str]
-    line: str
 
 
 class ClashesFound(ValueError):  # noqa: N818 - says what has happened
@@ -30,6 +26,8 @@ class ClashesFound(ValueError):  # noqa: N818 - says what has happened
 def clashes_of(settings: "Settings") -> Iterator[Clash]:
     """Yield what does not go together."""
     yield from _mqtt_clashes(settings)
+    yield from login_clashes(settings)
+    yield from certificate_clashes(settings)
     linger_ms, most_ms = settings.chunk_linger_ms, settings.chunk_linger_max_ms
     if linger_ms > most_ms:
         yield Clash(

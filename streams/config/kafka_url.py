@@ -42,7 +42,10 @@ def _faults(url: str) -> Iterator[str]:
     if parts.scheme != "kafka":
         yield _scheme_fault(url.partition("://")[0])
     if "@" in parts.netloc:
-        yield f"{NAME} holds a user name or a password, and no login is supported: write {EXAMPLE}"
+        yield (
+            f"{NAME} holds a user name or a password: write {EXAMPLE}, and set KAFKA_SASL_USERNAME and "
+            "KAFKA_SASL_PASSWORD"
+        )
     if parts.path not in ("", "/") or parts.query:
         yield f"{NAME} holds something behind the port, which would be ignored: write {EXAMPLE}"
     yield from place_fault(NAME, parts, example=EXAMPLE)
@@ -51,8 +54,8 @@ def _faults(url: str) -> Iterator[str]:
 def _scheme_fault(scheme: str) -> str:
     if _SECURED.search(scheme):
         return (
-            f"{NAME} asks for encryption or a login, and neither is supported: "
-            f"write {EXAMPLE}, of a listener with PLAINTEXT"
+            f"{NAME} asks for encryption or a login: write {EXAMPLE}, and set "
+            "KAFKA_SECURITY_PROTOCOL to SSL, SASL_SSL or SASL_PLAINTEXT"
         )
     return f"{NAME} must begin with kafka://, as in {EXAMPLE}"
 

@@ -13,7 +13,9 @@ from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from streams.errors import Outage
+from streams.kafka.connection import connection_options
 from streams.kafka.log_reader import LogRecord
+from streams.kafka.outages import as_outage
 from streams.kafka.positions import LogRange
 from streams.settings import Settings
 
@@ -99,7 +101,7 @@ async def reading(settings: Settings) -> AsyncIterator[Logs]:
         Outage: if Kafka does not answer.
     """
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.bootstrap_servers,
+        **connection_options(settings),
         client_id=f"{settings.consumer_group}-doctor",
         request_timeout_ms=REQUEST_TIMEOUT_MS,
         fetch_max_wait_ms=POLL_MS,
@@ -111,6 +113,6 @@ async def reading(settings: Settings) -> AsyncIterator[Logs]:
         await consumer.start()
         yield Logs(consumer)
     except (KafkaError, OSError) as error:
-        raise Outage("kafka", f"{error!r}") from error
+        raise await as_outage(settings, error) from error
     finally:
         await consumer.stop()

@@ -16,6 +16,7 @@ from faust.types import TP
 from streams.doctor.finding import Finding, broken, ok, warning
 from streams.doctor.logs import Ends, Logs, reading
 from streams.errors import MalformedRecord, NewerFormat
+from streams.kafka.connection import connection_options
 from streams.kafka.histories import Emitted, read_emitted
 from streams.kafka.log_reader import LogRecord
 from streams.kafka.positions import LogRange
@@ -85,9 +86,7 @@ async def _read(logs: Logs, settings: Settings) -> Read:
 
 
 async def _committed(settings: Settings) -> Mapping[TP, int]:
-    admin = AIOKafkaAdminClient(
-        bootstrap_servers=settings.bootstrap_servers, request_timeout_ms=REQUEST_TIMEOUT_MS
-    )
+    admin = AIOKafkaAdminClient(**connection_options(settings), request_timeout_ms=REQUEST_TIMEOUT_MS)
     try:
         await admin.start()
         told = await admin.list_consumer_group_offsets(settings.consumer_group)

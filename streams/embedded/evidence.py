@@ -12,6 +12,7 @@ import asyncpg
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streams.embedded.ledger import RawChunk, Row
+from streams.kafka.connection import connection_options
 from streams.models import Origin
 from streams.settings import Settings
 from streams.tasks import ended_well
@@ -51,7 +52,7 @@ class Topics:
 
     async def __aenter__(self) -> Self:
         self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._settings.bootstrap_servers,
+            **connection_options(self._settings),
             auto_offset_reset="earliest",
             fetch_max_wait_ms=POLL_MS,
         )

@@ -21,6 +21,7 @@ from aiokafka.errors import (
 )
 
 from streams.errors import StartupRefused
+from streams.kafka.connection import connection_options
 from streams.kafka.outages import as_outage
 from streams.kafka.topic_checks import CHECKED, CLEANUP, Found, differences, problems
 from streams.settings import Settings
@@ -45,14 +46,14 @@ async def ensure_topics(settings: Settings) -> list[str]:
     """
     specs = [*topic_specs(settings), *operators_specs(settings)]
     try:
-        async with _admin(settings.bootstrap_servers) as admin:
+        async with _admin(settings) as admin:
             found = await _find(admin, specs)
             _check(specs, found, ",".join(settings.bootstrap_servers))
             missing = [spec for spec in specs if spec.name not in found]
             if missing:
                 _check_created(await admin.create_topics([_new_topic(spec) for spec in missing]))
     except KafkaError as error:
-        raise as_outage(settings, error) from error
+        raise await as_outage(settings, error) from error
     return [_line(spec, created=spec in missing) for spec in specs]
 
 
@@ -63,17 +64,15 @@ async def find_topics(settings: Settings) -> dict[str, Found]:
         Outage: if Kafka does not answer.
     """
     try:
-        async with _admin(settings.bootstrap_servers) as admin:
+        async with _admin(settings) as admin:
             return await _find(admin, topic_specs(settings))
     except KafkaError as error:
-        raise as_outage(settings, error) from error
+        raise await as_outage(settings, error) from error
 
 
 @asynccontextmanager
-async def _admin(bootstrap_servers: Sequence[str]) -> AsyncIterator[AIOKafkaAdminClient]:
-    admin = AIOKafkaAdminClient(
-        bootstrap_servers=list(bootstrap_servers), request_timeout_ms=REQUEST_TIMEOUT_MS
-    )
+async def _admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
+    admin = AIOKafkaAdminClient(**connection_options(settings), request_timeout_ms=REQUEST_TIMEOUT_MS)
     try:
         await admin.start()
         yield admin

@@ -19,6 +19,7 @@ from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.structs import TopicPartition
 
 from streams.errors import DeliveryFailed, LeaseLapsed, Outage
+from streams.kafka.connection import connection_options
 from streams.kafka.outages import as_outage
 from streams.kafka.writer_names import new_writer
 from streams.lease import Lease
@@ -167,7 +168,7 @@ class KafkaChunkWriter:
         except BaseException as error:
             await producer.discard()
             if isinstance(error, KafkaError):
-                raise as_outage(self._settings, error) from error
+                raise await as_outage(self._settings, error) from error
             raise
         self._producer, self._failure = producer, None
         self._name, self._sequences = new_writer().encode(), Counter()
@@ -206,7 +207,7 @@ class KafkaChunkWriter:
     def _options(self) -> dict[str, Any]:
         compression = self._settings.compression
         return {
-            "bootstrap_servers": self._settings.bootstrap_servers,
+            **connection_options(self._settings),
             "client_id": f"{self._settings.consumer_group}-ingress",
             "acks": "all",
             "enable_idempotence": self._settings.producer_idempotence,

@@ -19,6 +19,7 @@ from aiokafka.errors import (
 from faust.types import TP
 
 from streams.errors import Outage
+from streams.kafka.connection import connection_options
 from streams.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -98,7 +99,7 @@ class KafkaGroup:
         """Ask Kafka."""
         if self._admin is None:
             admin = AIOKafkaAdminClient(
-                bootstrap_servers=self._settings.bootstrap_servers, request_timeout_ms=REQUEST_TIMEOUT_MS
+                **connection_options(self._settings), request_timeout_ms=REQUEST_TIMEOUT_MS
             )
             try:
                 await admin.start()

@@ -14,6 +14,8 @@ from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from streams.errors import Outage
+from streams.kafka.connection import connection_options
+from streams.kafka.outages import as_outage
 from streams.kafka.positions import Anchor, LogRange
 from streams.settings import Settings
 from streams.wire.decision import digest
@@ -168,7 +170,8 @@ class KafkaLogReader:
                 return await asyncio.wait_for(self._answer(tp, question), READ_LIMIT_S)
             except (KafkaError, TimeoutError, OSError) as error:
                 await self.stop()
-                raise Outage("kafka", f"{tp.topic}[{tp.partition}] cannot be read: {error!r}") from error
+                detail = (await as_outage(self._settings, error)).detail
+                raise Outage("kafka", f"{tp.topic}[{tp.partition}] cannot be read: {detail}") from error
 
     async def _answer(self, tp: TP, question: "Question[T]") -> T:
         return await question(await self._connected(), TopicPartition(*tp))
@@ -176,7 +179,7 @@ class KafkaLogReader:
     async def _connected(self) -> AIOKafkaConsumer:
         if self._consumer is None:
             consumer = AIOKafkaConsumer(
-                bootstrap_servers=self._settings.bootstrap_servers,
+                **connection_options(self._settings),
                 client_id=f"{self._settings.consumer_group}-reader",
                 request_timeout_ms=REQUEST_TIMEOUT_MS,
                 fetch_max_wait_ms=FETCH_WAIT_MS,

@@ -1,21 +1,102 @@
-"""What a Kafka that is away is called, whoever meets it."""
+"""What a Kafka that is away, or that does not let us in, is called, whoever meets it."""
 
-from aiokafka.errors import KafkaConnectionError
+import asyncio
 
+from aiokafka.conn import AIOKafkaConnection, create_conn
+from aiokafka.errors import (
+    AuthenticationFailedError,
+    KafkaConnectionError,
+    KafkaError,
+    NodeNotReadyError,
+    SaslAuthenticationFailed,
+    UnsupportedSaslMechanismError,
+)
+from aiokafka.protocol.metadata import MetadataRequest
+
+from streams.config.logins import OAUTH
 from streams.config.urls import shown_url
 from streams.errors import Outage, worded
+from streams.kafka.connection import connection_options
 from streams.settings import Settings
+from streams.tls import tls_seen
+
+LOOK_LIMIT_S = 10.0
+ADDRESS = "BROKER_URL says where it is"
+SHUT_OUT = (KafkaConnectionError, NodeNotReadyError)
+"""What aiokafka ends with where no server let it in; why, it only logs."""
 
 
-def as_outage(settings: Settings, error: BaseException) -> Outage:
+async def as_outage(settings: Settings, error: BaseException) -> Outage:
     """Return an error of aiokafka's, or a timeout, as an outage that names the address.
 
-    >>> as_outage(Settings(), TimeoutError()).detail
-    'kafka://localhost:9092 gives no answer in time'
+    Where no server let aiokafka in, this knocks once more, and sees why.
     """
     where = shown_url(settings.broker_url)
-    if isinstance(error, KafkaConnectionError):
-        return Outage("kafka", f"{where} gives no answer (BROKER_URL says where it is)")
+    if isinstance(error, SHUT_OUT):
+        return Outage("kafka", f"{where} {await why_shut_out(settings)}")
     if isinstance(error, TimeoutError):
         return Outage("kafka", f"{where} gives no answer in time")
     return Outage("kafka", f"{where}: {worded(error)}")
+
+
+async def why_shut_out(settings: Settings) -> str:
+    """Say why no server lets us in, to stand behind its address; the first answer that is one."""
+    told = [await _knock(settings, server) for server in settings.bootstrap_servers]
+    return next((each for each in told if each is not None), f"gives no answer ({ADDRESS})")
+
+
+async def _knock(settings: Settings, server: str) -> str | None:
+    """Return why a server does not let us in; None if it does, or is not there."""
+    options = connection_options(settings)
+    del options["bootstrap_servers"]
+    host, _, port = server.rpartition(":")
+    try:
+        connection = await create_conn(
+            host.strip("[]"),
+            int(port),
+            client_id=f"{settings.consumer_group}-look",
+            request_timeout_ms=round(LOOK_LIMIT_S * 1_000),
+            **options,
+        )
+    except (KafkaError, OSError, TimeoutError) as error:
+        return _seen(settings, error)
+    try:
+        return await _let_in(settings, connection)
+    finally:
+        await asyncio.wait([connection.close()])
+
+
+async def _let_in(settings: Settings, connection: AIOKafkaConnection) -> str | None:
+    """Ask a connection what only one that is let in may ask."""
+    try:
+        answer = await connection.send(MetadataRequest([]))
+    except (KafkaError, OSError, TimeoutError) as error:
+        return _seen(settings, error)
+    if not answer.brokers and settings.kafka_sasl_mechanism == OAUTH:
+        # Kafka says so in an answer that aiokafka takes for a welcome (RFC 7628, 3.2.3).
+        return f"does not take the token; {_login_mend(settings)}"
+    return None
+
+
+def _seen(settings: Settings, error: BaseException) -> str | None:
+    protocol = settings.kafka_security_protocol
+    if (tls := tls_seen(error, "KAFKA")) is not None:
+        return f"does not let us in: {tls}"
+    if isinstance(error, UnsupportedSaslMechanismError):
+        return f"knows no login by KAFKA_SASL_MECHANISM={settings.kafka_sasl_mechanism}"
+    if isinstance(error, SaslAuthenticationFailed):
+        return f"does not let us in: {error.args[0]}; {_login_mend(settings)}"
+    if isinstance(error, AuthenticationFailedError):
+        return f"cannot be logged in to: {error.args[0]}"
+    if isinstance(error, KafkaConnectionError | ConnectionResetError | ConnectionAbortedError):
+        return (
+            "closes the connection as soon as it is spoken to: is its listener one for "
+            f"KAFKA_SECURITY_PROTOCOL={protocol}?"
+        )
+    return None
+
+
+def _login_mend(settings: Settings) -> str:
+    if settings.kafka_sasl_mechanism == OAUTH:
+        return "look at KAFKA_SASL_TOKEN_FILE or KAFKA_SASL_TOKEN_COMMAND"
+    return "look at KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD"

@@ -14,6 +14,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from streams.errors import Outage
+from streams.kafka.connection import connection_options
+from streams.kafka.outages import as_outage
 from streams.settings import Settings
 from streams.wire.headers import SESSION, SUBSCRIPTION, TERM, read_term
 from streams.wire.term import NO_TERM, Term
@@ -142,7 +144,7 @@ class KafkaTail:
     async def newest(self) -> list[dict[str, bytes]]:
         """Read up to `NEWEST` records of each partition."""
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._settings.bootstrap_servers,
+            **connection_options(self._settings),
             client_id=f"{self._settings.consumer_group}-terms",
             request_timeout_ms=REQUEST_TIMEOUT_MS,
             enable_auto_commit=False,
@@ -151,8 +153,8 @@ class KafkaTail:
             await consumer.start()
             return await asyncio.wait_for(self._read(consumer), READ_LIMIT_S)
         except (KafkaError, OSError, TimeoutError) as error:
-            detail = f"the end of {self._settings.raw_topic} cannot be read: {error!r}"
-            raise Outage("kafka", detail) from error
+            why = (await as_outage(self._settings, error)).detail
+            raise Outage("kafka", f"the end of {self._settings.raw_topic} cannot be read: {why}") from error
         finally:
             await consumer.stop()
 

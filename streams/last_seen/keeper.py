@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from streams.errors import MalformedRecord, MetricStreamsError
+from streams.kafka.connection import connection_options
 from streams.last_seen.reading import TOPIC, read_buckets
 from streams.last_seen.table import Devices, DeviceTables
 from streams.settings import Settings
@@ -137,7 +138,7 @@ class DeviceKeeper:
     async def _connect(self) -> AIOKafkaProducer:
         compression = self._settings.compression
         producer = AIOKafkaProducer(
-            bootstrap_servers=self._settings.bootstrap_servers,
+            **connection_options(self._settings),
             client_id=f"{self._settings.consumer_group}-{TOPIC}",
             compression_type=None if compression == "none" else compression,
             max_request_size=MOST_BYTES,

@@ -1,12 +1,17 @@
 """Reads an MQTT URL: ``mqtt://user:password@host:port``, ``mqtts://``, ``ws://host/path``, ``wss://``."""
 
-from dataclasses import dataclass
+import ssl
+from dataclasses import dataclass, replace
 from typing import Self
 from urllib.parse import unquote, urlsplit
 
 from streams.config.urls import shown_url
+from streams.settings import Settings
+from streams.tls import TlsFiles, context_of
 
 DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
+SYSTEMS = TlsFiles()
+"""No files: what this machine trusts."""
 DEFAULT_PATH = "/mqtt"  # what EMQX, HiveMQ and paho agree on; Mosquitto takes any
 
 
@@ -22,6 +27,16 @@ class Address:
     password: str | None = None
     path: str = ""
     """Of a WebSocket; empty for the others."""
+    certificates: TlsFiles = SYSTEMS
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Return where the settings say the broker is, and who we are to it."""
+        address = cls.parse(settings.mqtt_url.get_secret_value())
+        if settings.mqtt_username:
+            password = settings.mqtt_password.get_secret_value()
+            address = replace(address, username=settings.mqtt_username, password=password or None)
+        return replace(address, certificates=settings.mqtt_tls)
 
     @classmethod
     def parse(cls, url: str) -> Self:
@@ -41,6 +56,10 @@ class Address:
     def tls(self) -> bool:
         """Whether the connection is encrypted."""
         return self.scheme in ("mqtts", "wss")
+
+    def tls_context(self) -> ssl.SSLContext | None:
+        """Return what encrypts connections; None where they are not encrypted."""
+        return context_of(self.certificates) if self.tls else None
 
     @property
     def host_header(self) -> str:

@@ -5,14 +5,13 @@ Between the broker and the carrier (``streams/mqtt/carrier.py``). What it adds t
 """
 
 import socket
-import ssl
 from typing import Any
 
 import aiomqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from streams.errors import Outage, worded
+from streams.errors import Outage
 from streams.mqtt.address import Address
 from streams.mqtt.aiomqtt_connection import (
     ANSWER_TIMEOUT_S,
@@ -22,7 +21,7 @@ from streams.mqtt.aiomqtt_connection import (
     code_of,
     greeting_of,
 )
-from streams.mqtt.answers import NO_RETAIN
+from streams.mqtt.answers import NO_RETAIN, unreached
 from streams.mqtt.greeting import Greeting
 from streams.mqtt.inbox import LIMIT_PER_RECEIVE_MAXIMUM, Inbox
 from streams.mqtt.paho_client import NoConnackError, PahoClient
@@ -59,7 +58,7 @@ class AiomqttTransport:
     ) -> None:
         self._settings = settings
         self._statistics = statistics
-        self._address = Address.parse(settings.mqtt_url.get_secret_value())
+        self._address = Address.of(settings)
         self._session = Session.of(settings, host_name or socket.gethostname())
         self._standing = standing or Standing(self._session, statistics)
         self._try_v5 = try_v5
@@ -78,7 +77,7 @@ class AiomqttTransport:
             if code_of(error) == NO_RETAIN and self._standing.retains_will:
                 self._standing.refuse_retain("it has no retained messages")
                 return await self.connect()
-            raise Outage("mqtt", f"{self._address}: {worded(error)}") from error
+            raise Outage("mqtt", f"{self._address}: {unreached(error, self._address)}") from error
 
     async def _connect_as_it_speaks(self) -> "AiomqttConnection":
         if not self._try_v5:
@@ -152,7 +151,7 @@ class AiomqttTransport:
             "keepalive": settings.mqtt_keepalive_s,
             "timeout": PROBE_TIMEOUT_S if version is V5 and not self._speaks_v5 else ANSWER_TIMEOUT_S,
             "will": None if self._standing.announces is Announces.NOT else will,
-            "tls_context": ssl.create_default_context() if address.tls else None,
+            "tls_context": address.tls_context(),
         }
         if address.path:
             options |= {

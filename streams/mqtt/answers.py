@@ -6,9 +6,11 @@ import zlib
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from streams.errors import ConnectionLost, MetricStreamsError
+from streams.errors import ConnectionLost, MetricStreamsError, worded
+from streams.mqtt.address import Address
 from streams.mqtt.inbox import Inbox
 from streams.mqtt.transport import Session
+from streams.tls import tls_seen
 
 T = TypeVar("T")
 
@@ -35,6 +37,25 @@ class NoAnswerError(Exception):
 
 class NotGrantedError(Exception):
     """The broker does not grant what we need."""
+
+
+CLOSED = "the broker closed the connection without an answer"
+TLS_HINTS = {
+    CLOSED: "over TLS many refuse a certificate so, look at MQTT_CERT_FILE",
+    "reset by peer": "does this port speak TLS?",
+}
+"""What an end in these words may mean where the connection is encrypted."""
+
+
+def unreached(error: BaseException, address: Address) -> str:
+    """Say what a connection failed with: a TLS handshake in plain words and with its mend."""
+    return tls_seen(error, "MQTT") or tls_hinted(worded(error), address)
+
+
+def tls_hinted(text: str, address: Address) -> str:
+    """Add to words on the end of a connection what they may mean over TLS."""
+    hints = [hint for words, hint in TLS_HINTS.items() if words in text] if address.tls else []
+    return "; ".join([text, *hints])
 
 
 def own_id(last_theirs: int) -> int:

@@ -29,7 +29,7 @@ def transport_of(
         host_name: stands for `worker_id` where that is not set.
         read: takes a packet of MQTT 5 off the bytes, for our own transport.
     """
-    over_websocket = bool(Address.parse(settings.mqtt_url.get_secret_value()).path)
+    over_websocket = bool(Address.of(settings).path)
     if settings.mqtt_transport == "aiomqtt" or over_websocket:
         return AiomqttTransport(settings, statistics, host_name)
     standing = Standing(Session.of(settings, host_name or socket.gethostname()), statistics)

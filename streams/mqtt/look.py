@@ -6,7 +6,6 @@ status is touched. Used by the doctor.
 
 import asyncio
 import secrets
-import ssl
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,10 +15,10 @@ from paho.mqtt.client import Client as Paho
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from streams.errors import Outage, worded
+from streams.errors import Outage
 from streams.mqtt.address import Address
 from streams.mqtt.aiomqtt_connection import code_of
-from streams.mqtt.answers import HINTS, UNSPECIFIED
+from streams.mqtt.answers import HINTS, UNSPECIFIED, unreached
 from streams.mqtt.topics import matches
 from streams.mqtt.transport import Session
 from streams.settings import Settings
@@ -78,13 +77,13 @@ async def look(settings: Settings, session: Session) -> Look:
     Raises:
         Outage: the broker is not reached or refuses us.
     """
-    address = Address.parse(settings.mqtt_url.get_secret_value())
+    address = Address.of(settings)
     name = f"{settings.mqtt_client_id}-doctor-{secrets.token_hex(4)}"
     seen = Look()
     try:
         await _look(address, name, session, seen)
     except aiomqtt.MqttError as error:
-        raise Outage("mqtt", f"{address}: {worded(error)}") from error
+        raise Outage("mqtt", f"{address}: {unreached(error, address)}") from error
     return seen
 
 
@@ -172,7 +171,7 @@ def _client(version: aiomqtt.ProtocolVersion, address: Address, name: str) -> _C
         password=address.password,
         identifier=name,
         protocol=version,
-        tls_context=ssl.create_default_context() if address.tls else None,
+        tls_context=address.tls_context(),
         timeout=TIMEOUT_S,
         **clean,
         **options,

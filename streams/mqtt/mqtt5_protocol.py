@@ -28,6 +28,7 @@ from streams.mqtt.packets import (
 )
 from streams.mqtt.standing import Standing
 from streams.mqtt.transport import PUBACK, PUBREC, Publication, Token, packet_id_of, packets_of
+from streams.tls import tls_seen
 
 T = TypeVar("T")
 Read: TypeAlias = Callable[[memoryview], tuple[Any, int]]
@@ -177,7 +178,7 @@ class Mqtt5Protocol(asyncio.Protocol):
         if exc is None or isinstance(exc, ConnectionError):
             self._end(ConnectionLost("the connection was closed from afar, without a reason", wordless=True))
         else:
-            self._end(ConnectionLost(f"the connection broke: {exc!r}"))
+            self._end(ConnectionLost(f"the connection broke: {tls_seen(exc, 'MQTT') or repr(exc)}"))
 
     def pause_writing(self) -> None:
         """Read no further until the broker has taken what waits to be written."""

@@ -8,13 +8,12 @@ is made. For WebSockets and MQTT 3.1.1 there is ``streams/mqtt/aiomqtt_transport
 import asyncio
 import os
 import socket
-import ssl
 
 import mqtt5
 
-from streams.errors import ConnectionLost, Outage, SpeaksNoMqtt5, worded
+from streams.errors import ConnectionLost, Outage, SpeaksNoMqtt5
 from streams.mqtt.address import Address
-from streams.mqtt.answers import NO_RETAIN, NoAnswerError
+from streams.mqtt.answers import CLOSED, NO_RETAIN, NoAnswerError, tls_hinted, unreached
 from streams.mqtt.greeting import Greeting
 from streams.mqtt.inbox import LIMIT_PER_RECEIVE_MAXIMUM, Inbox
 from streams.mqtt.mqtt5_connection import ANSWER_TIMEOUT_S, Mqtt5Connection
@@ -51,7 +50,7 @@ class Mqtt5Transport:
     ) -> None:
         self._settings = settings
         self._statistics = statistics
-        self._address = Address.parse(settings.mqtt_url.get_secret_value())
+        self._address = Address.of(settings)
         self._session = Session.of(settings, host_name or socket.gethostname())
         self._standing = standing or Standing(self._session, statistics)
         self._read = read
@@ -91,16 +90,15 @@ class Mqtt5Transport:
 
     async def _reach(self, protocol: Mqtt5Protocol) -> None:
         address = self._address
-        tls = ssl.create_default_context() if address.tls else None
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
                 await asyncio.get_running_loop().create_connection(
-                    lambda: protocol, address.host, address.port, ssl=tls
+                    lambda: protocol, address.host, address.port, ssl=address.tls_context()
                 )
         except TimeoutError as error:
             raise Outage("mqtt", f"{address}: no answer in {ANSWER_TIMEOUT_S:g} s") from error
         except (OSError, UnicodeError) as error:  # the latter from a host that IDNA has no word for
-            raise Outage("mqtt", f"{address}: {_worded(error)}") from error
+            raise Outage("mqtt", f"{address}: {_worded(error, address)}") from error
 
     async def _greet(self, protocol: Mqtt5Protocol) -> Greeting:
         timeout_s = ANSWER_TIMEOUT_S if self._speaks_v5 else PROBE_TIMEOUT_S
@@ -112,7 +110,7 @@ class Mqtt5Transport:
             if not error.wordless:
                 raise
             self._standing.connect_unanswered()
-            raise self._unanswered("the broker closed the connection without an answer") from error
+            raise self._unanswered(tls_hinted(CLOSED, self._address)) from error
         greeting = self._check(connack)
         self._speaks_v5 = True
         self._standing.let_in(retains=greeting.retains)
@@ -199,8 +197,8 @@ def _refusal(greeting: mqtt5.ConnAckPacket) -> str:
     return f"the broker refuses us: {' '.join([code_worded(greeting.reason_code), *more])}"
 
 
-def _worded(error: OSError | UnicodeError) -> str:
+def _worded(error: OSError | UnicodeError, address: Address) -> str:
     """Return what the system says of a refused connection, which asyncio calls a failed call alone."""
     if isinstance(error, ConnectionError) and error.errno:
-        return os.strerror(error.errno)
-    return worded(error)
+        return tls_hinted(os.strerror(error.errno), address)
+    return unreached(error, address)

@@ -16,7 +16,7 @@ from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from streams.mqtt.answers import own_id
+from streams.mqtt.answers import CLOSED, own_id
 from streams.mqtt.inbox import Inbox
 from streams.mqtt.packets import packet_id_in
 from streams.mqtt.standing import Standing
@@ -142,9 +142,7 @@ class PahoClient(aiomqtt.Client):
     ) -> None:
         """Note the end also where aiomqtt forgets it: before, and just after, the CONNACK."""
         if not self._connected.done():
-            self._connected.set_exception(
-                NoConnackError("the broker closed the connection without an answer")
-            )
+            self._connected.set_exception(NoConnackError(CLOSED))
         super()._on_disconnect(client, userdata, flags, reason_code, properties)
         if self._disconnected.done():
             self._disconnected.exception()  # else asyncio complains where aiomqtt replaces the future

@@ -6,7 +6,6 @@ not tell whether the broker refused. Read against aiomqtt 2.5.1 and paho-mqtt 2.
 """
 
 import asyncio
-import ssl
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
@@ -19,6 +18,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from streams.errors import Outage, worded
 from streams.mqtt.address import Address
+from streams.mqtt.answers import unreached
 
 UNSUPPORTED_PROTOCOL = 0x84  # MQTT 5, 3.2.2.2; paho gives it for the 0x01 of 3.1.1, too
 UNNAMED_RECEIVE_MAXIMUM = 65_535  # MQTT 5, 3.2.2.3.3: what holds where the broker names none
@@ -123,7 +123,7 @@ class MqttPublisher:
         try:
             self._client = await self._connect()
         except aiomqtt.MqttError as error:
-            raise Outage("mqtt", f"{self._address}: {worded(error)}") from error
+            raise Outage("mqtt", f"{self._address}: {unreached(error, self._address)}") from error
         self.in_flight_max = self._client.receive_maximum
         return self
 
@@ -172,7 +172,7 @@ class MqttPublisher:
             username=address.username,
             password=address.password,
             protocol=version,
-            tls_context=ssl.create_default_context() if address.tls else None,
+            tls_context=address.tls_context(),
             timeout=self._timeout_s,
             **options,
         )

@@ -15,6 +15,7 @@ from xxhash import xxh3_64_intdigest
 from streams.browse.messages import Browsed
 from streams.browse.reader import opened
 from streams.errors import DeliveryFailed, MalformedRecord
+from streams.kafka.connection import connection_options
 from streams.kafka.outages import as_outage
 from streams.models import Message, RejectedMessage
 from streams.settings import Settings
@@ -90,7 +91,7 @@ class MarkWriter:
 
     async def __aenter__(self) -> Self:
         self._producer = AIOKafkaProducer(
-            bootstrap_servers=self._settings.bootstrap_servers,
+            **connection_options(self._settings),
             client_id=f"{self._settings.consumer_group}-marks",
             acks="all",
             enable_idempotence=self._settings.producer_idempotence,
@@ -100,7 +101,7 @@ class MarkWriter:
             await self._producer.start()
         except KafkaError as error:
             await self._producer.stop()
-            raise as_outage(self._settings, error) from error
+            raise await as_outage(self._settings, error) from error
         return self
 
     async def __aexit__(

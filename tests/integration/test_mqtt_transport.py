@@ -18,11 +18,12 @@ from streams.mqtt.standing import Standing
 from streams.mqtt.transport import Connection, Publication, Session, Token
 from streams.settings import Settings
 from streams.statistics import Statistics
+from tests.parts.authority import Authority, Certificate
 from tests.parts.devices import publish, watching
 from tests.parts.eventually import eventually
 from tests.parts.mosquitto import Mosquitto
-from tests.parts.ports import free_port
 from tests.parts.scripted_broker import DISCONNECT, PINGREQ, PUBACK, PUBLISH, SUBSCRIBE, ScriptedBroker
+from tests.parts.secure_mosquitto import SecureMosquitto
 
 Own = Callable[[Callable[[], Mosquitto]], Mosquitto]
 Connect = Callable[..., Awaitable[Connection]]
@@ -81,6 +82,12 @@ def shorten(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
 
 def standing_of(client_id: str) -> Standing:
     return Standing(Session(client_id, f"{client_id}/#", f"status/{client_id}"), Statistics())
+
+
+def files(authority: Authority, certificate: Certificate) -> dict[str, str]:
+    """Return the settings of a client that trusts an authority, and shows a certificate."""
+    shown = {"mqtt_cert_file": str(certificate.path), "mqtt_key_file": str(certificate.key)}
+    return {"mqtt_ca_file": str(authority.ca), **shown}
 
 
 def tokens(publications: list[Publication]) -> list[Token]:
@@ -288,63 +295,72 @@ async def test_a_wrong_password_is_told(connect: Connect, guarded: Mosquitto) ->
     assert "wrong" not in str(refused.value)
 
 
-class Tls(Mosquitto):
-    """A broker with TLS on its main listener, and a third one without."""
-
-    def __init__(self, directory: Path) -> None:
-        super().__init__()
-        self.certificate, self._key = directory / "certificate.pem", directory / "key.pem"
-        self._plain_port = free_port()
-        subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
-        command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject]
-        subprocess.run(
-            [*command, "-keyout", self._key, "-out", self.certificate], check=True, capture_output=True
-        )
-
-    @property
-    def tls_url(self) -> str:
-        return f"mqtts://{self.host}:{self.port}"
-
-    @property
-    def url(self) -> str:
-        return f"mqtt://{self.host}:{self._plain_port}"
-
-    def configuration(self) -> str:
-        """Return the configuration, with what TLS needs behind the listener that it is for."""
-        listener = f"listener {self.port} {self.host}\n"
-        tls = f"certfile {self.certificate}\nkeyfile {self._key}\n"
-        text = super().configuration().replace(listener, listener + tls)
-        return f"{text}\nlistener {self._plain_port} {self.host}\n"
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture
-def tls(own: Own, tmp_path: Path) -> Tls:
-    """A broker whose certificate nobody has signed."""
-    broker = own(lambda: Tls(tmp_path))
-    assert isinstance(broker, Tls)
+def tls(own: Own, authority: Authority) -> SecureMosquitto:
+    """A broker whose certificate our own authority has signed."""
+    broker = own(lambda: SecureMosquitto(authority))
+    assert isinstance(broker, SecureMosquitto)
+    return broker
+
+
+@pytest.fixture
+def mutual(own: Own, authority: Authority) -> SecureMosquitto:
+    """One that lets in who shows a certificate, under the name that stands in it."""
+    broker = own(lambda: SecureMosquitto(authority, asks=True))
+    assert isinstance(broker, SecureMosquitto)
     return broker
 
 
 async def test_it_speaks_over_tls(
-    connect: Connect, tls: Tls, unique: str, monkeypatch: pytest.MonkeyPatch
+    connect: Connect, tls: SecureMosquitto, authority: Authority, unique: str
 ) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", str(tls.certificate))
+    ca = str(authority.ca)
     payloads = [b"%d" % number * 1_000 for number in range(300)]
-    connection = await connect(tls.tls_url)
+    connection = await connect(tls.tls_url, mqtt_ca_file=ca)
     await publish(tls.url, f"{unique}/a/b/c", payloads)
     received = await receive(connection, 300)
     assert [message.payload for message in received] == payloads
 
     connection.acknowledge(tokens(received))
     await connection.close()
-    assert await (await connect(tls.tls_url)).receive(0.2) == []
+    assert await (await connect(tls.tls_url, mqtt_ca_file=ca)).receive(0.2) == []
+
+
+async def test_it_shows_a_certificate_to_a_broker_that_asks_for_one(
+    connect: Connect, mutual: SecureMosquitto, authority: Authority, unique: str
+) -> None:
+    connection = await connect(mutual.tls_url, **files(authority, authority.client("bridge")))
+    await publish(mutual.url, f"{unique}/a/b/c", [b"1"])
+    assert [message.payload for message in await receive(connection, 1)] == [b"1"]
 
 
 # paho leaves the socket of a handshake that failed to the garbage collector, which complains.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-async def test_a_broker_that_cannot_show_who_it_is_is_an_outage(connect: Connect, tls: Tls) -> None:
-    with pytest.raises(Outage, match="certificate"):
-        await connect(tls.tls_url)
+@pytest.mark.parametrize(
+    "wrong", ["no CA", "another host", "no certificate", "expired", "another's", "no TLS"]
+)
+async def test_what_keeps_it_out_is_told(
+    connect: Connect, mutual: SecureMosquitto, authority: Authority, wrong: str, tmp_path: Path
+) -> None:
+    ours = authority.client("bridge")
+    good = files(authority, ours)
+    stranger = Authority(tmp_path).client("bridge")
+    url, settings, told = {
+        "no CA": (mutual.tls_url, {}, "no CA that is trusted here: set MQTT_CA_FILE"),
+        "another host": (mutual.tls_url.replace("127.0.0.1", "localhost"), good, "is for another host"),
+        "no certificate": (mutual.tls_url, {"mqtt_ca_file": str(authority.ca)}, "MQTT_CERT_FILE"),
+        "expired": (mutual.tls_url, files(authority, authority.client("old", days=-1)), "MQTT_CERT_FILE"),
+        "another's": (mutual.tls_url, files(authority, stranger), "MQTT_CERT_FILE"),
+        "no TLS": (mutual.url.replace("mqtt://", "mqtts://"), good, "does this port speak TLS"),
+    }[wrong]
+    with pytest.raises(Outage, match=told) as refusal:
+        await connect(url, **settings)
+    assert "_ssl.c" not in refusal.value.detail
 
 
 async def test_it_speaks_over_websockets(connect: Connect, mosquitto: Mosquitto, unique: str) -> None:

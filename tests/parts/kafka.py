@@ -99,14 +99,15 @@ class Kafka(Part):
         self._configuration.write_text(
             "".join(f"{name}={value}\n" for name, value in self._settings().items())
         )
-        # In one word with its option: one in sixty-four begins with a dash.
-        arguments = ["format", f"--cluster-id={self.cluster}", "-c", str(self._configuration)]
-        done = subprocess.run(
-            [*self._main("kafka.tools.StorageTool"), *arguments], capture_output=True, text=True, check=False
-        )
+        command = [*self._main("kafka.tools.StorageTool"), *self._format_arguments()]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             self._configuration.unlink()
             raise PartFailedError(f"kafka.tools.StorageTool format failed\n{done.stdout}{done.stderr}")
+
+    def _format_arguments(self) -> list[str]:
+        # The id in one word with its option: one in sixty-four begins with a dash.
+        return ["format", f"--cluster-id={self.cluster}", "-c", str(self._configuration)]
 
     def _settings(self) -> dict[str, str]:
         controller = f"{self.host}:{self._controller_port}"

@@ -178,6 +178,16 @@ def test_only_the_application_reads_the_environment() -> None:
     assert {name for name in reading if not MAY_READ_THE_ENVIRONMENT.fullmatch(name)} == set()
 
 
+def test_every_client_of_kafka_is_encrypted_and_logged_in_alike() -> None:
+    """The servers' names stand in one place, and what encrypts and logs in beside them."""
+    keywords = {
+        name: {keyword.arg for keyword in ast.walk(tree) if isinstance(keyword, ast.keyword)}
+        for name, tree in modules().items()
+    }
+    assert [name for name, given in keywords.items() if "bootstrap_servers" in given] == []
+    assert "streams.kafka.connection" in keywords
+
+
 def test_no_file_names_a_home_directory() -> None:
     for path in project_files():
         found = HOME_DIRECTORY.search(path.read_text(errors="replace"))

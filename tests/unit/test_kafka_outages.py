@@ -6,7 +6,7 @@ from aiokafka.errors import KafkaConnectionError, TopicAuthorizationFailedError
 from streams.kafka.outages import as_outage
 from streams.settings import Settings
 
-SETTINGS = Settings(broker_url="kafka://someone.example:9092")
+SETTINGS = Settings(broker_url="kafka://127.0.0.1:1")
 
 
 @pytest.mark.parametrize(
@@ -18,10 +18,10 @@ SETTINGS = Settings(broker_url="kafka://someone.example:9092")
         (OSError("the line\nis cut"), "the line is cut"),
     ],
 )
-def test_it_says_where_and_what_on_one_line(error: BaseException, says: str) -> None:
-    told = as_outage(SETTINGS, error)
+async def test_it_says_where_and_what_on_one_line(error: BaseException, says: str) -> None:
+    told = await as_outage(SETTINGS, error)
     assert told.part == "kafka"
     assert says in told.detail
-    assert "kafka://someone.example:9092" in told.detail
+    assert "kafka://127.0.0.1:1" in told.detail
     assert "\n" not in told.detail
     assert "KafkaConnectionError" not in told.detail
