@@ -97,39 +97,58 @@ def _stand(path: str) -> tuple[int, int]:
     return found.st_ino, found.st_mtime_ns
 
 
-def tls_seen(error: BaseException, prefix: str) -> str | None:
-    """Say in plain words what a handshake failed on, and with which setting that is mended.
+class Named(NamedTuple):
+    """What our certificates are called in the settings of one connection."""
+
+    ca: str
+    cert: str
+
+
+KAFKA = Named("KAFKA_CA_FILE", "KAFKA_CERT_FILE")
+MQTT = Named("MQTT_CA_FILE", "MQTT_CERT_FILE")
+REDIS = Named("ssl_ca_certs in REDIS_URL", "ssl_certfile in REDIS_URL")
+POSTGRES = Named("sslrootcert in DATABASE_URL", "sslcert in DATABASE_URL")
+
+
+class Fault(NamedTuple):
+    """What a handshake failed on."""
+
+    seen: str
+    """In plain words, to stand behind the server's address."""
+    mend: str
+
+    def __str__(self) -> str:
+        return f"{self.seen}: {self.mend}"
+
+
+def tls_fault(error: BaseException, named: Named) -> Fault | None:
+    """Return what a handshake failed on; None for what has nothing to do with TLS.
 
     Args:
         error: what the connection failed with, whatever it was raised from.
-        prefix: of the settings: ``KAFKA`` or ``MQTT``.
-
-    Returns:
-        None for what has nothing to do with TLS.
+        named: by what the mend is named.
     """
     found: BaseException | None = error
     while found is not None and not isinstance(found, ssl.SSLError):
         found = found.__cause__ or found.__context__  # aiomqtt leaves out the cause, not the context
-    return None if found is None else _handshake_seen(found, prefix)
-
-
-def _handshake_seen(error: ssl.SSLError, prefix: str) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return _verification_seen(error.verify_message, prefix)
-    text = f"{error.reason or error}".replace("_", " ").lower()
-    for part, seen in _SEEN.items():
+    if found is None:
+        return None
+    if isinstance(found, ssl.SSLCertVerificationError):
+        return _of_their_certificate(found.verify_message, named)
+    text = f"{found.reason or found}".replace("_", " ").lower()
+    for part, (seen, mend) in _FAULTS.items():
         if part in text:
-            return seen.format(prefix=prefix)
-    return f"no TLS handshake: {text}"
+            return Fault(seen, mend.format(cert=named.cert))
+    return Fault(f"no TLS handshake, {text}", "see the server's log")
 
 
-_SEEN = {
-    "wrong version number": "it speaks no TLS on this port",
-    "unsupported protocol": "it speaks no TLS as new as 1.2",
-    "alert protocol version": "it speaks no TLS as new as 1.2",
-    "certificate expired": "our certificate has expired: renew {prefix}_CERT_FILE",
-    "unknown ca": "it does not know the CA of our certificate: look at {prefix}_CERT_FILE",
-    "certificate": "it asks for a certificate of ours that it trusts: look at {prefix}_CERT_FILE",
+_FAULTS = {
+    "wrong version number": ("it speaks no TLS on this port", "name its port for TLS"),
+    "unsupported protocol": ("it speaks no TLS as new as 1.2", "let it"),
+    "alert protocol version": ("it speaks no TLS as new as 1.2", "let it"),
+    "certificate expired": ("our certificate has expired", "renew {cert}"),
+    "unknown ca": ("it does not know the CA of our certificate", "look at {cert}"),
+    "certificate": ("it asks for a certificate of ours that it trusts", "look at {cert}"),
 }
 """By a piece of OpenSSL's reason, alerts of the server's (RFC 8446, 6.2) among them; the first that fits.
 
@@ -137,12 +156,14 @@ Of one that is missing, expired or of another CA, Kafka says "bad certificate" a
 """
 
 
-def _verification_seen(message: str, prefix: str) -> str:
+def _of_their_certificate(message: str, named: Named) -> Fault:
     text = message.lower()
     if "expired" in text:
-        return "its certificate has expired"
+        return Fault("its certificate has expired", "renew it, there")
     if "not yet valid" in text:
-        return "its certificate is not valid yet: is this machine's clock right?"
+        return Fault("its certificate is not valid yet", "look at the clocks of both machines")
     if "mismatch" in text or "not valid for" in text:
-        return f"its certificate is for another host: {message}"
-    return f"its certificate is of no CA that is trusted here: set {prefix}_CA_FILE ({message})"
+        return Fault(
+            f"its certificate is for another host ({message.rstrip('.')})", "call it by a name in it"
+        )
+    return Fault(f"its certificate is of no CA that is trusted here ({message})", f"set {named.ca}")

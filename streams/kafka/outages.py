@@ -18,10 +18,9 @@ from streams.config.urls import shown_url
 from streams.errors import Outage, worded
 from streams.kafka.connection import connection_options
 from streams.settings import Settings
-from streams.tls import tls_seen
+from streams.tls import KAFKA, Fault, tls_fault
 
 LOOK_LIMIT_S = 10.0
-ADDRESS = "BROKER_URL says where it is"
 SHUT_OUT = (KafkaConnectionError, NodeNotReadyError)
 """What aiokafka ends with where no server let it in; why, it only logs."""
 
@@ -31,21 +30,25 @@ async def as_outage(settings: Settings, error: BaseException) -> Outage:
 
     Where no server let aiokafka in, this knocks once more, and sees why.
     """
-    where = shown_url(settings.broker_url)
     if isinstance(error, SHUT_OUT):
-        return Outage("kafka", f"{where} {await why_shut_out(settings)}")
+        return await shut_out(settings)
+    where = shown_url(settings.broker_url)
     if isinstance(error, TimeoutError):
         return Outage("kafka", f"{where} gives no answer in time")
     return Outage("kafka", f"{where}: {worded(error)}")
 
 
-async def why_shut_out(settings: Settings) -> str:
-    """Say why no server lets us in, to stand behind its address; the first answer that is one."""
+async def shut_out(settings: Settings) -> Outage:
+    """Return why no server lets us in; the first answer of one that is more than silence."""
+    where = shown_url(settings.broker_url)
     told = [await _knock(settings, server) for server in settings.bootstrap_servers]
-    return next((each for each in told if each is not None), f"gives no answer ({ADDRESS})")
+    fault = next((each for each in told if each is not None), None)
+    if fault is None:
+        return Outage("kafka", f"{where} gives no answer (BROKER_URL says where it is)")
+    return Outage("kafka", f"{where}: {fault}", seen=f"{where}: {fault.seen}", mend=fault.mend)
 
 
-async def _knock(settings: Settings, server: str) -> str | None:
+async def _knock(settings: Settings, server: str) -> Fault | None:
     """Return why a server does not let us in; None if it does, or is not there."""
     options = connection_options(settings)
     del options["bootstrap_servers"]
@@ -59,40 +62,38 @@ async def _knock(settings: Settings, server: str) -> str | None:
             **options,
         )
     except (KafkaError, OSError, TimeoutError) as error:
-        return _seen(settings, error)
+        return _fault(settings, error)
     try:
         return await _let_in(settings, connection)
     finally:
         await asyncio.wait([connection.close()])
 
 
-async def _let_in(settings: Settings, connection: AIOKafkaConnection) -> str | None:
+async def _let_in(settings: Settings, connection: AIOKafkaConnection) -> Fault | None:
     """Ask a connection what only one that is let in may ask."""
     try:
         answer = await connection.send(MetadataRequest([]))
     except (KafkaError, OSError, TimeoutError) as error:
-        return _seen(settings, error)
+        return _fault(settings, error)
     if not answer.brokers and settings.kafka_sasl_mechanism == OAUTH:
         # Kafka says so in an answer that aiokafka takes for a welcome (RFC 7628, 3.2.3).
-        return f"does not take the token; {_login_mend(settings)}"
+        return Fault("it does not take the token", _login_mend(settings))
     return None
 
 
-def _seen(settings: Settings, error: BaseException) -> str | None:
-    protocol = settings.kafka_security_protocol
-    if (tls := tls_seen(error, "KAFKA")) is not None:
-        return f"does not let us in: {tls}"
+def _fault(settings: Settings, error: BaseException) -> Fault | None:
+    if (tls := tls_fault(error, KAFKA)) is not None:
+        return tls
     if isinstance(error, UnsupportedSaslMechanismError):
-        return f"knows no login by KAFKA_SASL_MECHANISM={settings.kafka_sasl_mechanism}"
-    if isinstance(error, SaslAuthenticationFailed):
-        return f"does not let us in: {error.args[0]}; {_login_mend(settings)}"
-    if isinstance(error, AuthenticationFailedError):
-        return f"cannot be logged in to: {error.args[0]}"
-    if isinstance(error, KafkaConnectionError | ConnectionResetError | ConnectionAbortedError):
-        return (
-            "closes the connection as soon as it is spoken to: is its listener one for "
-            f"KAFKA_SECURITY_PROTOCOL={protocol}?"
+        mechanism = settings.kafka_sasl_mechanism
+        return Fault(
+            f"it knows no login by {mechanism}", "let KAFKA_SASL_MECHANISM name another"
         )
+    if isinstance(error, SaslAuthenticationFailed | AuthenticationFailedError):
+        return Fault(str(error.args[0]), _login_mend(settings))
+    if isinstance(error, KafkaConnectionError | ConnectionResetError | ConnectionAbortedError):
+        seen = f"it closes the connection as soon as it is spoken to in {settings.kafka_security_protocol}"
+        return Fault(seen, "let KAFKA_SECURITY_PROTOCOL be that of its listener")
     return None
 
 

@@ -16,10 +16,9 @@ from aiokafka.cluster import ClusterMetadata
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
-from streams.config.urls import shown_url
 from streams.errors import Outage, worded
 from streams.kafka.connection import connection_options
-from streams.kafka.outages import why_shut_out
+from streams.kafka.outages import shut_out
 from streams.settings import Settings
 from streams.statistics import Statistics
 from streams.tasks import ended
@@ -68,8 +67,7 @@ class KafkaEnds:
         consumer = self._consumer or await self._connect()
         # aiokafka asks for metadata every five minutes: too late for brokers that come back elsewhere.
         if not await consumer._client.force_metadata_update():
-            where = shown_url(self._settings.broker_url)
-            raise Outage("kafka", f"{where} {await why_shut_out(self._settings)}")
+            raise await shut_out(self._settings)
         check_writable(consumer._client.cluster, self._topics, self._settings.topic_min_insync_replicas)
         ends = await consumer.end_offsets([TopicPartition(*tp) for tp in tps])
         return {TP(tp.topic, tp.partition): end for tp, end in ends.items()}

@@ -10,7 +10,7 @@ from streams.errors import ConnectionLost, MetricStreamsError, worded
 from streams.mqtt.address import Address
 from streams.mqtt.inbox import Inbox
 from streams.mqtt.transport import Session
-from streams.tls import tls_seen
+from streams.tls import MQTT, tls_fault
 
 T = TypeVar("T")
 
@@ -49,7 +49,8 @@ TLS_HINTS = {
 
 def unreached(error: BaseException, address: Address) -> str:
     """Say what a connection failed with: a TLS handshake in plain words and with its mend."""
-    return tls_seen(error, "MQTT") or tls_hinted(worded(error), address)
+    fault = tls_fault(error, MQTT)
+    return tls_hinted(worded(error), address) if fault is None else str(fault)
 
 
 def tls_hinted(text: str, address: Address) -> str:

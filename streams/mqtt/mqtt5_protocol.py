@@ -28,7 +28,7 @@ from streams.mqtt.packets import (
 )
 from streams.mqtt.standing import Standing
 from streams.mqtt.transport import PUBACK, PUBREC, Publication, Token, packet_id_of, packets_of
-from streams.tls import tls_seen
+from streams.tls import MQTT, tls_fault
 
 T = TypeVar("T")
 Read: TypeAlias = Callable[[memoryview], tuple[Any, int]]
@@ -178,7 +178,7 @@ class Mqtt5Protocol(asyncio.Protocol):
         if exc is None or isinstance(exc, ConnectionError):
             self._end(ConnectionLost("the connection was closed from afar, without a reason", wordless=True))
         else:
-            self._end(ConnectionLost(f"the connection broke: {tls_seen(exc, 'MQTT') or repr(exc)}"))
+            self._end(ConnectionLost(f"the connection broke: {tls_fault(exc, MQTT) or repr(exc)}"))
 
     def pause_writing(self) -> None:
         """Read no further until the broker has taken what waits to be written."""

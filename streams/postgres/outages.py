@@ -5,6 +5,7 @@ import asyncpg
 from streams.errors import Outage, RowsDoubted
 from streams.plain_log import plain
 from streams.postgres.refusals import IN_DOUBT, Mender, mender
+from streams.tls import POSTGRES, tls_fault
 
 PART = "postgres"
 """Its name on the readiness page."""
@@ -52,6 +53,8 @@ def describe(error: BaseException) -> str:
 
 def as_outage(error: BaseException) -> Outage:
     """Return the `Outage` for an error of `ERRORS`; `RowsDoubted` where it may be about the rows."""
+    if (fault := tls_fault(error, POSTGRES)) is not None:
+        return Outage(PART, str(fault), seen=fault.seen, mend=fault.mend)
     kind = RowsDoubted if who_mends(error) in IN_DOUBT else Outage
     seen = plain(" ".join(f"{type(error).__name__}: {error}".rstrip(": ").split()))
     return kind(PART, describe(error), seen=seen, mend=MENDS.get(getattr(error, "sqlstate", None) or "", ""))

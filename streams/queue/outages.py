@@ -7,6 +7,7 @@ from redis.exceptions import RedisError
 
 from streams.errors import Outage
 from streams.queue.refusals import refused, sort, told
+from streams.tls import REDIS, tls_fault
 
 
 async def answered(call: Awaitable[Any]) -> Any:
@@ -18,4 +19,6 @@ async def answered(call: Awaitable[Any]) -> Any:
     try:
         return await call
     except (RedisError, OSError) as error:
+        if (fault := tls_fault(error, REDIS)) is not None:
+            raise Outage("redis", str(fault), seen=fault.seen, mend=fault.mend) from error
         raise Outage("redis", told(error), seen=refused(error), mend=sort(error).mend) from error

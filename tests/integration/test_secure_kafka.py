@@ -103,7 +103,7 @@ Wrong = Callable[[SecureKafka, Authority, Authority], Environment]
 WRONG: dict[str, tuple[Wrong, str]] = {
     "password": (
         lambda kafka, _, __: kafka.login() | {"KAFKA_SASL_PASSWORD": "another"},
-        "credentials with SASL mechanism SCRAM-SHA-512; look at KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD",
+        "credentials with SASL mechanism SCRAM-SHA-512: look at KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD",
     ),
     "user": (
         lambda kafka, _, __: kafka.login(KAFKA_SASL_USERNAME="nobody", KAFKA_SASL_MECHANISM="PLAIN"),
@@ -111,15 +111,15 @@ WRONG: dict[str, tuple[Wrong, str]] = {
     ),
     "mechanism": (
         lambda kafka, _, __: kafka.login(KAFKA_SASL_MECHANISM="SCRAM-SHA-256"),
-        "knows no login by KAFKA_SASL_MECHANISM=SCRAM-SHA-256",
+        "it knows no login by SCRAM-SHA-256: let KAFKA_SASL_MECHANISM",
     ),
     "no CA": (
         lambda kafka, _, __: kafka.login(KAFKA_CA_FILE=""),
-        "its certificate is of no CA that is trusted here: set KAFKA_CA_FILE",
+        "no CA that is trusted here (unable to get local issuer certificate): set KAFKA_CA_FILE",
     ),
     "another's CA": (
         lambda kafka, _, stranger: kafka.login(KAFKA_CA_FILE=str(stranger.ca)),
-        "its certificate is of no CA that is trusted here: set KAFKA_CA_FILE",
+        "no CA that is trusted here (unable to get local issuer certificate): set KAFKA_CA_FILE",
     ),
     "host": (
         lambda kafka, _, __: kafka.login(BROKER_URL=f"kafka://localhost:{kafka.login_port}"),
@@ -146,27 +146,27 @@ WRONG: dict[str, tuple[Wrong, str]] = {
     ),
     "no TLS": (
         lambda kafka, _, __: {"BROKER_URL": kafka.login()["BROKER_URL"]},
-        "is its listener one for KAFKA_SECURITY_PROTOCOL=PLAINTEXT?",
+        "as soon as it is spoken to in PLAINTEXT",
     ),
     "TLS to a listener in clear": (
         lambda kafka, _, __: {"BROKER_URL": kafka.url, "KAFKA_SECURITY_PROTOCOL": "SSL"},
-        "is its listener one for KAFKA_SECURITY_PROTOCOL=SSL?",
+        "as soon as it is spoken to in SSL",
     ),
     "no login": (
         lambda kafka, _, __: {"BROKER_URL": f"kafka://{kafka.host}:{kafka.clear_port}"},
-        "is its listener one for KAFKA_SECURITY_PROTOCOL=PLAINTEXT?",
+        "as soon as it is spoken to in PLAINTEXT",
     ),
     "a command without a token": (
         lambda kafka, _, __: by_command(kafka, "false"),
-        "cannot be logged in to: KAFKA_SASL_TOKEN_COMMAND ended with 1",
+        "KAFKA_SASL_TOKEN_COMMAND ended with 1",
     ),
     "a command that is none": (
         lambda kafka, _, __: by_command(kafka, "/no/such/program"),
-        "cannot be logged in to: KAFKA_SASL_TOKEN_COMMAND does not run",
+        "KAFKA_SASL_TOKEN_COMMAND does not run",
     ),
     "a token that has expired": (
         lambda kafka, _, __: by_command(kafka, f"echo {token(exp=time.time() - 60)}"),
-        "does not take the token; look at KAFKA_SASL_TOKEN_FILE or KAFKA_SASL_TOKEN_COMMAND",
+        "it does not take the token: look at KAFKA_SASL_TOKEN_FILE or KAFKA_SASL_TOKEN_COMMAND",
     ),
 }
 

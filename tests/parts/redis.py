@@ -86,11 +86,11 @@ class Redis(Part):
         return self.url_of(next(self._numbers))
 
     def is_ready(self) -> bool:
-        """Tell whether it answers a PING (it does not while it loads its data)."""
+        """Tell whether it answers a PING, or asks who we are (it does neither while it loads its data)."""
         try:
             with socket.create_connection((self.host, self.port), timeout=1) as connection:
                 connection.sendall(b"PING\r\n")
-                return connection.recv(16).startswith(b"+PONG")
+                return connection.recv(16).startswith((b"+PONG", b"-NOAUTH"))
         except OSError:
             return False
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.tls import TlsFiles, context_of, read_context, tls_seen
+from streams.tls import KAFKA, MQTT, TlsFiles, context_of, read_context, tls_fault
 from tests.conftest import real
 from tests.parts.authority import Authority
 
@@ -24,18 +24,18 @@ def failure(reason: str) -> ssl.SSLError:
         ("TLSV13_ALERT_CERTIFICATE_REQUIRED", "it asks for a certificate of ours that it trusts"),
         ("SSLV3_ALERT_CERTIFICATE_EXPIRED", "our certificate has expired: renew MQTT_CERT_FILE"),
         ("TLSV1_ALERT_UNKNOWN_CA", "it does not know the CA of our certificate"),
-        ("SOMETHING_NEW", "no TLS handshake: something new"),
+        ("SOMETHING_NEW", "no TLS handshake, something new"),
     ],
 )
 def test_each_reason_has_its_words(reason: str, seen: str) -> None:
-    assert seen in str(tls_seen(failure(reason), "MQTT"))
+    assert seen in str(tls_fault(failure(reason), MQTT))
 
 
 def test_the_cause_of_an_error_is_looked_for() -> None:
     wrapped = RuntimeError("raised from None")
     wrapped.__context__ = failure("WRONG_VERSION_NUMBER")
-    assert tls_seen(wrapped, "KAFKA") == "it speaks no TLS on this port"
-    assert tls_seen(ConnectionRefusedError(), "KAFKA") is None
+    assert str(tls_fault(wrapped, KAFKA)).startswith("it speaks no TLS on this port")
+    assert tls_fault(ConnectionRefusedError(), KAFKA) is None
 
 
 def test_nothing_older_than_1_2_is_spoken() -> None:
