@@ -32,6 +32,7 @@ LEAF_MODULES = [
     "streams.commands.doctor",
     "streams.commands.ingest",
     "streams.commands.devices",
+    "streams.commands.provision",
     "streams.commands.rejected",
     "streams.commands.setup",
     "streams.commands.simulate",

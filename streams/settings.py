@@ -124,6 +124,10 @@ class Settings(BaseModel):
     mqtt_key_file: str = Field(
         "", description="PEM file with its key, not encrypted; empty if it stands in MQTT_CERT_FILE"
     )
+    mqtt_admin_username: str = Field(
+        "admin", description="for provision: the administrator of Mosquitto's dynamic security"
+    )
+    mqtt_admin_password: SecretStr = Field(SecretStr(""), description="for provision: its password")
     mqtt_transport: Literal["auto", "mqtt5", "aiomqtt"] = Field(
         "auto",
         description="auto, mqtt5 (the quickest; MQTT 5, no WebSockets) or aiomqtt; auto tries mqtt5 first",

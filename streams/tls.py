@@ -6,6 +6,7 @@ ones, and a file that was mended needs no restart. (redis-py and asyncpg read th
 
 import logging
 import ssl
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -36,6 +37,18 @@ class TlsFiles(NamedTuple):
         return ", ".join(self.given)
 
 
+class BriefGoodbye(ssl.SSLObject):
+    """One side of a connection that says when it ends, and does not wait until the other has said so too.
+
+    Nothing is to come by then (RFC 8446, 6.1). Kafka does not answer, and asyncio waits for that for 30 s.
+    """
+
+    def unwrap(self) -> None:
+        """Say that the connection ends."""
+        with suppress(ssl.SSLError):
+            super().unwrap()
+
+
 def read_context(files: TlsFiles) -> ssl.SSLContext:
     """Return a context with what the files hold now.
 
@@ -45,6 +58,7 @@ def read_context(files: TlsFiles) -> ssl.SSLContext:
     """
     context = ssl.create_default_context(cafile=files.ca or None)
     context.minimum_version = LEAST
+    context.sslobject_class = BriefGoodbye
     if files.cert:
         # Without a password OpenSSL would ask on the terminal for that of an encrypted key.
         context.load_cert_chain(files.cert, files.key or None, password=lambda: "")

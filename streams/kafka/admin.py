@@ -16,6 +16,7 @@ from aiokafka.errors import (
     KafkaConnectionError,
     KafkaError,
     TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
     UnsupportedVersionError,
     for_code,
 )
@@ -144,9 +145,13 @@ def _check_created(response: Any) -> None:
         error = for_code(code)
         # Another worker may have been faster.
         if code and error is not TopicAlreadyExistsError:
-            raise StartupRefused(
-                f"Kafka does not create topic {name}: {error.__name__} {' '.join(filter(None, message))}"
-            )
+            mend = ""
+            if error is TopicAuthorizationFailedError:
+                mend = (
+                    ": grant us Create on it (docker/secure/kafka-acls), or let somebody else run setup once"
+                )
+            told = f"{error.__name__} {' '.join(filter(None, message))}".rstrip(". ")
+            raise StartupRefused(f"Kafka does not create topic {name}: {told}{mend}")
 
 
 def _line(spec: TopicSpec, *, created: bool) -> str:

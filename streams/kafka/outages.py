@@ -86,9 +86,7 @@ def _fault(settings: Settings, error: BaseException) -> Fault | None:
         return tls
     if isinstance(error, UnsupportedSaslMechanismError):
         mechanism = settings.kafka_sasl_mechanism
-        return Fault(
-            f"it knows no login by {mechanism}", "let KAFKA_SASL_MECHANISM name another"
-        )
+        return Fault(f"it knows no login by {mechanism}", "let KAFKA_SASL_MECHANISM name another")
     if isinstance(error, SaslAuthenticationFailed | AuthenticationFailedError):
         return Fault(str(error.args[0]), _login_mend(settings))
     if isinstance(error, KafkaConnectionError | ConnectionResetError | ConnectionAbortedError):

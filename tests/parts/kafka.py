@@ -88,9 +88,10 @@ class Kafka(Part):
         return False
 
     def _argv(self) -> Sequence[str]:
-        return [*self._main("kafka.Kafka"), str(self._configuration)]
+        return [*self.main("kafka.Kafka"), str(self._configuration)]
 
-    def _main(self, name: str) -> list[str]:
+    def main(self, name: str) -> list[str]:
+        """Return how a program of Kafka is run, by the name of its class."""
         logging = f"-Dlog4j2.configurationFile={self.directory / 'log4j2.properties'}"
         return [str(self._java), *_JVM, logging, "-cp", f"{self._libraries}/*", name]
 
@@ -99,7 +100,7 @@ class Kafka(Part):
         self._configuration.write_text(
             "".join(f"{name}={value}\n" for name, value in self._settings().items())
         )
-        command = [*self._main("kafka.tools.StorageTool"), *self._format_arguments()]
+        command = [*self.main("kafka.tools.StorageTool"), *self._format_arguments()]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             self._configuration.unlink()

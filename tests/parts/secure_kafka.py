@@ -58,7 +58,7 @@ class SecureKafka(Kafka):
         self._tool("kafka.admin.ConfigCommand", *arguments)
 
     def _tool(self, main: str, *arguments: str) -> None:
-        command = [*self._main(main), "--bootstrap-server", self.bootstrap, *arguments]
+        command = [*self.main(main), "--bootstrap-server", self.bootstrap, *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise PartFailedError(f"{main} failed\n{done.stdout}{done.stderr}")

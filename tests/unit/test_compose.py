@@ -19,6 +19,7 @@ REPOSITORY = Path(__file__).parents[2]
 COMPOSE = REPOSITORY / "docker-compose.yml"
 DOCUMENT: dict[str, Any] = yaml.safe_load(COMPOSE.read_text())
 SERVICES: dict[str, dict[str, Any]] = DOCUMENT["services"]
+SECURE = REPOSITORY / "docker-compose.secure.yml"
 OURS = ["setup", "worker", "ingest"]
 MONITORING = ["prometheus", "grafana"]
 
@@ -163,3 +164,65 @@ def test_the_image_runs_our_command() -> None:
 def test_the_image_does_not_run_as_root() -> None:
     final_stage = (REPOSITORY / "Dockerfile").read_text().split("\nFROM ")[-1]
     assert re.search(r"^USER (?!root)\S+$", final_stage, re.MULTILINE)
+
+
+class Overriding(yaml.SafeLoader):
+    """Reads ``!override``, by which a list stands in place of another one."""
+
+
+Overriding.add_constructor("!override", lambda loader, node: Overridden(_plain(loader, node)))
+
+
+class Overridden(dict[str, Any]):
+    """What stands in place of another value."""
+
+    def __init__(self, value: Any) -> None:
+        super().__init__(value=value)
+
+
+def _plain(loader: yaml.SafeLoader, node: yaml.Node) -> Any:
+    if isinstance(node, yaml.SequenceNode):
+        return loader.construct_sequence(node, deep=True)
+    return loader.construct_mapping(node, deep=True)
+
+
+def secured() -> dict[str, dict[str, Any]]:
+    """Return the services as Compose merges both files."""
+    merged = {name: dict(service) for name, service in SERVICES.items()}
+    for name, change in yaml.load(SECURE.read_text(), Overriding)["services"].items():  # noqa: S506 - a safe one
+        for key, value in change.items():
+            if isinstance(value, Overridden):
+                merged[name][key] = value["value"]
+            elif isinstance(value, dict):
+                merged[name][key] = {**merged[name].get(key, {}), **value}
+            else:
+                merged[name][key] = value
+    return merged
+
+
+def test_with_the_secure_file_devices_reach_one_port_that_asks_who_they_are() -> None:
+    services = secured()
+    (port,) = services["mosquitto"]["ports"]
+    assert as_compose_reads(port) == "127.0.0.1:8883:8883"
+    assert as_compose_reads(port, {"SECURE_MQTT_BIND": "0.0.0.0"}).startswith("0.0.0.0:")  # noqa: S104
+    configuration = (REPOSITORY / "docker" / "secure" / "mosquitto.conf").read_text()
+    (source,) = [each for each in services["mosquitto"]["volumes"] if each.startswith("./docker/secure/mosq")]
+    assert (REPOSITORY / source.split(":")[0]).is_file()
+    for mounted in ("/mosquitto/accounts", "/mosquitto/certificates", "/mosquitto/data"):
+        assert mounted in configuration
+        assert any(f":{mounted}" in volume for volume in services["mosquitto"]["volumes"])
+
+
+@pytest.mark.parametrize("name", ["worker", "setup"])
+def test_with_the_secure_file_our_programs_log_in_by_secrets(name: str, tmp_path: Path) -> None:
+    environment = {key: as_compose_reads(value) for key, value in secured()[name]["environment"].items()}
+    document = yaml.load(SECURE.read_text(), Overriding)  # noqa: S506 - a safe one
+    for key in [key for key in environment if key.endswith("_FILE")]:
+        secret = Path(environment[key]).name
+        assert secret in secured()[name]["secrets"]
+        assert document["secrets"][secret]["file"].startswith("./docker/secure/accounts/")
+        environment[key] = str(tmp_path / secret)
+        (tmp_path / secret).write_text("a-password\n")
+    settings = Settings.from_mapping(environment)
+    assert settings.mqtt_username == "bridge"
+    assert settings.mqtt_password.get_secret_value() == "a-password"

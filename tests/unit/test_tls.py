@@ -1,6 +1,9 @@
 """A handshake that failed is told in plain words, whoever met it."""
 
+import asyncio
+import socket
 import ssl
+import threading
 from pathlib import Path
 
 import pytest
@@ -8,6 +11,8 @@ import pytest
 from streams.tls import KAFKA, MQTT, TlsFiles, context_of, read_context, tls_fault
 from tests.conftest import real
 from tests.parts.authority import Authority
+
+LIMIT_S = 10.0
 
 
 def failure(reason: str) -> ssl.SSLError:
@@ -64,3 +69,29 @@ def test_the_files_are_read_again_when_they_change_and_never_done_without(tmp_pa
     assert in_use() is second
     authority.client("ours")
     assert in_use() not in (first, second)
+
+
+async def test_a_connection_ends_without_the_other_sides_goodbye(tmp_path: Path) -> None:
+    """Asyncio would wait for it for 30 s, and Kafka, for one, has none."""
+    authority = real(lambda: Authority(tmp_path))
+    server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server_side.load_cert_chain(*authority.server("silent", "127.0.0.1"))
+    over = threading.Event()
+
+    def serve(listener: socket.socket) -> None:
+        accepted, _ = listener.accept()
+        with server_side.wrap_socket(accepted, server_side=True) as connection:
+            connection.recv(1)
+            over.wait(LIMIT_S * 2)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        serving = asyncio.create_task(asyncio.to_thread(serve, listener))
+        context = context_of(TlsFiles(str(authority.ca)))
+        _, writer = await asyncio.open_connection(*listener.getsockname(), ssl=context)
+        writer.write(b"x")
+        await writer.drain()
+        async with asyncio.timeout(LIMIT_S):
+            writer.close()
+            await writer.wait_closed()
+        over.set()
+        await serving
