@@ -147,9 +147,7 @@ def _check_created(response: Any) -> None:
         if code and error is not TopicAlreadyExistsError:
             mend = ""
             if error is TopicAuthorizationFailedError:
-                mend = (
-                    ": grant us Create on it (docker/secure/kafka-acls), or let somebody else run setup once"
-                )
+                mend = ": grant us Create on it (docker/secure/kafka-acls), or let who may run setup once"
             told = f"{error.__name__} {' '.join(filter(None, message))}".rstrip(". ")
             raise StartupRefused(f"Kafka does not create topic {name}: {told}{mend}")
 

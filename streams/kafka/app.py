@@ -31,6 +31,7 @@ from streams.kafka.leadership import Leadership
 from streams.kafka.log_reader import KafkaLogReader
 from streams.kafka.positions import UNFINISHED_MOST, PositionSource
 from streams.kafka.producer import Producer
+from streams.kafka.rights import require_rights
 from streams.kafka.topics_watch import TopicsWatch
 from streams.kafka.watch import KafkaEnds, KafkaWatch
 from streams.kafka.watchdog import Watchdog
@@ -131,6 +132,7 @@ class TopicKeeper(Service):
         for delay_s in delays():
             try:
                 lines = await ensure_topics(self._settings)
+                await require_rights(self._settings)
             except Outage as outage:
                 self._statistics.down("kafka", WHO, outage.detail, WAITS)
                 await asyncio.sleep(delay_s)
@@ -316,6 +318,9 @@ class StreamsApp(faust.App):
             "topic_replication_factor": settings.topic_replication_factor,
             # Leadership goes with partition 0 of metrics.raw: one topic less that must exist.
             "topic_disable_leader": True,
+            # `TopicKeeper` has made them all. Faust would ask for its table's anew, which takes the right
+            # to create topics also where it stands.
+            "topic_allow_declare": False,
             "consumer_auto_offset_reset": "earliest",
             # On some brokers a group's join waits for part of this; a member that is slower joins again.
             "broker_rebalance_timeout": 6.0,
