@@ -9,7 +9,7 @@ import redis.asyncio as redis_client
 from streams.wire import rejected
 from tests.faults.direct import Direct
 from tests.faults.fleet import Device
-from tests.faults.ledger import Ledger, Row, settle
+from tests.faults.ledger import Ledger, Pushed, Row, settle
 from tests.faults.messages import FLOOD_DEVICE
 from tests.faults.stack import QUEUE, TOPICS, Stack
 from tests.parts.topics import read_topic
@@ -62,7 +62,8 @@ class Accounts:
         states = {device.number: device.state for device in self._devices}
         states |= {FLOOD_DEVICE: self.flooded, self.direct.number: self.direct.state}
         tap = self._stack.tap
-        return await asyncio.to_thread(settle, states, rows, payloads, dict(tap.last), tap.before)
+        pushed = Pushed(dict(tap.last), tap.before, tap.gaps)
+        return await asyncio.to_thread(settle, states, rows, payloads, pushed)
 
     async def keep_rejections(self) -> None:
         """Remember what is on metrics.rejected, before Kafka forgets it."""

@@ -58,6 +58,7 @@ class Tap:
         last: of each message that may be corrected, the value that was pushed last.
         before: of each of them, all that was its last value when an era ended.
         era: how often the history of Kafka or of a topic was changed.
+        gaps: how often Redis went away while it was watched: what it did last it may not have told.
     """
 
     pushes: list[Push] = field(default_factory=list)
@@ -65,6 +66,7 @@ class Tap:
     last: dict[Known, float] = field(default_factory=dict)
     before: dict[Known, set[float]] = field(default_factory=dict)
     era: int = 0
+    gaps: int = 0
     _eras_set_back: list[int] = field(default_factory=list)
     _pending: list[str] = field(default_factory=list)
     _values: dict[Known, float] = field(default_factory=dict)
@@ -177,13 +179,16 @@ async def watch(tap: Tap, port: Callable[[], int], attached: asyncio.Event) -> N
         attached: set and cleared here.
     """
     while True:
+        has_moved_on = False
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            await _monitor(tap, port(), attached)
+            has_moved_on = await _monitor(tap, port(), attached)
+        tap.gaps += attached.is_set() and not has_moved_on
         attached.clear()
         await pass_time(_RETRY_S)
 
 
-async def _monitor(tap: Tap, port: int, attached: asyncio.Event) -> None:
+async def _monitor(tap: Tap, port: int, attached: asyncio.Event) -> bool:
+    """Read until the server goes away, or is left; tell whether it is left, so that nothing passed unseen."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=64 * 1024 * 1024)
     try:
         writer.write(b"MONITOR\r\n")
@@ -191,8 +196,9 @@ async def _monitor(tap: Tap, port: int, attached: asyncio.Event) -> None:
             if line == b"+OK\r\n":
                 attached.set()
             elif MOVES_ON.encode() in line:
-                return
+                return True
             else:
                 tap.read(line)
+        return False
     finally:
         writer.close()

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from tests.faults.fleet import ACKED, SENT
-from tests.faults.ledger import Row, settle
+from tests.faults.ledger import Pushed, Row, settle
 from tests.faults.messages import (
     BASE,
     FLOOD_DEVICE,
@@ -123,31 +123,31 @@ def values(**wrong: float) -> dict[Known, float]:
 
 
 def test_the_last_value_of_an_id_must_be_its_correction() -> None:
-    ledger = settle(acked(), rows(), rejected(), values())
+    ledger = settle(acked(), rows(), rejected(), Pushed(values(), {}))
     assert (ledger.adds_up, ledger.corrected, ledger.wrong_last_pushes) == (True, 6, 0)
-    ledger = settle(acked(), rows(), rejected(), values(n1=value_of(1)))
+    ledger = settle(acked(), rows(), rejected(), Pushed(values(n1=value_of(1)), {}))
     assert (ledger.adds_up, ledger.wrong_last_pushes, ledger.wrong_last_values) == (False, 1, 0)
 
 
 def test_a_value_that_was_right_until_kafka_lost_it_is_counted_apart() -> None:
     old = values(n1=value_of(1))
     before = {known: {value} for known, value in values().items()}
-    ledger = settle(acked(), rows(), rejected(), old, before=before)
+    ledger = settle(acked(), rows(), rejected(), Pushed(old, before))
     assert (ledger.adds_up, ledger.brought_back, ledger.wrong_last_pushes) == (True, 1, 0)
     before[Known(0, 1)] = {value_of(1)}
-    ledger = settle(acked(), rows(), rejected(), old, before=before)
+    ledger = settle(acked(), rows(), rejected(), Pushed(old, before))
     assert (ledger.adds_up, ledger.brought_back, ledger.wrong_last_pushes) == (False, 0, 1)
 
 
 def test_an_old_value_in_the_row_is_counted() -> None:
     old = [(*row(1)[:3], value_of(1)) if one == row(1) else one for one in rows()]
-    assert settle(acked(), old, rejected(), values()).wrong_last_values == 1
+    assert settle(acked(), old, rejected(), Pushed(values(), {})).wrong_last_values == 1
 
 
 def test_a_correction_that_was_not_acknowledged_owes_no_value() -> None:
     states = acked()
     states[0][10] = SENT
-    assert settle(states, rows(), rejected(), values(n1=value_of(1))).adds_up
+    assert settle(states, rows(), rejected(), Pushed(values(n1=value_of(1)), {})).adds_up
 
 
 def test_a_fifth_of_the_ids_and_more_are_corrected() -> None:
@@ -157,3 +157,15 @@ def test_a_fifth_of_the_ids_and_more_are_corrected() -> None:
     corrected = {corrected_by(number) for number in range(size)} - {None}
     assert len(corrected) / ids >= 0.2
     assert all(kind_of(number) is Kind.WITH_ID for number in corrected if number is not None)
+
+
+def test_what_redis_did_not_tell_before_it_died_is_told_by_its_row() -> None:
+    old = values(n1=value_of(1))
+    del old[Known(0, 2)]
+    told = settle(acked(), rows(), rejected(), Pushed(old, {}, gaps=1))
+    assert (told.wrong_last_pushes, told.unseen_pushes, told.adds_up) == (0, 2, True)
+    assert settle(acked(), rows(), rejected(), Pushed(old, {})).wrong_last_pushes == 2
+
+    wrong = [(agent, at, name, -1.0 if name == "0-1" else value) for agent, at, name, value in rows()]
+    found = settle(acked(), wrong, rejected(), Pushed(old, {}, gaps=1))
+    assert (found.wrong_last_pushes, found.unseen_pushes) == (1, 1)

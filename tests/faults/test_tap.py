@@ -1,9 +1,13 @@
 """What the tap makes of Redis's own account of what it did."""
 
+import asyncio
+
+from streams.tasks import ended
 from streams.wire.command import JobMetric
 from streams.wire.job import encode_job
 from tests.faults.messages import Known
-from tests.faults.tap import Pushes, Tap, judge
+from tests.faults.tap import MOVES_ON, Pushes, Tap, judge, watch
+from tests.parts.eventually import eventually
 
 UUIDS = [f"00000000-0000-4000-8000-{number:012d}" for number in range(9)]
 
@@ -134,3 +138,22 @@ def test_an_older_job_that_comes_once_more_is_doubled_and_no_going_back() -> Non
     push(tap, UUIDS[0], raw=5)
     push(tap, UUIDS[1], raw=6)
     assert judge(tap).doubled == 2
+
+
+async def test_a_redis_that_dies_while_it_is_watched_leaves_a_gap_and_one_that_is_left_none() -> None:
+    tap, attached, seen = Tap(), asyncio.Event(), list[int]()
+    left = b'+1.0 [0 127.0.0.1:1] "ECHO" "%s"\r\n' % MOVES_ON.encode()
+
+    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(tap.gaps)
+        writer.write(b"+OK\r\n" + (left if len(seen) == 1 else b""))
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    watching = asyncio.create_task(watch(tap, lambda: port, attached))
+    await eventually(lambda: len(seen) >= 3)
+    await ended(watching)
+    server.close()
+    assert seen[:3] == [0, 0, 1]
