@@ -1,8 +1,9 @@
 """Everything encrypted, and everybody known: the whole pipeline and every command, on servers that insist."""
 
 import json
+import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,15 +18,17 @@ from tests.conftest import real
 from tests.parts.authority import Authority
 from tests.parts.commands import call
 from tests.parts.eventually import eventually
-from tests.parts.process import Part
+from tests.parts.process import MissingPartError, Part
 from tests.parts.secure_kafka import PASSWORD, SecureKafka
 from tests.parts.secure_mosquitto import SecureMosquitto
 from tests.parts.secure_postgres import SecurePostgres
 from tests.parts.secure_redis import SecureRedis
+from tests.parts.two_hosts import DistantWorker, SecondHost
 from tests.parts.worker import Ingest, Worker
 
 KNOWN_TO_REDIS = "a-word-of-redis"
 PATIENCE_S = 90.0
+CUT_S = 60.0
 Own = Callable[[Callable[[], Part]], Part]
 
 
@@ -66,6 +69,11 @@ class Scene:
 @pytest.fixture
 async def scene(own: Own, tmp_path: Path, unique: str) -> Scene:
     """Servers of this test's own; nothing of the pipeline runs yet."""
+    return await secured(own, tmp_path, unique)
+
+
+async def secured(own: Own, tmp_path: Path, unique: str) -> Scene:
+    """Start servers that insist on being known."""
     authority = real(lambda: Authority(tmp_path / "authority"))
     kafka, mosquitto = SecureKafka(authority), SecureMosquitto(authority, asks=True)
     redis, postgres = SecureRedis(authority, KNOWN_TO_REDIS), SecurePostgres(authority)
@@ -147,4 +155,41 @@ async def test_a_certificate_that_runs_out_is_told_and_mended_without_a_restart(
         part.certify(scene.authority.server("good", part.host))
         part.start()
         await scene.rows(count)
+    await eventually(lambda: worker.status("/health/ready") == 200, PATIENCE_S)  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def second_host(monkeypatch: pytest.MonkeyPatch) -> Iterator[SecondHost]:
+    """Another host; what this test starts listens where it is reached from there."""
+    try:
+        made = SecondHost()
+        with made:
+            monkeypatch.setattr(Part, "address", made.ours)
+            yield made
+    except MissingPartError as missing:
+        pytest.skip(f"{missing} (it takes the rights of root)")
+
+
+async def test_a_host_that_is_cut_off_for_a_minute_loses_and_doubles_nothing(
+    second_host: SecondHost, own: Own, tmp_path: Path, unique: str
+) -> None:
+    """The servers and ingest here, the worker there; a device goes on publishing."""
+    scene = await secured(own, tmp_path, unique)
+    made = call("metric-streams", "tenants", "add", "first", "--json", **scene.environment)
+    (added,) = json.loads(made.stdout)
+    scene.tenant = added["id"]
+    own(lambda: Ingest(scene.environment))
+    worker = own(lambda: DistantWorker(scene.environment, second_host))
+    await scene.publish(*range(20))
+    await scene.rows(20)
+    second_host.cut()
+    until, sent = time.monotonic() + CUT_S, 20
+    while time.monotonic() < until:
+        await scene.publish(sent)
+        sent += 1
+    second_host.heal()
+    await scene.publish(sent)
+    await scene.rows(sent + 1)
+    values = scene.postgres.execute("select value from metrics_raw order by value").split()
+    assert [float(value) for value in values] == list(range(sent + 1))
     await eventually(lambda: worker.status("/health/ready") == 200, PATIENCE_S)  # type: ignore[attr-defined]

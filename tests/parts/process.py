@@ -36,23 +36,25 @@ class PartFailedError(Exception):
 
 
 class Part(ABC):
-    """A real server on 127.0.0.1, with its data in a temporary directory of its own.
+    """A real server, with its data in a temporary directory of its own.
 
     A context manager: entering starts it, leaving stops it and removes its directory.
 
     Attributes:
+        address: where all of them listen, unless a test wants them elsewhere.
         user: whom it becomes; None for our own user.
         dying_words: the signal on which it writes to its log where it hangs, and ends; None for no such one.
     """
 
     name: str
+    address = "127.0.0.1"
     user: User | None = None
     dying_words: signal.Signals | None = None
     start_timeout_s = 30.0
     stop_timeout_s = 20.0
 
     def __init__(self) -> None:
-        self.host = "127.0.0.1"
+        self.host = self.address
         self.port = free_port()
         self.directory = Path(tempfile.mkdtemp(prefix=f"metric-streams-{self.name}-"))
         self.log_path = self.directory / "server.log"
