@@ -24,6 +24,7 @@ from streams.mqtt.aiomqtt_connection import (
 from streams.mqtt.answers import NO_RETAIN, unreached
 from streams.mqtt.greeting import Greeting
 from streams.mqtt.inbox import LIMIT_PER_RECEIVE_MAXIMUM, Inbox
+from streams.mqtt.options import aiomqtt_options
 from streams.mqtt.paho_client import NoConnackError, PahoClient
 from streams.mqtt.standing import Announces, Standing
 from streams.mqtt.transport import OFFLINE, Session
@@ -139,26 +140,16 @@ class AiomqttTransport:
 
     def _options(self, version: aiomqtt.ProtocolVersion) -> dict[str, Any]:
         """Return the options of `aiomqtt.Client`; it is asked for a session that outlives the connection."""
-        address, settings = self._address, self._settings
+        settings = self._settings
         will = aiomqtt.Will(self._session.status_topic, OFFLINE, qos=1, retain=self._standing.retains_will)
         options: dict[str, Any] = {
-            "hostname": address.host,
-            "port": address.port,
-            "username": address.username,
-            "password": address.password,
+            **aiomqtt_options(self._address),
             "identifier": self._session.client_id,
             "protocol": version,
             "keepalive": settings.mqtt_keepalive_s,
             "timeout": PROBE_TIMEOUT_S if version is V5 and not self._speaks_v5 else ANSWER_TIMEOUT_S,
             "will": None if self._standing.announces is Announces.NOT else will,
-            "tls_context": address.tls_context(),
         }
-        if address.path:
-            options |= {
-                "transport": "websockets",
-                "websocket_path": address.path,
-                "websocket_headers": {"Host": address.host_header},
-            }
         if version is V5:
             return options | {"clean_start": False, "properties": self._connect_properties()}
         return options | {"clean_session": False}

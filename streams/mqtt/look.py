@@ -19,6 +19,7 @@ from streams.errors import Outage
 from streams.mqtt.address import Address
 from streams.mqtt.aiomqtt_connection import code_of
 from streams.mqtt.answers import HINTS, UNSPECIFIED, unreached
+from streams.mqtt.options import aiomqtt_options
 from streams.mqtt.topics import matches
 from streams.mqtt.transport import Session
 from streams.settings import Settings
@@ -156,23 +157,11 @@ def _note_status(seen: Look, status: str) -> None:
 
 
 def _client(version: aiomqtt.ProtocolVersion, address: Address, name: str) -> _Client:
-    options: dict[str, Any] = {}
-    if address.path:
-        options = {
-            "transport": "websockets",
-            "websocket_path": address.path,
-            "websocket_headers": {"Host": address.host_header},
-        }
     clean: dict[str, Any] = {"clean_start": True} if version is V5 else {"clean_session": True}
     return _Client(
-        hostname=address.host,
-        port=address.port,
-        username=address.username,
-        password=address.password,
         identifier=name,
         protocol=version,
-        tls_context=address.tls_context(),
         timeout=TIMEOUT_S,
         **clean,
-        **options,
+        **aiomqtt_options(address),
     )

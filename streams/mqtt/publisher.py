@@ -19,6 +19,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from streams.errors import Outage, worded
 from streams.mqtt.address import Address
 from streams.mqtt.answers import unreached
+from streams.mqtt.options import aiomqtt_options
 
 UNSUPPORTED_PROTOCOL = 0x84  # MQTT 5, 3.2.2.2; paho gives it for the 0x01 of 3.1.1, too
 UNNAMED_RECEIVE_MAXIMUM = 65_535  # MQTT 5, 3.2.2.3.3: what holds where the broker names none
@@ -157,24 +158,11 @@ class MqttPublisher:
         return await self._new_client(V311).open()
 
     def _new_client(self, version: aiomqtt.ProtocolVersion) -> _Client:
-        address = self._address
-        options: dict[str, Any] = {}
-        if address.path:
-            options = {
-                "transport": "websockets",
-                "websocket_path": address.path,
-                "websocket_headers": {"Host": address.host_header},
-            }
         return _Client(
             self._lost,
-            hostname=address.host,
-            port=address.port,
-            username=address.username,
-            password=address.password,
             protocol=version,
-            tls_context=address.tls_context(),
             timeout=self._timeout_s,
-            **options,
+            **aiomqtt_options(self._address),
         )
 
     def _lost(self) -> Outage:

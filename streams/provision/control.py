@@ -5,13 +5,13 @@ import json
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
 
 import aiomqtt
 
 from streams.errors import MetricStreamsError, Outage
 from streams.mqtt.address import Address
 from streams.mqtt.answers import unreached
+from streams.mqtt.options import aiomqtt_options
 from streams.provision.accounts import CONTROL, RESPONSE, Json
 
 ANSWER_LIMIT_S = 10.0
@@ -73,23 +73,11 @@ async def control(address: Address) -> AsyncIterator[Control]:
     Raises:
         Outage: the broker is not reached, or does not let us in.
     """
-    options: dict[str, Any] = {}
-    if address.path:
-        options = {
-            "transport": "websockets",
-            "websocket_path": address.path,
-            "websocket_headers": {"Host": address.host_header},
-        }
     try:
         async with aiomqtt.Client(
-            hostname=address.host,
-            port=address.port,
-            username=address.username,
-            password=address.password,
             identifier=f"metric-streams-admin-{secrets.token_hex(4)}",
-            tls_context=address.tls_context(),
             timeout=ANSWER_LIMIT_S,
-            **options,
+            **aiomqtt_options(address),
         ) as client:
             await client.subscribe(RESPONSE, qos=1)
             yield Control(client)

@@ -1,7 +1,6 @@
 """A real Mosquitto for devices that nobody trusts, with the file that the project ships for that."""
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 from tests.parts.authority import Authority
@@ -56,11 +55,6 @@ class GuardedMosquitto(Mosquitto):
     def is_ready(self) -> bool:
         """Tell whether both listeners accept connections."""
         return accepts(self.host, self.port) and accepts(self.host, self._inner_port)
-
-    def _argv(self) -> Sequence[str]:
-        path = self.directory / "mosquitto.conf"
-        path.write_text(self.configuration())
-        return [str(self._program), "-c", str(path)]
 
     def configuration(self) -> str:
         """Return the project's configuration with this broker's ports and paths."""
