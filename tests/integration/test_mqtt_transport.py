@@ -1,6 +1,7 @@
 """Both transports on a real Mosquitto: sessions, redelivery, takeover, will, and the ways to reach it."""
 
 import asyncio
+import gc
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -361,6 +362,8 @@ async def test_what_keeps_it_out_is_told(
     with pytest.raises(Outage, match=told) as refusal:
         await connect(url, **settings)
     assert "_ssl.c" not in refusal.value.detail
+    del refusal
+    gc.collect()  # so that it complains here
 
 
 async def test_it_speaks_over_websockets(connect: Connect, mosquitto: Mosquitto, unique: str) -> None:
