@@ -36,8 +36,9 @@ class PlainCommand(AppCommand):
         """Run the command and exit: 0, or with the error's code after one line on stderr."""
         setup_logging(loglevel=self._loglevel or self.log_level, logfile=self.logfile)
         logging.captureWarnings(capture=True)
-        # What it has to say of a Kafka that is away is in the error that the command ends with.
-        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+        # What they have to say of a server that is away is in the error that the command ends with.
+        for library in ("aiokafka", "mqtt"):  # the latter is aiomqtt's
+            logging.getLogger(library).setLevel(logging.CRITICAL)
         escape_logs()
         if settings.log_format == "json":
             write_json()

@@ -76,6 +76,8 @@ def read_device(tenant: str | None, agent: str | None, *, whole_tenant: bool) ->
         raise BadArgument(f"{plain(tenant)} is no tenant's id: it must be a UUID")
     if (problem := check_agent_id(agent)) is not None:
         raise BadArgument(problem.detail)
+    if not agent.isprintable() or agent.strip() != agent:
+        raise BadArgument(f"{plain(agent)!r} cannot be told from another name by who reads it: take another")
     if MEANS_MORE.search(agent):
         raise BadArgument(f"{plain(agent)} holds +, #, / or %: the broker would let it publish for others")
     return Device(tenant_id, agent, whole_tenant)
@@ -127,6 +129,12 @@ async def provision(
         role = bridge_role(settings.mqtt_topic_filter, settings.mqtt_status_topic)
         self.say("\n".join(f"wrote {path}" for path in write_accounts(Path(subject), role)))
         return
+    if whole_tenant and action != "add":
+        raise BadArgument(
+            f"--whole-tenant goes with add: to change it, remove {plain(subject or '')} and add it"
+        )
+    if action == "list" and subject:
+        raise BadArgument("list shows all devices, and takes no name")
     device = None if action == "list" else read_device(subject, agent, whole_tenant=whole_tenant)
     async with control(administrator(settings)) as asked:
         done = [Shown.of(each) for each in await devices_of(asked)] if device is None else []

@@ -45,6 +45,11 @@ TLS_HINTS = {
     "reset by peer": "does this port speak TLS?",
 }
 """What an end in these words may mean where the connection is encrypted."""
+PLAIN_HINTS = {
+    CLOSED: "does this port want TLS (mqtts://)?",
+    "timed out": "does this port want TLS (mqtts://)?",
+}
+"""And where it is not."""
 
 
 def unreached(error: BaseException, address: Address) -> str:
@@ -54,8 +59,8 @@ def unreached(error: BaseException, address: Address) -> str:
 
 
 def tls_hinted(text: str, address: Address) -> str:
-    """Add to words on the end of a connection what they may mean over TLS."""
-    hints = [hint for words, hint in TLS_HINTS.items() if words in text] if address.tls else []
+    """Add to words on the end of a connection what they may mean over TLS, or without it."""
+    hints = [hint for words, hint in (TLS_HINTS if address.tls else PLAIN_HINTS).items() if words in text]
     return "; ".join([text, *hints])
 
 

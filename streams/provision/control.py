@@ -10,11 +10,14 @@ import aiomqtt
 
 from streams.errors import MetricStreamsError, Outage
 from streams.mqtt.address import Address
+from streams.mqtt.aiomqtt_connection import code_of
 from streams.mqtt.answers import unreached
 from streams.mqtt.options import aiomqtt_options
 from streams.provision.accounts import CONTROL, RESPONSE, Json
 
 ANSWER_LIMIT_S = 10.0
+NOT_AUTHORIZED = 0x87  # MQTT 5, 3.2.2.2
+LOGIN = "MQTT_ADMIN_USERNAME and MQTT_ADMIN_PASSWORD"
 NO_PLUGIN = (
     "the broker does not answer on $CONTROL/dynamic-security: is its plugin loaded (docker/secure), and is "
     "MQTT_ADMIN_USERNAME its administrator?"
@@ -82,4 +85,5 @@ async def control(address: Address) -> AsyncIterator[Control]:
             await client.subscribe(RESPONSE, qos=1)
             yield Control(client)
     except aiomqtt.MqttError as error:
-        raise Outage("mqtt", f"{address}: {unreached(error, address)}") from error
+        mend = f"; look at {LOGIN}" if code_of(error) == NOT_AUTHORIZED else ""
+        raise Outage("mqtt", f"{address}: {unreached(error, address)}{mend}") from error

@@ -343,7 +343,7 @@ async def test_it_shows_a_certificate_to_a_broker_that_asks_for_one(
 # paho leaves the socket of a handshake that failed to the garbage collector, which complains.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(
-    "wrong", ["no CA", "another host", "no certificate", "expired", "another's", "no TLS"]
+    "wrong", ["no CA", "another host", "no certificate", "expired", "another's", "no TLS", "TLS"]
 )
 async def test_what_keeps_it_out_is_told(
     connect: Connect, mutual: SecureMosquitto, authority: Authority, wrong: str, tmp_path: Path
@@ -358,6 +358,7 @@ async def test_what_keeps_it_out_is_told(
         "expired": (mutual.tls_url, files(authority, authority.client("old", days=-1)), "MQTT_CERT_FILE"),
         "another's": (mutual.tls_url, files(authority, stranger), "MQTT_CERT_FILE"),
         "no TLS": (mutual.url.replace("mqtt://", "mqtts://"), good, "does this port speak TLS"),
+        "TLS": (mutual.tls_url.replace("mqtts://", "mqtt://"), {}, r"does this port want TLS \(mqtts://\)\?"),
     }[wrong]
     with pytest.raises(Outage, match=told) as refusal:
         await connect(url, **settings)
