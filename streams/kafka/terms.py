@@ -110,10 +110,15 @@ class KafkaOffice:
         """Of those seen in the log and those of our own."""
 
     async def take(self) -> Tenure:
-        """Ask the group; and look at the log, unless nobody else can have led since it was looked at last."""
+        """Ask the group, and look at the log; the answer is a new one where somebody else led meanwhile.
+
+        That shows in the group, or in the log alone: a worker of another group that was not refused yet may
+        have written under a higher term. Behind that, what we write under ours would be passed over.
+        """
         elected = await self._voter.confirm() if self._voter else None
-        if self._tenure is None or elected != self._elected:
-            self._tenure = self._begin(elected, await self._tail.newest())
+        newest = await self._tail.newest() if elected is not None or self._tenure is None else []
+        if self._tenure is None or elected != self._elected or _highest(newest) > self._highest:
+            self._tenure = self._begin(elected, newest)
             self._elected = elected
         return self._tenure
 
@@ -127,12 +132,15 @@ class KafkaOffice:
         subscribed = (SUBSCRIPTION, self._subscription.encode())
         if elected is None:
             return Tenure((named, subscribed), bool(ours), subscriptions)
-        seen = max((Term.of(read_term(found)) for found in newest), default=NO_TERM)
         minute = int(self._clock() // S_PER_MINUTE)
-        self._highest = max(self._highest, seen).successor(elected[0], minute)
+        self._highest = max(self._highest, _highest(newest)).successor(elected[0], minute)
         log.info("ingress leads with the term %d (%d, %d)", self._highest.packed, *self._highest)
         headers = ((TERM, b"%d" % self._highest.packed), named, subscribed)
         return Tenure(headers, bool(ours), subscriptions)
+
+
+def _highest(newest: Iterable[dict[str, bytes]]) -> Term:
+    return max((Term.of(read_term(found)) for found in newest), default=NO_TERM)
 
 
 class KafkaTail:
