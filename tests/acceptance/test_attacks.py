@@ -8,7 +8,7 @@ import asyncio
 import gc
 import resource
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,16 +21,13 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
 from streams.errors import Outage
-from streams.mqtt.address import Address
 from streams.mqtt.publisher import MqttPublisher
-from streams.tls import TlsFiles
-from tests.acceptance.conftest import Pipeline
+from tests.acceptance.conftest import Own, Pipeline
 from tests.conftest import real
 from tests.parts.authority import Authority
 from tests.parts.commands import call
 from tests.parts.eventually import eventually
 from tests.parts.guarded_mosquitto import GuardedMosquitto
-from tests.parts.process import Part
 from tests.parts.worker import Worker
 
 WITH_WILL = 0x04  # MQTT 5, 3.14.2.1: the client leaves, and its will is to be published
@@ -39,7 +36,6 @@ LEAST = 5
 CONNECTIONS = 2_000
 PATIENCE_S = 60.0
 EVERY_S = 0.1
-Own = Callable[[Callable[[], Part]], Part]
 
 
 @dataclass
@@ -57,8 +53,7 @@ class Scene:
 
     def __init__(self, pipeline: Pipeline, broker: GuardedMosquitto, authority: Authority) -> None:
         self.pipeline, self.broker = pipeline, broker
-        self._ca = str(authority.ca)
-        self.context = ssl.create_default_context(cafile=self._ca)
+        self.context = ssl.create_default_context(cafile=str(authority.ca))
         self.honest, self.hostile = (
             self.account(tenant, f"edge-{number}") for number, tenant in enumerate(pipeline.tenants)
         )
@@ -81,15 +76,7 @@ class Scene:
 
     def publisher(self, account: Account) -> MqttPublisher:
         """Return a connection of a device's that tells what the broker refuses."""
-        address = Address(
-            "mqtts",
-            self.broker.host,
-            self.broker.port,
-            account.username,
-            account.password,
-            certificates=TlsFiles(self._ca),
-        )
-        return MqttPublisher(address)
+        return MqttPublisher(self.broker.device(account.username, account.password))
 
     @asynccontextmanager
     async def publishing(self) -> AsyncIterator[None]:

@@ -4,26 +4,22 @@ import json
 import os
 import subprocess
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from streams.errors import StartupRefused
 from streams.kafka.rights import missing_rights, require_rights
-from streams.mqtt.address import Address
 from streams.mqtt.publisher import MqttPublisher
 from streams.postgres.schema import ensure_tables
 from streams.settings import Settings
-from streams.tls import TlsFiles
-from tests.acceptance.conftest import Pipeline
+from tests.acceptance.conftest import Own, Pipeline
 from tests.conftest import real
 from tests.parts.authority import Authority
 from tests.parts.commands import call
 from tests.parts.eventually import eventually
 from tests.parts.guarded_mosquitto import GuardedMosquitto
 from tests.parts.postgres import Postgres
-from tests.parts.process import Part
 from tests.parts.redis import Redis
 from tests.parts.secure_kafka import USER, SecureKafka
 from tests.parts.worker import Ingest, Worker
@@ -37,7 +33,6 @@ AUTHORIZER = {
 }
 GROUP = "metric-streams"
 PATIENCE_S = 90.0
-Own = Callable[[Callable[[], Part]], Part]
 
 
 @pytest.fixture
@@ -103,15 +98,7 @@ async def test_the_pipeline_runs_on_what_the_shipped_files_allow(
         own(lambda: Ingest(ingest_settings, pages=True))
         told = call("metric-streams", "provision", "add", tenant, "edge-1", "--json", **broker.admin)
         (device,) = json.loads(told.stdout)
-        address = Address(
-            "mqtts",
-            broker.host,
-            broker.port,
-            device["username"],
-            device["password"],
-            certificates=TlsFiles(str(authority.ca)),
-        )
-        async with MqttPublisher(address) as publisher:
+        async with MqttPublisher(broker.device(device["username"], device["password"])) as publisher:
             for payload in MESSAGES:
                 assert await publisher.publish(f"metrics/{tenant}/edge-1/cpu", payload, 1)
 
@@ -119,7 +106,7 @@ async def test_the_pipeline_runs_on_what_the_shipped_files_allow(
             return postgres.execute("select value from metrics_raw", database).split() == ["2"]
 
         await eventually(landed, PATIENCE_S, interval_s=0.3)
-        assert worker.status("/health/ready") == 200  # type: ignore[attr-defined]
+        assert worker.status("/health/ready") == 200
         listed = call("metric-streams", "rejected", "list", **worker_settings)
         assert "edge-1" in listed.stdout, listed.stderr
         doctor = call("metric-streams", "doctor", **{**worker_settings, "WEB_PORT": str(worker.port)})

@@ -3,7 +3,7 @@
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from streams.mqtt.address import Address
 from streams.mqtt.publisher import MqttPublisher
 from streams.postgres.schema import ensure_tables
 from streams.settings import Settings
+from tests.acceptance.conftest import Own
 from tests.conftest import real
 from tests.parts.authority import Authority
 from tests.parts.commands import call
@@ -29,7 +30,6 @@ from tests.parts.worker import Ingest, Worker
 KNOWN_TO_REDIS = "a-word-of-redis"
 PATIENCE_S = 90.0
 CUT_S = 60.0
-Own = Callable[[Callable[[], Part]], Part]
 
 
 @dataclass
@@ -78,7 +78,7 @@ async def secured(own: Own, tmp_path: Path, unique: str) -> Scene:
     kafka, mosquitto = SecureKafka(authority), SecureMosquitto(authority, asks=True)
     redis, postgres = SecureRedis(authority, KNOWN_TO_REDIS), SecurePostgres(authority)
     for part in (kafka, mosquitto, redis, postgres):
-        own(lambda part=part: part)  # type: ignore[misc]  # a default binds it
+        own(lambda part=part: part)
     bridge = authority.client("bridge")
     environment = kafka.login(
         MQTT_URL=mosquitto.tls_url,
@@ -119,7 +119,7 @@ async def test_the_whole_pipeline_and_every_command_run_over_tls(scene: Scene, o
     assert "edge-1" in run("devices", "list")
     assert scene.tenant in run("tenants", "list")
     run("simulate", "--tenant", scene.tenant, "--count", "20")
-    await eventually(lambda: worker.status("/health/ready") == 200, PATIENCE_S)  # type: ignore[attr-defined]
+    await eventually(lambda: worker.status("/health/ready") == 200, PATIENCE_S)
     for part in (worker, ingest):
         part.stop()
         for secret in (PASSWORD, KNOWN_TO_REDIS):
@@ -155,7 +155,7 @@ async def test_a_certificate_that_runs_out_is_told_and_mended_without_a_restart(
         part.certify(scene.authority.server("good", part.host))
         part.start()
         await scene.rows(count)
-    await eventually(lambda: worker.status("/health/ready") == 200, PATIENCE_S)  # type: ignore[attr-defined]
+    await eventually(lambda: worker.status("/health/ready") == 200, PATIENCE_S)
 
 
 @pytest.fixture
@@ -192,4 +192,4 @@ async def test_a_host_that_is_cut_off_for_a_minute_loses_and_doubles_nothing(
     await scene.rows(sent + 1)
     values = scene.postgres.execute("select value from metrics_raw order by value").split()
     assert [float(value) for value in values] == list(range(sent + 1))
-    await eventually(lambda: worker.status("/health/ready") == 200, PATIENCE_S)  # type: ignore[attr-defined]
+    await eventually(lambda: worker.status("/health/ready") == 200, PATIENCE_S)

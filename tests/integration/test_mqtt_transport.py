@@ -19,6 +19,7 @@ from streams.mqtt.standing import Standing
 from streams.mqtt.transport import Connection, Publication, Session, Token
 from streams.settings import Settings
 from streams.statistics import Statistics
+from tests.conftest import real
 from tests.parts.authority import Authority, Certificate
 from tests.parts.devices import publish, watching
 from tests.parts.eventually import eventually
@@ -298,7 +299,7 @@ async def test_a_wrong_password_is_told(connect: Connect, guarded: Mosquitto) ->
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
+    return real(lambda: Authority(tmp_path_factory.mktemp("authority")))
 
 
 @pytest.fixture

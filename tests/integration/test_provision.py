@@ -15,7 +15,6 @@ from streams.mqtt.address import Address
 from streams.mqtt.publisher import MqttPublisher
 from streams.provision.accounts import Device, device_commands
 from streams.provision.control import control
-from streams.tls import TlsFiles
 from tests.conftest import real
 from tests.parts.authority import Authority
 from tests.parts.commands import call
@@ -41,16 +40,9 @@ def provision(broker: GuardedMosquitto, *arguments: str, **settings: str) -> sub
     return call("metric-streams", "provision", *arguments, **{**broker.admin, **settings})
 
 
-async def publishes(broker: GuardedMosquitto, authority: Authority, agent: str, password: str) -> bool:
+async def publishes(broker: GuardedMosquitto, agent: str, password: str) -> bool:
     """Tell whether a device gets in with a password, and its message through."""
-    address = Address(
-        "mqtts",
-        broker.host,
-        broker.port,
-        f"{TENANT}:{agent}",
-        password,
-        certificates=TlsFiles(str(authority.ca)),
-    )
+    address = broker.device(f"{TENANT}:{agent}", password)
     try:
         async with MqttPublisher(address) as publisher:
             return await publisher.publish(f"metrics/{TENANT}/{agent}/cpu", b"1", 1)
@@ -61,20 +53,20 @@ async def publishes(broker: GuardedMosquitto, authority: Authority, agent: str, 
 # paho leaves the socket of a connection that was refused to the garbage collector, which complains.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_a_device_is_let_in_gets_another_password_and_is_let_in_no_more(
-    broker: GuardedMosquitto, authority: Authority
+    broker: GuardedMosquitto,
 ) -> None:
     added = json.loads(provision(broker, "add", TENANT.upper(), "edge-1", "--json").stdout)[0]
     assert added["username"] == f"{TENANT}:edge-1"
-    assert await publishes(broker, authority, "edge-1", added["password"])
+    assert await publishes(broker, "edge-1", added["password"])
     again = provision(broker, "add", TENANT, "edge-1")
     assert (again.returncode, "renew gives it another password" in again.stderr) == (1, True)
 
     renewed = json.loads(provision(broker, "renew", TENANT, "edge-1", "--json").stdout)[0]
-    assert not await publishes(broker, authority, "edge-1", added["password"])
-    assert await publishes(broker, authority, "edge-1", renewed["password"])
+    assert not await publishes(broker, "edge-1", added["password"])
+    assert await publishes(broker, "edge-1", renewed["password"])
 
     assert provision(broker, "remove", TENANT, "edge-1").returncode == 0
-    assert not await publishes(broker, authority, "edge-1", renewed["password"])
+    assert not await publishes(broker, "edge-1", renewed["password"])
     for action in ("renew", "remove"):
         gone = provision(broker, action, TENANT, "edge-1")
         assert (gone.returncode, "has no account" in gone.stderr) == (1, True)

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from streams.mqtt.address import Address
+from streams.tls import TlsFiles
 from tests.parts.authority import Authority
 from tests.parts.commands import call
 from tests.parts.mosquitto import Mosquitto
@@ -37,10 +39,10 @@ class GuardedMosquitto(Mosquitto):
         """The URL of the listener that is for the bridge and the administrator."""
         return f"mqtt://{self.host}:{self._inner_port}"
 
-    @property
-    def device_url(self) -> str:
-        """The URL of the one for devices."""
-        return f"mqtts://{self.host}:{self.port}"
+    def device(self, username: str, password: str) -> Address:
+        """Return where a device connects, and as whom."""
+        certificates = TlsFiles(str(self._authority.ca))
+        return Address("mqtts", self.host, self.port, username, password, certificates=certificates)
 
     @property
     def bridge(self) -> dict[str, str]:
