@@ -95,6 +95,7 @@ def test_psql_goes_to_the_newest_run(tmp_path: Path) -> None:
         f"# of process {os.getpid()}\nWEB_PORT=9\n",
         "nonsense",
     ],
+    ids=["empty", "ended", "no process", "without its source", "nonsense"],
 )
 def test_what_a_killed_run_has_left_is_passed_over(tmp_path: Path, content: str) -> None:
     (directory(tmp_path, "dead") / attached.FILE).write_text(content)

@@ -88,7 +88,7 @@ async def test_a_dedupe_id_zero_twice_fails_its_job_as_in_the_application(
     assert await bench.delayed() == [(1, clock.now_s + 10)]
 
 
-@pytest.mark.parametrize("tenant_id", [str(uuid.uuid4()), "not-a-uuid"])
+@pytest.mark.parametrize("tenant_id", [str(uuid.uuid4()), "not-a-uuid"], ids=["unknown", "no uuid"])
 @pytest.mark.usefixtures("tenant")
 async def test_the_job_of_a_tenant_that_is_gone_does_not_stop_the_others(
     bench: Bench, worker: IngestWorker, database: asyncpg.Connection, tenant_id: str
