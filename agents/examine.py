@@ -2,7 +2,7 @@
 
 import logging
 import traceback
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -35,11 +35,28 @@ class Examined(msgspec.Struct):
     """Messages whose payload repeats tenant, agent or metric otherwise than their topic."""
     done: int = 0
     """How many messages have been examined."""
+    over_quota: frozenset[int] = frozenset()
+    """Those that are rejected without being looked at."""
 
     @property
     def is_done(self) -> bool:
         """Whether all have."""
         return self.done >= len(self.messages)
+
+
+QUOTA_EXCEEDED = Rejection(Stage.QUOTA, Reason.QUOTA_EXCEEDED, "beyond what its tenant may send")
+
+
+def begun(messages: Sequence[Message], over_quota: Collection[int] = ()) -> Examined:
+    """Return a chunk of which nothing has been looked at.
+
+    Args:
+        messages: of the chunk.
+        over_quota: indexes of those that are beyond their tenant's quota. They never are looked at: who
+            floods is to cost as little as can be.
+    """
+    over = frozenset(index for index in over_quota if index < len(messages))
+    return Examined(messages, {}, dict.fromkeys(over, QUOTA_EXCEEDED), over_quota=over)
 
 
 def read_chunk(value: bytes) -> tuple[list[Message], dict[int, Rejection]]:

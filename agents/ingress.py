@@ -32,6 +32,7 @@ from streams.mqtt.choice import transport_of
 from streams.mqtt.news import News
 from streams.mqtt.patience import Patience
 from streams.mqtt.transport import Connection, Past, Session, Transport
+from streams.quota import Meter, Quota
 from streams.settings import Settings
 from streams.spans import Senders, TracedWriter
 from streams.statistics import Statistics
@@ -84,6 +85,8 @@ class Ingress:
         self._sleep = sleep
         self._monotonic = monotonic
         self._news = News(statistics, settings.mqtt_client_id, monotonic)
+        quota = Quota.of(settings)
+        self._meter = None if quota is None else Meter(quota)
         self._tenure: Tenure | None = None
         """That of the last connection."""
         self._changing = asyncio.Lock()
@@ -171,6 +174,7 @@ class Ingress:
             connection,
             self._writer,
             more_headers=tenure.headers,
+            meter=self._meter,
             monotonic=self._monotonic,
         )
         lease = asyncio.create_task(self._keep_lease(connection), name="ingress lease")

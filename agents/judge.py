@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from agents.dedupe import TogetherSeen, Verdict, accepted, dedupe, dedupe_replay
-from agents.examine import Examined, go_on, read_chunk
+from agents.examine import Examined, begun, go_on, read_chunk
 from agents.loop import Record
 from agents.stale import is_stale
 from agents.validate import tenant_unknown
@@ -21,7 +21,7 @@ from streams.models import Candidate, Message, Origin
 from streams.postgres.tenants import Tenants
 from streams.settings import Settings
 from streams.wire.decision import FORMAT, Decision, First, Refusal, digest
-from streams.wire.headers import is_replay, read_term
+from streams.wire.headers import OVER_QUOTA, is_replay, read_over_quota, read_term
 from tables.state import PartitionState, SeenState
 
 log = logging.getLogger(__name__)
@@ -145,13 +145,13 @@ class Judge:
             topic, goes_to = self._settings.raw_topic, self._settings.rejected_topic
             log.error(NO_CHUNK, topic, record.partition, record.offset, goes_to, unreadable[0].detail)
             return Examined(messages, {}, unreadable, 0, len(messages))
-        examined = Examined(messages, {}, {})
+        examined = begun(messages, read_over_quota(record.headers) if OVER_QUOTA in record.headers else ())
         self._go_on(examined, record)
         return examined
 
     def _go_on(self, examined: Examined, record: Record) -> None:
-        origin = Origin(record.partition, record.offset)
-        go_on(examined, origin, self._settings.max_clock_skew_s, earliest=self._earliest)
+        origin, skew_s = Origin(record.partition, record.offset), self._settings.max_clock_skew_s
+        go_on(examined, origin, skew_s, examined.over_quota, self._earliest)
 
     def _decide(
         self,

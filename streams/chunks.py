@@ -75,6 +75,8 @@ class Chunk(Generic[T]):
     """The size of the record's value; each message counts with a separator, and the first has none."""
     qos0: int = 0
     """How many of the messages nobody would send again; the adder counts them."""
+    over_quota: list[int] = field(default_factory=list)
+    """Which of the messages, by index, are beyond what their tenant may send; the adder notes them."""
 
     def value(self) -> bytes:
         """Return the record's value."""

@@ -187,16 +187,16 @@ class NewerFormat(MetricStreamsError):  # noqa: N818 - states what was found
         what: was written, and where.
         written: its format.
         known: the newest format that this version can read.
+        word: what this version does not know, where it is not the format.
     """
 
-    def __init__(self, what: str, written: int, known: int) -> None:
-        super().__init__(
-            f"{what} was written by a newer version (format {written}; this version reads up to {known}): "
-            "start that version again"
-        )
+    def __init__(self, what: str, written: int, known: int, word: str = "") -> None:
+        shown = f"it says {word}" if word else f"format {written}; this version reads up to {known}"
+        super().__init__(f"{what} was written by a newer version ({shown}): start that version again")
         self.written = written
         self.known = known
+        self.word = word
 
     def at(self, where: str) -> "NewerFormat":
         """Return the same, with the place where it was found."""
-        return NewerFormat(where, self.written, self.known)
+        return NewerFormat(where, self.written, self.known, self.word)

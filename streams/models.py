@@ -97,6 +97,7 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
 class Reason(StrEnum):
     """Why a message was rejected. The order is that of the steps; values are public."""
 
+    QUOTA_EXCEEDED = "quota_exceeded"
     TOPIC_MALFORMED = "topic_malformed"
     PAYLOAD_NOT_JSON = "payload_not_json"
     PAYLOAD_NOT_OBJECT = "payload_not_object"
@@ -117,6 +118,7 @@ class Reason(StrEnum):
 class Stage(StrEnum):
     """The step of refine that rejected a message."""
 
+    QUOTA = "quota"
     PARSE = "parse"
     VALIDATE = "validate"
     DEDUPE = "dedupe"

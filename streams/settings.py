@@ -165,6 +165,19 @@ class Settings(BaseModel):
     chunk_max_messages: int = Field(500, gt=0, le=500, description="messages in a chunk at most")
     chunk_max_bytes: int = Field(512 * 1024, ge=1_024, le=512 * 1024, description="bytes of a chunk at most")
 
+    # --- quotas
+    quota_messages_per_s: Annotated[float, Field(ge=0, le=1e9)] = Field(
+        0.0,
+        description="messages a second that a tenant may send; more are rejected as quota_exceeded, and "
+        "can be replayed; 0 for any number",
+    )
+    quota_bytes_per_s: Annotated[float, Field(ge=0, le=1e12)] = Field(
+        0.0, description="bytes of payloads a second that a tenant may send, likewise; 0 for any number"
+    )
+    quota_burst_s: Seconds = Field(
+        10.0, description="seconds of its quota that a tenant may send at once, having sent nothing before"
+    )
+
     # --- rules
     max_clock_skew_s: Annotated[float, Field(ge=0, le=LONGEST_S)] = Field(
         86_400.0, description="seconds that a device's timestamp may lie ahead of its arrival"

@@ -10,6 +10,7 @@ from streams.config.logins import login_clashes
 from streams.config.mqtt_topics import is_caught
 from streams.config.mqtt_url import is_websocket
 from streams.config.wording import number_shown, shown_value
+from streams.rules.payload import MAX_BYTES
 
 if TYPE_CHECKING:
     from streams.settings import Settings
@@ -28,6 +29,7 @@ def clashes_of(settings: "Settings") -> Iterator[Clash]:
     yield from _mqtt_clashes(settings)
     yield from login_clashes(settings)
     yield from certificate_clashes(settings)
+    yield from _quota_clashes(settings)
     linger_ms, most_ms = settings.chunk_linger_ms, settings.chunk_linger_max_ms
     if linger_ms > most_ms:
         yield Clash(
@@ -72,6 +74,25 @@ def _mqtt_clashes(settings: "Settings") -> Iterator[Clash]:
             f"MQTT_STATUS_TOPIC={shown_value(settings.mqtt_status_topic)} is among what "
             f"MQTT_TOPIC_FILTER={shown_value(settings.mqtt_topic_filter)} brings, so our own status would "
             "come back as a metric: choose another topic, or a narrower filter",
+        )
+
+
+def _quota_clashes(settings: "Settings") -> Iterator[Clash]:
+    burst_s = settings.quota_burst_s
+    messages, size_bytes = settings.quota_messages_per_s * burst_s, settings.quota_bytes_per_s * burst_s
+    if 0 < messages < 1:
+        yield Clash(
+            {"quota_messages_per_s", "quota_burst_s"},
+            f"QUOTA_MESSAGES_PER_S={number_shown(settings.quota_messages_per_s)} with QUOTA_BURST_S="
+            f"{number_shown(burst_s)} is less than one message at once, and not one message would ever pass: "
+            "raise either",
+        )
+    if 0 < size_bytes < MAX_BYTES:
+        yield Clash(
+            {"quota_bytes_per_s", "quota_burst_s"},
+            f"QUOTA_BYTES_PER_S={number_shown(settings.quota_bytes_per_s)} with QUOTA_BURST_S="
+            f"{number_shown(burst_s)} is less than the largest message, and a payload of {MAX_BYTES:,} bytes "
+            "would never pass: raise either",
         )
 
 

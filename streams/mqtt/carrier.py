@@ -10,16 +10,17 @@ from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import Any, NoReturn
 
-from streams.chunks import Chunker, InOrderAcks, Linger, Ticket
+from streams.chunks import Chunk, Chunker, InOrderAcks, Linger, Ticket
 from streams.errors import MetricStreamsError
 from streams.kafka.chunk_writer import ChunkWriter, Headers, Written
 from streams.load import Load
 from streams.mqtt.transport import Connection, Publication, Token
 from streams.mqtt.write_queue import UnderWay, WriteQueue
+from streams.quota import Meter
 from streams.settings import Settings
 from streams.statistics import Statistics
 from streams.timings import INGRESS
-from streams.wire.headers import headers
+from streams.wire.headers import OVER_QUOTA, headers, written_over_quota
 from streams.wire.raw import encode_message
 
 NS_PER_S, NS_PER_US = 1_000_000_000, 1_000
@@ -34,6 +35,7 @@ class Carrier:
         connection: delivers them.
         writer: takes chunks.
         more_headers: what every chunk carries beside its own.
+        meter: tells which messages are beyond their tenant's quota; None where there is none.
         monotonic: a clock in seconds.
         cpu: the seconds of CPU that the process has used.
         clock: Unix time in seconds.
@@ -47,6 +49,7 @@ class Carrier:
         writer: ChunkWriter,
         *,
         more_headers: Headers = (),
+        meter: Meter | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         cpu: Callable[[], float] = time.process_time,
         clock: Callable[[], float] = time.time,
@@ -55,6 +58,7 @@ class Carrier:
         self._connection = connection
         self._writer = writer
         self._more_headers = more_headers
+        self._meter = meter
         self._monotonic = monotonic
         self._cpu = cpu
         self._clock = clock
@@ -143,7 +147,8 @@ class Carrier:
 
     def _take(self, publications: list[Publication]) -> None:
         self._statistics.messages["received"] += len(publications)
-        add, received = self._chunker.add, self._acks.received
+        add, received, meter = self._chunker.add, self._acks.received, self._meter
+        now = self._monotonic() if meter is not None else 0.0
         arrived_ns, received_at, skipped = -1, "", 0
         for publication in publications:
             token = publication.token
@@ -158,6 +163,8 @@ class Carrier:
                 chunk = add(topic, encode_message(topic, publication.payload, received_at, publication.qos))
                 if token is None:
                     chunk.qos0 += 1
+                if meter is not None and meter.is_over(topic, len(publication.payload), now):
+                    chunk.over_quota.append(len(chunk.messages) - 1)
             if token is not None:
                 received(token)
         if arrived_ns >= 0:
@@ -179,7 +186,7 @@ class Carrier:
         """Write what waits, but for what would wait for room at Kafka; `_on_written` then goes on."""
         while (chunk := self._queue.next()) is not None:
             # It leaves the queue only when it is written: this may be cancelled, and `finish` then goes on.
-            described = [*headers(len(chunk.messages)), *self._more_headers]
+            described = [*headers(len(chunk.messages), **_own(chunk)), *self._more_headers]
             written = await self._writer.write(chunk.partition, chunk.value(), described)
             self._in_flight.add(written)
             written.add_done_callback(partial(self._on_written, self._queue.left(chunk)))
@@ -211,6 +218,11 @@ class Carrier:
             self._connection.acknowledge(tokens)
             self._statistics.messages["acknowledged"] += len(tokens)
             self._statistics.timings.acknowledged_at = self._clock()
+
+
+def _own(chunk: Chunk[Ticket]) -> dict[str, str]:
+    """Return the headers that not every chunk has."""
+    return {OVER_QUOTA: written_over_quota(chunk.over_quota)} if chunk.over_quota else {}
 
 
 def rfc3339(unix_ns: int) -> str:

@@ -51,6 +51,7 @@ Epoch: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=LARGEST_EPOCH)]
 
 Unsettled: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=MOST_UNSETTLED)]
 LastEmitted: TypeAlias = Annotated[int, msgspec.Meta(ge=-1, le=LARGEST_OFFSET)]
+_Word: TypeAlias = Annotated[str, msgspec.Meta(pattern="^[a-z_]{1,40}$")]
 First: TypeAlias = tuple[Annotated[int, msgspec.Meta(ge=-1, le=LARGEST_EPOCH)], Natural, Natural]
 Term: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
@@ -92,12 +93,34 @@ class Decision(msgspec.Struct, array_like=True, frozen=True):
         return unpack(self.fingerprints)
 
 
+class _Words(msgspec.Struct, array_like=True, frozen=True):
+    """A refusal whose words this version may not know."""
+
+    index: Index
+    stage: _Word
+    reason: _Word
+    detail: str
+
+
+class _Worded(msgspec.Struct, array_like=True, frozen=True):
+    """A decision with such refusals, as far as is needed to tell it from rubbish."""
+
+    format: int
+    epoch: Epoch
+    decided_at: float
+    digest: bytes
+    duplicates: list[Index]
+    refusals: list[_Words]
+    fingerprints: bytes
+
+
 class _Format(msgspec.Struct, array_like=True, frozen=True):
     format: int
 
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Decision)
+_worded_decoder = msgspec.msgpack.Decoder(_Worded)
 _format_decoder = msgspec.msgpack.Decoder(_Format)
 
 
@@ -117,6 +140,7 @@ def decode(value: bytes) -> Decision:
         decision = _decoder.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         _check_format(_written_format(value))
+        _check_words(value)
         raise MalformedRecord(f"not a decision: {error}") from error
     _check_format(decision.format)
     if decision.format != FORMAT or len(decision.fingerprints) % FINGERPRINT_BYTES:
@@ -124,6 +148,22 @@ def decode(value: bytes) -> Decision:
     if not math.isfinite(decision.decided_at):  # it would never leave the window, and NaN cannot be sorted
         raise MalformedRecord(f"not a decision: decided at {decision.decided_at}")
     return decision
+
+
+def _check_words(value: bytes) -> None:
+    """Return unless the row is a sound one, but for a stage or a reason that only a newer version knows.
+
+    Raises:
+        NewerFormat: it is.
+    """
+    try:
+        refusals = _worded_decoder.decode(value).refusals
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return
+    for refusal in refusals:
+        for word, known in ((refusal.stage, Stage), (refusal.reason, Reason)):
+            if word not in set(known):
+                raise NewerFormat("a decision", FORMAT, FORMAT, word)
 
 
 def _written_format(value: bytes) -> int:

@@ -2,6 +2,7 @@
 
 metrics.raw        format: 1   messages: 42   writer: 9f86d081884c7d65   seq: 17   term: 126649119451119623
                    session: metric-streams   subscription: metrics/#
+                   over_quota: 3-17,41
 metrics.unique     format: 1   messages: 40   writer: 2c26b46b68ffc68f   seq: 8   epoch: 4
                    digest: 8c1f2a9e00d4b7f3   group: metric-streams
                    received_at: 2026-11-23T14:00:00.123456Z
@@ -47,6 +48,8 @@ SESSION = "session"
 """Of metrics.raw: the MQTT client id under which the broker keeps the session that the chunk came from."""
 SUBSCRIPTION = "subscription"
 """Of metrics.raw: what was subscribed to there, with the share group if there is one."""
+OVER_QUOTA = "over_quota"
+"""Of metrics.raw: which messages, by index, are beyond what their tenant may send (`streams.quota`)."""
 
 REPLAY = "replay"
 """Of metrics.raw: the messages were rejected before, and each says where it stood first."""
@@ -57,6 +60,7 @@ _EPOCH_DIGITS = 19  # as many as 64 bits hold
 _LONGEST_NUMBER = 19  # digits of 64 bits
 _DIGEST = re.compile(rb"[0-9a-f]{16}")
 _SHOWN_BYTES = 40
+_RANGE = re.compile(rb"(\d{1,4})(?:-(\d{1,4}))?")
 _firsts = msgspec.json.Decoder(list[tuple[int, int, int]])
 
 
@@ -131,6 +135,35 @@ def read_firsts(found: Mapping[str, bytes]) -> list[tuple[int, int, int]]:
 def written_firsts(firsts: Iterable[tuple[int, int, int]]) -> str:
     """Return the header that `read_firsts` reads."""
     return msgspec.json.encode(list(firsts)).decode()
+
+
+def read_over_quota(found: Mapping[str, bytes]) -> frozenset[int]:
+    """Return the indexes of the messages that are beyond their tenant's quota.
+
+    What is not as `written_over_quota` writes it names none: then those messages go on as others do.
+    """
+    ranges = [_RANGE.fullmatch(each) for each in found.get(OVER_QUOTA, b"").split(b",")]
+    return frozenset(
+        index for each in ranges if each for index in range(int(each[1]), int(each[2] or each[1]) + 1)
+    )
+
+
+def written_over_quota(indexes: Iterable[int]) -> str:
+    """Return the header that `read_over_quota` reads.
+
+    Args:
+        indexes: in rising order.
+
+    >>> written_over_quota([3, 4, 5, 17])
+    '3-5,17'
+    """
+    ranges: list[list[int]] = []
+    for index in indexes:
+        if ranges and ranges[-1][-1] == index - 1:
+            ranges[-1][1:] = [index]
+        else:
+            ranges.append([index])
+    return ",".join("-".join(map(str, each)) for each in ranges)
 
 
 def read_term(found: Mapping[str, bytes]) -> int:

@@ -5,8 +5,8 @@ import random
 import socket
 
 # Below the ports that Linux (32768 and up) and macOS (49152 and up) lend to outgoing connections: a server
-# that is restarted must find its port free, and not in use by some client meanwhile. A node of a cluster listens
-# on a second port, so much above its own: that of the highest below lies below the lent ones as well.
+# that is restarted must find its port free, and not in use by some client meanwhile. A node of a cluster
+# listens on a second port, so much above its own, and that is no lent one either.
 _FIRST, _LAST = 10_500, 22_499
 _BUS_ABOVE = 10_000
 _PROCESSES = 12

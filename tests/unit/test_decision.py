@@ -115,6 +115,21 @@ def test_a_newer_version_is_known_whatever_has_become_of_the_other_fields(fields
         decode(msgspec.msgpack.encode([FORMAT + 1, *fields]))
 
 
+@pytest.mark.parametrize("words", [("validate", "value_too_round"), ("weigh", "value_missing")])
+def test_a_reason_that_only_a_newer_version_knows_is_not_taken_for_rubbish(words: tuple[str, str]) -> None:
+    row = [FORMAT, 4, 1.0, b"8 bytes.", [7], [[3, *words, "whatever"]], b"", 0, 1839, 5, []]
+    with pytest.raises(NewerFormat, match=r"written by a newer version \(it says (value_too_round|weigh)\)"):
+        decode(msgspec.msgpack.encode(row))
+
+
+@pytest.mark.parametrize(
+    "refusal", [[3, "validate", "No Reason", ""], [3, "validate"], [-1, "weigh", "x", ""]]
+)
+def test_rubbish_is_not_taken_for_a_newer_version(refusal: list[object]) -> None:
+    with pytest.raises(MalformedRecord):
+        decode(msgspec.msgpack.encode([FORMAT, 4, 1.0, b"8 bytes.", [7], [refusal], b""]))
+
+
 SHORT = [FORMAT, 4, 1.0, b"8 bytes.", [7], [], b""]
 
 

@@ -1,7 +1,10 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from streams.errors import MalformedRecord, NewerFormat
 from streams.wire.headers import (
+    OVER_QUOTA,
     ChainLink,
     check_format,
     headers,
@@ -9,7 +12,9 @@ from streams.wire.headers import (
     read_epoch,
     read_link,
     read_messages,
+    read_over_quota,
     read_term,
+    written_over_quota,
 )
 
 
@@ -46,3 +51,15 @@ def test_a_newer_format_is_told_apart_from_nonsense() -> None:
     check_format({"format": b"?"})
     with pytest.raises(NewerFormat, match="format 2"):
         check_format({"format": b"2"})
+
+
+@given(st.sets(st.integers(0, 499)))
+def test_what_is_over_quota_is_read_as_it_was_written(indexes: set[int]) -> None:
+    written = written_over_quota(sorted(indexes))
+    assert read_over_quota({OVER_QUOTA: written.encode()}) == indexes
+    assert len(written) <= 1_000
+
+
+@pytest.mark.parametrize("text", [b"", b"x", b"-", b"1-", b"5-3", b"99999", b"1--2", b"\xff"])
+def test_what_is_no_list_of_messages_names_none(text: bytes) -> None:
+    assert read_over_quota({OVER_QUOTA: text}) == frozenset()

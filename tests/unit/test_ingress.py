@@ -158,6 +158,24 @@ async def test_a_worker_that_does_not_lead_any_more_does_not_connect(parts: Benc
     assert parts.kafka.log[0].headers["term"] == b"9"
 
 
+async def test_what_is_over_the_quota_is_carried_and_marked_also_after_a_reconnect() -> None:
+    parts = bench(quota_messages_per_s=0.1, quota_burst_s=30.0)
+    await parts.ingress.lead()
+    for number in range(5):
+        parts.broker.publish(topic(), b"%d" % number)
+        await eventually(lambda number=number: len(parts.broker.acknowledged) == number + 1)
+    parts.broker.publish(topic(TENANTS[1]), b"another's")
+    await eventually(lambda: len(parts.broker.acknowledged) == 6)
+    parts.broker.lose()
+    await parts.connected(times=2)
+    parts.broker.publish(topic(), b"5")
+    await eventually(lambda: len(parts.broker.acknowledged) == 7)
+    await parts.ingress.stand_by()
+    over = [record.headers.get("over_quota") for record in parts.kafka.log]
+    assert parts.carried() == [b"0", b"1", b"2", b"3", b"4", b"another's", b"5"]
+    assert over == [None, None, None, b"0", b"0", None, b"0"]
+
+
 async def test_without_a_term_none_is_written() -> None:
     parts = bench()
     parts.office.term = 0

@@ -20,7 +20,7 @@ from streams.statistics import Statistics
 from streams.timings import REFINE
 from streams.wire import raw, rejected, unique
 from streams.wire.decision import FORMAT, Decision, Refusal, digest
-from streams.wire.headers import SEQ, WRITER
+from streams.wire.headers import OVER_QUOTA, SEQ, WRITER
 from tables.fake import FakeSeen
 
 TENANT = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
@@ -512,3 +512,29 @@ async def test_a_payload_that_names_another_tenant_is_counted_and_the_topic_beli
     assert bench.statistics.notes["payload_disagrees"] == 1
     (record,) = bench.topics.all("metrics.unique")
     assert unique.decode(record.value).readings[0].tenant_id == TENANT
+
+
+async def test_what_is_over_quota_is_rejected_and_the_rest_of_its_chunk_goes_on() -> None:
+    bench = Bench()
+    messages = [message({"value": number, "dedupe_id": f"{number}"}) for number in range(5)]
+    headers = {OVER_QUOTA: b"1-2,4,7"}
+    await bench.refinery().refine([chunk(*messages, headers=headers)])
+    assert [value for _, value, _ in bench.readings()] == [0, 3]
+    assert bench.reasons() == [("quota_exceeded", [1, 2, 4])]
+    assert bench.statistics.rejected == {"quota_exceeded": 3}
+
+
+async def test_nothing_of_what_is_over_quota_is_looked_at() -> None:
+    bench = Bench()
+    with patch.object(examining, "parse", side_effect=AssertionError):
+        await bench.refinery().refine([chunk(message(b"["), message(b"{"), headers={OVER_QUOTA: b"0-1"})])
+    assert bench.reasons() == [("quota_exceeded", [0, 1])]
+
+
+async def test_what_was_over_quota_stays_rejected_when_its_chunk_comes_again() -> None:
+    bench = Bench()
+    record = chunk(message({"value": 1, "dedupe_id": "a"}), headers={OVER_QUOTA: b"0"})
+    await bench.refinery().refine([record])
+    await bench.refinery().refine([record])
+    assert bench.readings() == []
+    assert bench.reasons() == [("quota_exceeded", [0]), ("quota_exceeded", [0])]

@@ -1,6 +1,7 @@
 // What each reason for a rejection means, and what mends it.
 
 export const REASONS = {
+  quota_exceeded: ["The tenant sent more than QUOTA_MESSAGES_PER_S or QUOTA_BYTES_PER_S allow.", "Let its devices send less, or raise the quota; then replay, with --rate if they are many."],
   topic_malformed: ["The topic has not the levels metrics/{tenant}/{agent}/{metric}.", "Correct the device's topic; a replay would be rejected again."],
   payload_not_json: ["The payload is no JSON.", "Correct what the device sends; a replay would be rejected again."],
   payload_not_object: ["The payload is JSON, but no object.", "Send an object with a value; a replay would be rejected again."],

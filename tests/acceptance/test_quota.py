@@ -1,0 +1,67 @@
+"""A tenant at its quota, on a real pipeline: it slows no other, and nothing of it is lost."""
+
+import asyncio
+import json
+from collections import Counter
+from typing import Any
+
+from streams.wire import raw
+from streams.wire.headers import read_over_quota
+from tests.acceptance.conftest import Pipeline
+from tests.acceptance.rejections import counted, flowed, publish, rejected_json, rows_stand, settled
+from tests.parts.topics import read_topic
+
+IDS, ROUNDS = 400, 5
+BURST = 100
+QUOTA = {"QUOTA_MESSAGES_PER_S": "10", "QUOTA_BURST_S": "10"}
+
+
+def corrections(tenant: str) -> list[tuple[str, dict[str, Any]]]:
+    """Return each id as often as there are rounds, with another value in each."""
+    return [
+        (f"metrics/{tenant}/edge-1/cpu", {"value": round_, "dedupe_id": f"id-{number}"})
+        for round_ in range(ROUNDS)
+        for number in range(IDS)
+    ]
+
+
+async def test_what_is_over_the_quota_is_put_back_and_the_last_value_of_each_id_stands(
+    pipeline: Pipeline,
+) -> None:
+    hostile, honest = pipeline.tenants
+    pipeline.worker(**QUOTA)
+    pipeline.ingest()
+    topic = f"metrics/{honest}/edge-1/cpu"
+    await asyncio.gather(
+        publish(pipeline, *corrections(hostile)),
+        publish(pipeline, *[(topic, {"value": number}) for number in range(BURST // 2)]),
+    )
+    await settled(pipeline, IDS * ROUNDS - 2 * BURST)
+    await flowed(pipeline)
+    found = Counter(row["tenant_id"] for row in await pipeline.rows())
+    assert found[honest] == BURST // 2
+    assert found[hostile] < 2 * BURST
+    over = await counted(pipeline, "--reason", "quota_exceeded", "--tenant", hostile)
+    assert over == await counted(pipeline) > IDS * ROUNDS - 2 * BURST
+
+    (told,) = await rejected_json(pipeline, "replay", "--reason", "quota_exceeded", "--yes", "--json")
+    assert told["replayed"] + told["superseded"] == over
+    await rows_stand(pipeline, IDS + BURST // 2)
+    await flowed(pipeline)
+    values = {row["dedupe_id"]: row["value"] for row in await pipeline.rows() if row["tenant_id"] == hostile}
+    assert values == {f"id-{number}": ROUNDS - 1 for number in range(IDS)}
+    assert await counted(pipeline) == 0
+
+
+async def test_a_message_beyond_the_quota_stands_in_the_chunk_in_which_it_came(pipeline: Pipeline) -> None:
+    """So a replay finds it between those that came before it and after."""
+    hostile, _ = pipeline.tenants
+    pipeline.worker(**QUOTA)
+    sent = corrections(hostile)
+    await publish(pipeline, *sent)
+    await settled(pipeline, len(sent) - 2 * BURST)
+    records = await read_topic(pipeline.kafka.bootstrap, f"{pipeline.topics}.raw")
+    came = [message.payload for record in records for message in raw.decode(record.value)]
+    assert came == [json.dumps(body) for _, body in sent]
+    over = sum(len(read_over_quota(dict(record.headers))) for record in records)
+    assert over == await counted(pipeline) > len(sent) - 2 * BURST
