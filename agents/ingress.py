@@ -25,7 +25,9 @@ from streams.errors import (
     worded,
 )
 from streams.kafka.chunk_writer import ChunkWriter, KafkaChunkWriter
-from streams.kafka.terms import KafkaOffice, KafkaTail, Office, Tenure
+from streams.kafka.interlopers import Interlopers
+from streams.kafka.raw_tail import KafkaTail
+from streams.kafka.terms import KafkaOffice, Office, Tenure
 from streams.lease import Lease
 from streams.mqtt.carrier import Carrier
 from streams.mqtt.choice import transport_of
@@ -240,7 +242,9 @@ def _drop_on_bug(connection: Connection, opening: "asyncio.Task[MetricStreamsErr
 
 session = Session.of(settings, socket.gethostname())
 senders = Senders()
-writer: ChunkWriter = KafkaChunkWriter(settings, lease)
+tail = KafkaTail(settings)
+interlopers = Interlopers(tail, settings.raw_topic)
+writer: ChunkWriter = KafkaChunkWriter(settings, lease, interlopers)
 bridge = Ingress(
     settings,
     statistics,
@@ -248,9 +252,10 @@ bridge = Ingress(
     writer if spans is None else TracedWriter(writer, spans, settings.raw_topic, senders),
     office=KafkaOffice(
         None if settings.mqtt_share_group else app.leadership,
-        KafkaTail(settings),
+        tail,
         session.client_id,
         session.subscription,
+        interlopers,
     ),
     lease=lease,
     on_crash=app.end_on,

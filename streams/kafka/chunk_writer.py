@@ -18,7 +18,7 @@ from aiokafka.errors import KafkaError, KafkaTimeoutError, NodeNotReadyError
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.structs import TopicPartition
 
-from streams.errors import DeliveryFailed, LeaseLapsed, Outage
+from streams.errors import DeliveryFailed, LeaseLapsed, MetricStreamsError, Outage
 from streams.kafka.connection import connection_options
 from streams.kafka.outages import as_outage
 from streams.kafka.writer_names import new_writer
@@ -74,6 +74,22 @@ class ChunkWriter(Protocol):
 
     async def close(self) -> None:
         """Let go of Kafka. What is not sent by then never is; what is not acknowledged fails."""
+        ...
+
+
+class Witness(Protocol):
+    """Knows whether others wrote between our records (`streams.kafka.interlopers.Interlopers`)."""
+
+    def before(self, partition: int, offset: int) -> range | None:
+        """Note where our record has landed; return the offsets right before it that others took."""
+        ...
+
+    async def examine(self, partition: int, offsets: range) -> None:
+        """Return if what stands there leaves ours as good as it was.
+
+        Raises:
+            MetricStreamsError: if not, or if that cannot be told.
+        """
         ...
 
 
@@ -143,11 +159,17 @@ class KafkaChunkWriter:
     Args:
         settings: name the topic.
         lease: without it nothing is written; None where nobody could take over meanwhile.
+        witness: is asked before a record counts as written; None where nobody else writes.
     """
 
-    def __init__(self, settings: Settings, lease: Lease | None = None) -> None:
+    def __init__(
+        self, settings: Settings, lease: Lease | None = None, witness: Witness | None = None
+    ) -> None:
         self._settings = settings
         self._lease = lease
+        self._witness = witness
+        self._examining: dict[int, asyncio.Task[None]] = {}
+        """By partition: whether what landed since then counts as written."""
         self._topic = settings.raw_topic
         self._producer: GatedProducer | None = None
         self._failure: DeliveryFailed | None = None
@@ -187,7 +209,7 @@ class KafkaChunkWriter:
                 raise self._failed(error) from error
             else:
                 self._sequences[partition] += 1
-                return self._follow(sent)
+                return self._follow(sent, partition)
 
     def has_room(self, partition: int, size_bytes: int) -> bool:
         """Tell whether `write` takes a value without waiting; also where it would fail."""
@@ -200,9 +222,10 @@ class KafkaChunkWriter:
             # First: what waits in the producer must not go out on leaving, behind what a successor writes.
             producer.shut(self._failed("the producer was closed"))
             await producer.discard()
+        for examining in self._examining.values():
+            examining.cancel()
         for written in list(self._unwritten):
-            if not written.done():
-                written.set_exception(self._failed("the producer was closed"))
+            self._end(written, self._failed("the producer was closed"))
 
     def _options(self) -> dict[str, Any]:
         compression = self._settings.compression
@@ -246,22 +269,57 @@ class KafkaChunkWriter:
             raise DeliveryFailed(self._topic, "the writer is not open")
         return self._producer
 
-    def _follow(self, sent: "asyncio.Future[Any]") -> Written:
+    def _follow(self, sent: "asyncio.Future[Any]", partition: int) -> Written:
         """Return a future that speaks of our errors instead of aiokafka's."""
         written: Written = asyncio.get_running_loop().create_future()
         self._unwritten.add(written)
-        sent.add_done_callback(partial(self._settle, written))
+        sent.add_done_callback(partial(self._settle, written, partition))
         return written
 
-    def _settle(self, written: Written, sent: "asyncio.Future[Any]") -> None:
-        self._unwritten.discard(written)
+    def _settle(self, written: Written, partition: int, sent: "asyncio.Future[Any]") -> None:
         error = None if sent.cancelled() else sent.exception()
+        if error is not None or sent.cancelled():
+            self._end(written, self._failed(error or "the record was given up"))
+        elif (examining := self._examination(partition, sent.result().offset)) is None:
+            self._end(written)
+        else:
+            examining.add_done_callback(partial(self._examined, written))
+
+    def _end(self, written: Written, failure: DeliveryFailed | None = None) -> None:
+        self._unwritten.discard(written)
         if written.done():
             return
-        if error is not None or sent.cancelled():
-            written.set_exception(self._failed(error or "the record was given up"))
+        if failure is not None:
+            written.set_exception(failure)
         else:
             written.set_result(None)
+
+    def _examination(self, partition: int, offset: int) -> "asyncio.Task[None] | None":
+        """Return what must end well before a record that has landed counts as written."""
+        others = None if self._witness is None else self._witness.before(partition, offset)
+        under_way = self._examining.get(partition)
+        if others is None:
+            return under_way
+        task = asyncio.create_task(
+            self._examine(partition, others, under_way), name="examine what others wrote"
+        )
+        self._examining[partition] = task
+        return task
+
+    async def _examine(self, partition: int, others: range, before: "asyncio.Task[None] | None") -> None:
+        try:
+            if before is not None:
+                await before
+            if self._witness is not None:
+                await self._witness.examine(partition, others)
+        finally:
+            if self._examining.get(partition) is asyncio.current_task():
+                del self._examining[partition]
+
+    def _examined(self, written: Written, examining: "asyncio.Task[None]") -> None:
+        error = None if examining.cancelled() else examining.exception()
+        failed = error is not None or examining.cancelled()
+        self._end(written, self._failed(error or "the writer was closed") if failed else None)
 
     def _failed(self, why: object) -> DeliveryFailed:
         """Take no more, and send no more: what follows a record that was not taken would be out of order.
@@ -270,7 +328,8 @@ class KafkaChunkWriter:
         each later batch of the partition with OutOfOrderSequenceNumber).
         """
         if self._failure is None:
-            self._failure = DeliveryFailed(self._topic, why if isinstance(why, str) else repr(why))
+            says = str(why) if isinstance(why, str | MetricStreamsError) else repr(why)
+            self._failure = why if isinstance(why, DeliveryFailed) else DeliveryFailed(self._topic, says)
         if self._producer is not None:
             self._producer.shut(self._failure)
         return self._failure

@@ -4,29 +4,18 @@ Between ingress and Kafka: the group's coordinator says whether this worker lead
 above which term its own must be.
 """
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
-
-from streams.errors import Outage
-from streams.kafka.connection import connection_options
-from streams.kafka.outages import as_outage
-from streams.settings import Settings
-from streams.wire.headers import SESSION, SUBSCRIPTION, TERM, read_term
-from streams.wire.term import NO_TERM, Term
+from streams.kafka.interlopers import Interlopers
+from streams.kafka.raw_tail import Tail
+from streams.wire.headers import SESSION, SUBSCRIPTION, TERM
+from streams.wire.term import NO_TERM
 
 log = logging.getLogger(__name__)
 
-NEWEST = 10
-"""Records of each partition that are looked at: the last may be a former leader's that landed late."""
-REQUEST_TIMEOUT_MS = 5_000
-READ_LIMIT_S = 20.0
-POLL_MS = 200
 S_PER_MINUTE = 60
 
 Headers = tuple[tuple[str, bytes], ...]
@@ -67,18 +56,6 @@ class Voter(Protocol):
         ...
 
 
-class Tail(Protocol):
-    """Reads the end of ``metrics.raw``."""
-
-    async def newest(self) -> list[dict[str, bytes]]:
-        """Return the headers of the newest records of every partition.
-
-        Raises:
-            Outage: if Kafka does not answer.
-        """
-        ...
-
-
 class KafkaOffice:
     """The real one.
 
@@ -87,6 +64,7 @@ class KafkaOffice:
         tail: reads the end of the log.
         session: our MQTT client id.
         subscription: what we subscribe to.
+        interlopers: is told of each term, and from where on to watch.
         clock: returns Unix time in seconds.
     """
 
@@ -96,6 +74,7 @@ class KafkaOffice:
         tail: Tail,
         session: str,
         subscription: str,
+        interlopers: Interlopers,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -103,6 +82,7 @@ class KafkaOffice:
         self._tail = tail
         self._session = session
         self._subscription = subscription
+        self._interlopers = interlopers
         self._clock = clock
         self._elected: tuple[int, str] | None = None
         self._tenure: Tenure | None = None
@@ -116,14 +96,19 @@ class KafkaOffice:
         have written under a higher term. Behind that, what we write under ours would be passed over.
         """
         elected = await self._voter.confirm() if self._voter else None
-        newest = await self._tail.newest() if elected is not None or self._tenure is None else []
-        if self._tenure is None or elected != self._elected or _highest(newest) > self._highest:
-            self._tenure = self._begin(elected, newest)
+        if elected is None and self._tenure is not None:
+            return self._tenure
+        newest = await self._tail.newest()
+        seen = max(newest.term, self._interlopers.highest)
+        if self._tenure is None or elected != self._elected or seen > self._highest:
+            self._highest = max(self._highest, seen)
+            self._tenure = self._begin(elected, newest.headers)
             self._elected = elected
+        if elected is not None:
+            self._interlopers.begin(self._highest, newest.ends)
         return self._tenure
 
     def _begin(self, elected: tuple[int, str] | None, newest: Iterable[dict[str, bytes]]) -> Tenure:
-        newest = list(newest)
         named = (SESSION, self._session.encode())
         ours = [found for found in newest if found.get(SESSION) == named[1]]
         subscriptions = frozenset(
@@ -133,49 +118,7 @@ class KafkaOffice:
         if elected is None:
             return Tenure((named, subscribed), bool(ours), subscriptions)
         minute = int(self._clock() // S_PER_MINUTE)
-        self._highest = max(self._highest, _highest(newest)).successor(elected[0], minute)
+        self._highest = self._highest.successor(elected[0], minute)
         log.info("ingress leads with the term %d (%d, %d)", self._highest.packed, *self._highest)
         headers = ((TERM, b"%d" % self._highest.packed), named, subscribed)
         return Tenure(headers, bool(ours), subscriptions)
-
-
-def _highest(newest: Iterable[dict[str, bytes]]) -> Term:
-    return max((Term.of(read_term(found)) for found in newest), default=NO_TERM)
-
-
-class KafkaTail:
-    """The real one: a consumer without a group, made for one look."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-
-    async def newest(self) -> list[dict[str, bytes]]:
-        """Read up to `NEWEST` records of each partition."""
-        consumer = AIOKafkaConsumer(
-            **connection_options(self._settings),
-            client_id=f"{self._settings.consumer_group}-terms",
-            request_timeout_ms=REQUEST_TIMEOUT_MS,
-            enable_auto_commit=False,
-        )
-        try:
-            await consumer.start()
-            return await asyncio.wait_for(self._read(consumer), READ_LIMIT_S)
-        except (KafkaError, OSError, TimeoutError) as error:
-            why = (await as_outage(self._settings, error)).detail
-            raise Outage("kafka", f"the end of {self._settings.raw_topic} cannot be read: {why}") from error
-        finally:
-            await consumer.stop()
-
-    async def _read(self, consumer: AIOKafkaConsumer) -> list[dict[str, bytes]]:
-        topic = self._settings.raw_topic
-        places = [TopicPartition(topic, number) for number in range(self._settings.topic_partitions)]
-        consumer.assign(places)
-        begins = await consumer.beginning_offsets(places)
-        ends = await consumer.end_offsets(places)
-        for place in places:
-            consumer.seek(place, max(begins[place], ends[place] - NEWEST))
-        found: list[dict[str, bytes]] = []
-        while any([await consumer.position(place) < ends[place] for place in places]):
-            batches: dict[Any, list[Any]] = await consumer.getmany(timeout_ms=POLL_MS)
-            found += [dict(record.headers) for batch in batches.values() for record in batch]
-        return found

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from streams.browse.reader import Span, opened
-from streams.kafka.terms import NEWEST
+from streams.kafka.raw_tail import NEWEST
 from streams.settings import Settings
 from streams.wire.headers import SESSION, SUBSCRIPTION, TERM, read_term
 

@@ -1,11 +1,16 @@
 """Terms on a real Kafka: whoever leads writes under a higher one than all before, whatever the group says."""
 
+import asyncio
+from typing import Self
+
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from streams.errors import Outage
-from streams.kafka.chunk_writer import KafkaChunkWriter
-from streams.kafka.terms import KafkaOffice, KafkaTail
+from streams.errors import DeliveryFailed, Outage
+from streams.kafka.chunk_writer import KafkaChunkWriter, Written
+from streams.kafka.interlopers import Interlopers
+from streams.kafka.raw_tail import KafkaTail, Newest
+from streams.kafka.terms import KafkaOffice
 from streams.settings import Settings
 from streams.wire.headers import TERM
 from streams.wire.term import Term
@@ -30,11 +35,15 @@ class Elected:
 class CountingTail(KafkaTail):
     """Counts how often the log is looked at."""
 
-    looks = 0
+    looks = looks_between = 0
 
-    async def newest(self) -> list[dict[str, bytes]]:
+    async def newest(self) -> Newest:
         self.looks += 1
         return await super().newest()
+
+    async def between(self, partition: int, offsets: range) -> list[dict[str, bytes]]:
+        self.looks_between += 1
+        return await super().between(partition, offsets)
 
 
 @pytest.fixture
@@ -53,8 +62,17 @@ async def create(kafka: Kafka, topic: str) -> None:
         await admin.close()
 
 
-def office_of(settings: Settings, elected: Elected | None, session: str = "bridge") -> KafkaOffice:
-    return KafkaOffice(elected, KafkaTail(settings), session, "metrics/#", clock=lambda: MINUTE * 60.0)
+def office_of(
+    settings: Settings,
+    elected: Elected | None,
+    session: str = "bridge",
+    *,
+    tail: KafkaTail | None = None,
+    interlopers: Interlopers | None = None,
+) -> KafkaOffice:
+    tail = tail or KafkaTail(settings)
+    interlopers = interlopers or Interlopers(tail, settings.raw_topic)
+    return KafkaOffice(elected, tail, session, "metrics/#", interlopers, clock=lambda: MINUTE * 60.0)
 
 
 async def lead(settings: Settings, generation: int, *, partitions: tuple[int, ...] = (0,)) -> Term:
@@ -127,7 +145,7 @@ async def test_a_term_that_another_group_has_overtaken_is_left_for_a_higher_one(
 
 async def test_the_log_is_looked_at_for_each_connection(settings: Settings) -> None:
     elected, tail = Elected(3), CountingTail(settings)
-    office = KafkaOffice(elected, tail, "bridge", "metrics/#", clock=lambda: MINUTE * 60.0)
+    office = office_of(settings, elected, tail=tail)
     first = await office.take()
     assert await office.take() is first
     assert tail.looks == 2
@@ -155,3 +173,120 @@ async def test_a_kafka_that_is_not_there_is_an_outage(unique: str) -> None:
     settings = Settings(broker_url="kafka://127.0.0.1:1", topic_prefix=unique)
     with pytest.raises(Outage, match="cannot be read"):
         await office_of(settings, Elected(1)).take()
+
+
+class Leader:
+    """An office and the writer of the same worker, as ingress has them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.tail = CountingTail(settings)
+        self.interlopers = Interlopers(self.tail, settings.raw_topic)
+        self.office = office_of(settings, Elected(3), tail=self.tail, interlopers=self.interlopers)
+        self.writer = KafkaChunkWriter(settings, witness=self.interlopers)
+        self.term = Term(0, 0)
+
+    async def __aenter__(self) -> Self:
+        await self.begin()
+        return self
+
+    async def begin(self) -> None:
+        """As before each connection to the broker."""
+        await self.writer.open()
+        self.headers = [*HEADERS, *(await self.office.take()).headers]
+        self.term = Term.of(int(dict(self.headers)[TERM]))
+
+    async def write(self, partition: int) -> Written:
+        return await self.writer.write(partition, b"x", self.headers)
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.writer.close()
+
+
+async def others_write(settings: Settings, term: Term, count: int = 1) -> None:
+    await write(settings, [(TERM, b"%d" % term.packed)], (0,) * count)
+
+
+@pytest.mark.parametrize("written_before", [0, 3])
+@pytest.mark.parametrize("count", [1, 30])
+async def test_what_stands_behind_a_higher_term_that_landed_since_is_not_written(
+    settings: Settings, written_before: int, count: int
+) -> None:
+    """Between the look and our next record, which no look can cover."""
+    other = Term(MINUTE, 9)
+    async with Leader(settings) as leader:
+        for _ in range(written_before):
+            await (await leader.write(0))
+        await others_write(settings, other, count)
+        ours = [await leader.write(0) for _ in range(5)]
+        for written in ours:
+            with pytest.raises(DeliveryFailed, match="another consumer group has written to partition 0"):
+                await written
+        await leader.begin()
+        assert leader.term > other
+        await (await leader.write(0))
+
+
+async def test_what_landed_before_the_others_and_what_is_elsewhere_counts(settings: Settings) -> None:
+    async with Leader(settings) as leader:
+        await (await leader.write(0))
+        await others_write(settings, Term(MINUTE, 9))
+        await (await leader.write(1))
+        with pytest.raises(DeliveryFailed):
+            await (await leader.write(0))
+
+
+async def test_what_others_write_under_our_term_or_none_is_looked_at_once(settings: Settings) -> None:
+    """As `rejected replay` does."""
+    async with Leader(settings) as leader:
+        await (await leader.write(0))
+        await others_write(settings, leader.term, count=2)
+        await write(settings, [], (0,))
+        for written in [await leader.write(0) for _ in range(5)]:
+            await written
+        assert leader.tail.looks_between == 1
+        before = leader.term
+        await leader.begin()
+        assert leader.term == before
+
+
+async def test_while_nobody_else_writes_nothing_is_read(settings: Settings) -> None:
+    async with Leader(settings) as leader:
+        for number in range(20):
+            await (await leader.write(number % PARTITIONS))
+        assert (leader.tail.looks, leader.tail.looks_between) == (1, 0)
+
+
+async def test_what_cannot_be_looked_at_does_not_count_as_written(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(*_: object) -> list[dict[str, bytes]]:
+        raise Outage("kafka", "does not answer")
+
+    async with Leader(settings) as leader:
+        await others_write(settings, leader.term)
+        monkeypatch.setattr(leader.tail, "between", fails)
+        with pytest.raises(DeliveryFailed, match="does not answer"):
+            await (await leader.write(0))
+        monkeypatch.undo()
+        await leader.begin()
+        await (await leader.write(0))
+
+
+async def test_a_writer_that_is_closed_meanwhile_waits_for_nobody(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looking = asyncio.Event()
+
+    async def never(*_: object) -> list[dict[str, bytes]]:
+        looking.set()
+        await asyncio.Event().wait()
+        return []
+
+    async with Leader(settings) as leader:
+        await others_write(settings, leader.term)
+        monkeypatch.setattr(leader.tail, "between", never)
+        written = await leader.write(0)
+        await looking.wait()
+        await leader.writer.close()
+        with pytest.raises(DeliveryFailed, match="closed"):
+            await written
