@@ -5,6 +5,7 @@ where the environment has CI set, it fails them, so that nothing is left out unn
 """
 
 import os
+import signal
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
@@ -40,6 +41,15 @@ def real(make: Callable[[], T]) -> T:
     """Make a part, or skip (in CI: fail) the test that asked for it."""
     with _left_out_where_missing():
         return make()
+
+
+def pytest_configure() -> None:
+    """Let what tests start be interrupted, also where a shell has started this in the background.
+
+    Such a shell lets its children ignore Ctrl+C, theirs as well.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,7 +1,7 @@
 """A pipeline of a test's own: its topics, its broker session, its queue, its tables, with two tenants."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from streams.chunks import partition_of
 from streams.postgres.schema import ensure_tables
 from tests.conftest import real
 from tests.parts.installed import Installation
@@ -17,6 +18,7 @@ from tests.parts.mosquitto import Mosquitto
 from tests.parts.process import Part, find_program
 from tests.parts.worker import Ingest, Worker
 
+PARTITIONS = 4
 Own = Callable[[Callable[[], Any]], Any]
 
 
@@ -26,7 +28,7 @@ class Pipeline:
 
     Attributes:
         environment: what every process of the pipeline is started with.
-        tenants: ids of tenants that exist.
+        tenants: ids of tenants that exist, each in another partition.
     """
 
     environment: dict[str, str]
@@ -75,7 +77,7 @@ def kcat() -> Path:
 async def pipeline(
     kafka: Kafka, redis_url: str, database_url: str, unique: str, own: Callable[[Callable[[], Part]], Part]
 ) -> Pipeline:
-    """A pipeline with real parts, all empty but for two tenants; nothing of it runs yet."""
+    """A pipeline with real parts, all empty but for its tenants; nothing of it runs yet."""
     mosquitto = own(Mosquitto)
     assert isinstance(mosquitto, Mosquitto)
     environment = {
@@ -85,15 +87,23 @@ async def pipeline(
         "DATABASE_URL": database_url,
         "TOPIC_PREFIX": unique,
         "CONSUMER_GROUP": unique,
-        "TOPIC_PARTITIONS": "4",
+        "TOPIC_PARTITIONS": str(PARTITIONS),
         "QUEUE_PREFIX": f"{unique}_",
     }
     made = Pipeline(environment, mosquitto, kafka, own)
     await ensure_tables(database_url)
     for name in ("first", "second"):
-        made.tenants.append(str(uuid.uuid4()))
+        made.tenants.append(_tenant_elsewhere(made.tenants))
         await made.query("insert into tenants (id, name) values ($1, $2)", uuid.UUID(made.tenants[-1]), name)
     return made
+
+
+def _tenant_elsewhere(others: Sequence[str]) -> str:
+    """Return the id of a new tenant whose partition is none of the others'."""
+    taken = {partition_of(other, PARTITIONS) for other in others}
+    while partition_of(tenant := str(uuid.uuid4()), PARTITIONS) in taken:
+        pass
+    return tenant
 
 
 @pytest.fixture(scope="session")
