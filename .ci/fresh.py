@@ -108,7 +108,9 @@ class Machine:
 
     def passes_tests(self) -> bool:
         """Run the tests; what needs a server that no wheel brings is left out."""
-        return self._dev("./dev test", "test", "-q", "-n", "3", "--dist", "loadfile", LEFT_TO_THE_SUITE, *TESTS)
+        return self._dev(
+            "./dev test", "test", "-q", "-n", "3", "--dist", "loadfile", LEFT_TO_THE_SUITE, *TESTS
+        )
 
     def demonstrates_without_wheel(self) -> bool:
         """Demonstrate as where no wheel brings a Redis: it is on PATH, if this machine has one."""
