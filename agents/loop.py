@@ -17,7 +17,7 @@ from streams.errors import Displaced, MetricStreamsError, NewerFormat, Outage, S
 from streams.kafka.positions import BUG, UNFINISHED_MOST, Admission, Anchor, Cursor
 from streams.statistics import Statistics
 from streams.wire.decision import digest
-from streams.wire.headers import check_format
+from streams.wire.headers import OVER_QUOTA, check_format
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +25,8 @@ RETRY_FIRST_S, RETRY_LAST_S = 0.05, 5.0
 REWIND_PAUSE_S = 2.0
 ENOUGH_BYTES = 64 * 1024
 """Records are taken together until they have so many bytes: larger ones gain nothing by it."""
+UNREAD_SHARE = 16
+"""A record whose messages are beyond a quota, so that nobody looks at them, counts for so much less."""
 
 
 class Record(NamedTuple):
@@ -123,11 +125,17 @@ def _with_those_behind(event: EventT[bytes], stream: "Stream[bytes]", at_most: i
     front, that the worker still has the partition.
     """
     queue = cast("ChannelT[bytes]", stream.channel).queue
-    events, size_bytes = [event], len(event.message.value or b"")
+    events, size_bytes = [event], _weight_bytes(event)
     while queue.qsize() and len(events) < at_most and size_bytes < ENOUGH_BYTES:
         events.append(queue.get_nowait())
-        size_bytes += len(events[-1].message.value or b"")
+        size_bytes += _weight_bytes(events[-1])
     return events
+
+
+def _weight_bytes(event: EventT[bytes]) -> int:
+    """Return how much work a record is likely to be, as the bytes of one whose messages are looked at."""
+    size_bytes = len(event.message.value or b"")
+    return size_bytes // UNREAD_SHARE if OVER_QUOTA in dict(event.message.headers or ()) else size_bytes
 
 
 def _in_order(events: Sequence[EventT[bytes]], cursor: Cursor) -> tuple[list[Record], bool]:

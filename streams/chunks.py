@@ -76,7 +76,7 @@ class Chunk(Generic[T]):
     qos0: int = 0
     """How many of the messages nobody would send again; the adder counts them."""
     over_quota: list[int] = field(default_factory=list)
-    """Which of the messages, by index, are beyond what their tenant may send; the adder notes them."""
+    """Which of the messages, by index, are beyond what their tenant may send."""
 
     def value(self) -> bytes:
         """Return the record's value."""
@@ -90,7 +90,7 @@ class Chunker(Generic[T]):
 
     Args:
         partitions: how many partitions ``metrics.raw`` has.
-        max_messages: messages in a chunk at most.
+        max_messages: messages in a chunk at most, beside those that are beyond a quota.
         max_bytes: bytes of a chunk's value at most; a single message that is larger gets a chunk of its own.
         max_waiting: messages in all open chunks at which they leave before their time.
         max_waiting_bytes: bytes of all open chunks at which they do.
@@ -124,12 +124,14 @@ class Chunker(Generic[T]):
         self._remembered: dict[str, int] = {}
         self._partition_of = lru_cache(TENANTS_REMEMBERED)(self._hashed)
 
-    def add(self, topic: str, encoded: bytes) -> Chunk[T]:
+    def add(self, topic: str, encoded: bytes, *, over_quota: bool = False) -> Chunk[T]:
         """Add a message to the chunk of its tenant's partition, and return that.
 
         Args:
             topic: as published; its second level is the tenant.
             encoded: as `streams.wire.raw.encode_message` gives it.
+            over_quota: it is beyond what its tenant may send. Such messages do not count among those of a
+                chunk, as nobody looks at them: a flood comes in few large chunks.
         """
         partition = self._remembered.get(topic)
         if partition is None:
@@ -139,8 +141,13 @@ class Chunker(Generic[T]):
         if chunk is None or chunk.size_bytes + size_bytes > self._max_bytes:
             chunk = self._begin(partition)
         chunk.size_bytes += size_bytes
+        if over_quota:
+            chunk.over_quota.append(len(chunk.messages))
         chunk.messages.append(encoded)
-        if len(chunk.messages) >= self._max_messages or chunk.size_bytes >= self._max_bytes:
+        if (
+            len(chunk.messages) - len(chunk.over_quota) >= self._max_messages
+            or chunk.size_bytes >= self._max_bytes
+        ):
             self._cut(chunk)
         return chunk
 

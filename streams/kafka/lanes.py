@@ -18,7 +18,7 @@ from streams.kafka.positions import Cursor
 log = logging.getLogger(__name__)
 
 CROWDED_RECORDS = 16
-CROWDED_BYTES = 1024 * 1024
+CROWDED_BYTES = 1 * 1024 * 1024
 """A lane with this much in it gets no more until it is down to less: what is fetched at once comes on top."""
 
 Hand = Callable[[Any], Awaitable[None]]

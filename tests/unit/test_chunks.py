@@ -175,6 +175,31 @@ def test_a_full_chunk_is_due_at_once() -> None:
     assert [numbers(chunk) for chunk in subject.rest()] == [[2]]
 
 
+def test_what_is_beyond_a_quota_is_named_and_does_not_count_among_the_messages_of_a_chunk() -> None:
+    subject = chunker(max_messages=2, max_bytes=10**6)
+    over = [True, False, True, True, False, False]
+    chunks = []
+    for number, is_over in enumerate(over):
+        encoded = encode_message(f"metrics/tenant/{number}/cpu", b"1", AT, 1)
+        chunks.append(subject.add("metrics/tenant", encoded, over_quota=is_over))
+    (full,) = subject.due(0.0, 0)
+    (rest,) = subject.rest()
+    assert chunks == [full] * 5 + [rest]
+    assert (len(full.messages), full.over_quota) == (5, [0, 2, 3])
+    assert (len(rest.messages), rest.over_quota) == (1, [])
+
+
+def test_what_is_beyond_a_quota_counts_by_its_bytes() -> None:
+    subject = chunker(max_messages=2)
+    for number in range(100):
+        encoded = encode_message(f"metrics/tenant/{number}/cpu", b"1", AT, 1)
+        subject.add("metrics/tenant", encoded, over_quota=True)
+    chunks = subject.rest()
+    assert sum(len(each.messages) for each in chunks) == 100
+    assert len(chunks) > 5
+    assert all(each.size_bytes <= MAX_BYTES for each in chunks)
+
+
 def test_the_linger_is_for_each_chunk() -> None:
     assert Linger(0.0025, 0.05)(1, 0) == 0.0025
     assert Linger(0.0025, 0.05)(8, 0) == 0.02

@@ -15,6 +15,7 @@ from streams.errors import Displaced, MetricStreamsError, NewerFormat, Outage, S
 from streams.kafka.positions import Anchor, Cursor, Position
 from streams.statistics import Statistics
 from streams.wire.decision import digest
+from streams.wire.headers import OVER_QUOTA
 from tests.parts.faust_stream import FakeStream
 
 TOPIC = TP("metrics.raw", 0)
@@ -132,6 +133,22 @@ async def test_what_waits_is_taken_together_until_it_is_enough(monkeypatch: pyte
         assert taken == expected
         assert deliverer.of.expected == 5
         taken.clear()
+
+
+async def test_what_nobody_looks_at_counts_for_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "ENOUGH_BYTES", 2)
+    taken: list[list[int]] = []
+
+    async def work(records: Sequence[Record]) -> None:
+        taken.append([record.offset for record in records])
+
+    deliverer = FakeDeliverer()
+    deliverer.of.place(Position(0))
+    unread = ((OVER_QUOTA, b"0-499"),)
+    events = [FakeEvent(0), *[FakeEvent(offset, headers=unread) for offset in range(1, 5)], FakeEvent(5)]
+    stream: Any = FakeStream(events)
+    await carry(stream, deliverer.itself, work, Statistics(), at_most=8)
+    assert taken == [[0], [1, 2, 3, 4, 5]]
 
 
 async def test_of_what_waits_only_what_is_next_is_taken_and_the_rest_is_asked_for() -> None:
