@@ -204,7 +204,7 @@ app.position_sources[settings.raw_topic] = SeenPositions(
     statistics,
     raw_topic=settings.raw_topic,
     unique_topic=settings.unique_topic,
-    epoch_seen=app.epoch_seen,
+    fence=app.fence,
     owners=OwnersSay(settings.consumer_group, app.is_adopted),
 )
 app.gauges["dedupe_ids"] = lambda: seen.memory.ids

@@ -11,9 +11,10 @@ from collections.abc import Awaitable, Callable
 from copy import copy
 from typing import NamedTuple
 
-from streams.errors import StartupRefused
+from streams.errors import Outage, StartupRefused
 from streams.kafka.histories import Emitted, Histories, is_unbroken
 from streams.kafka.positions import UNFINISHED_MOST, Anchor, LogRange, Position
+from streams.queue.fence import Fence
 from streams.statistics import Statistics
 from streams.wire.decision import LARGEST_EPOCH, NONE_EMITTED
 from tables.seen import SeenTable
@@ -35,8 +36,11 @@ CUT = (
     "Retention (RAW_RETENTION_S) is too short for such a delay, or somebody has deleted records"
 )
 
-EpochSeen = Callable[[int], Awaitable[int]]
-"""Returns the highest epoch of a partition that something outside of Kafka has seen, or raises Outage."""
+PUSHED_AND_GONE = "jobs were pushed of raw offset %d, and another record stands there, or none"
+
+FenceOf = Callable[[int], Awaitable[Fence | None]]
+"""Returns the chunk of a partition that was pushed last, which something outside of Kafka knows, or raises
+Outage."""
 
 
 class OwnersSay(NamedTuple):
@@ -56,7 +60,7 @@ class SeenPositions:
         statistics: told of records that were removed unread.
         raw_topic: what refine reads.
         unique_topic: where it puts what is accepted.
-        epoch_seen: asked before a new epoch begins.
+        fence: asked when a partition is placed, and before a new epoch begins.
         owners: who may use the topics; None to let anyone.
     """
 
@@ -68,7 +72,7 @@ class SeenPositions:
         *,
         raw_topic: str,
         unique_topic: str,
-        epoch_seen: EpochSeen,
+        fence: FenceOf,
         owners: OwnersSay | None = None,
     ) -> None:
         self._seen = seen
@@ -76,15 +80,24 @@ class SeenPositions:
         self._statistics = statistics
         self._raw_topic = raw_topic
         self._unique_topic = unique_topic
-        self._epoch_seen = epoch_seen
+        self._fence = fence
+        self._unheard: set[int] = set()
+        """Partitions that were placed while the fence could not be read."""
         self._owners = owners
 
     async def holds(self, partition: int) -> bool:
         """Tell whether metrics.unique is still as long as what this worker has put there.
 
+        And whether the fence is about this log, where that could not be told when the partition was placed.
+
         Raises:
-            Outage: if Kafka does not answer.
+            Outage: if Kafka does not answer, or Redis, where it still has to tell.
         """
+        if partition in self._unheard:
+            range_ = await self._histories.raw_range(partition)
+            if await self._gone(partition, range_, await self._fence(partition)) is not None:
+                return False
+            self._unheard.discard(partition)
         # Before the log is measured: a chunk may land meanwhile.
         known_end = self._seen.memory.partition(partition).unique_end
         return (await self._histories.unique_range(partition, known_end)).end >= known_end
@@ -109,6 +122,13 @@ class SeenPositions:
         raw = await self._histories.raw_anchors(partition, state.settled_below, state.last_offset + 1)
         if (why := _against_raw(state, raw, log_range)) is not None:
             return await self._go_back(partition, log_range, why, tail, below=None, new_epoch=True)
+        if (gone := await self._pushed_and_gone(partition, log_range)) is not None:
+            # All three logs are at one, as in an older copy of Kafka's data. What was pushed of the part that
+            # it lacks is in the rows all the same, so no id's content is known any more.
+            why = PUSHED_AND_GONE % gone
+            return await self._go_back(
+                partition, log_range, why, tail, below=None, new_epoch=True, forget=True
+            )
         newest = await self._newest_emitted(partition, state, log_range, tail)
         if (found := self._against_unique(partition, state, unique, tail, newest)) is not None:
             why, below = found
@@ -119,6 +139,32 @@ class SeenPositions:
             self._tell_cut(partition, state.last_offset + 1, log_range.start)
         at = max(state.settled_below, log_range.start)
         return Position(at, await self._anchor_before(partition, at))
+
+    async def _pushed_and_gone(self, partition: int, log_range: LogRange) -> int | None:
+        """Return the raw offset of what was pushed last, if that record is gone; None if all is well.
+
+        Where Redis does not answer refine goes on, and `holds` asks again.
+        """
+        self._unheard.discard(partition)
+        try:
+            fence = await self._fence(partition)
+        except Outage:
+            self._unheard.add(partition)
+            return None
+        return await self._gone(partition, log_range, fence)
+
+    async def _gone(self, partition: int, log_range: LogRange, fence: Fence | None) -> int | None:
+        # With an older epoch the fence is about a log that refine has left already.
+        if fence is None or fence.epoch < self._seen.memory.partition(partition).epoch:
+            return None
+        at = fence.raw_offset
+        if at >= log_range.end:
+            log_range = await self._histories.raw_range(partition, at + 1)  # it may have grown since
+        if at < log_range.start:
+            return None  # removed by retention: nothing can be told
+        anchor = (await self._histories.raw_anchors(partition, at, at + 1)).get(at)
+        is_there = anchor is not None and (not fence.digest or anchor.digest == fence.digest)
+        return None if is_there else at
 
     async def _newest_emitted(
         self, partition: int, state: PartitionState, log_range: LogRange, tail: list[Emitted]
@@ -163,6 +209,7 @@ class SeenPositions:
         *,
         below: int | None,
         new_epoch: bool,
+        forget: bool = False,
     ) -> Position:
         state = self._seen.memory.partition(partition)
         common = await self._histories.last_common(partition, below)
@@ -174,7 +221,7 @@ class SeenPositions:
             at = max(log_range.start, min(at, state.settled_below))
         log.error(GOING_BACK, self._raw_topic, partition, why, at, self._unique_topic)
         self._statistics.notes["positions_set_back"] += 1
-        await self._begin(partition, at, epoch, common)
+        await self._begin(partition, at, epoch, common, forget=forget)
         return Position(at, await self._anchor_before(partition, at))
 
     async def _without_decision(
@@ -197,9 +244,11 @@ class SeenPositions:
         await self._begin(partition, at, epoch, common)
         return Position(at, await self._anchor_before(partition, at))
 
-    async def _begin(self, partition: int, at: int, epoch: int, common: Emitted | None) -> None:
-        """Forget what was decided from an offset on, for good, and go on there in an epoch."""
-        await self._seen.drop_from(partition, at)
+    async def _begin(
+        self, partition: int, at: int, epoch: int, common: Emitted | None, *, forget: bool = False
+    ) -> None:
+        """Forget what was decided from an offset on, or all of it, for good, and go on there in an epoch."""
+        await self._seen.drop_from(partition, 0 if forget else at)
         state = self._seen.memory.partition(partition)
         state.epoch = epoch
         state.last_emitted = NONE_EMITTED if common is None else min(common.raw_offset, at - 1)
@@ -208,7 +257,9 @@ class SeenPositions:
 
     async def _next_epoch(self, partition: int, state: PartitionState, tail: list[Emitted]) -> int:
         seen_in_kafka = max((emitted.epoch for emitted in tail), default=0)
-        return min(LARGEST_EPOCH, 1 + max(state.decided_in, seen_in_kafka, await self._epoch_seen(partition)))
+        fence = await self._fence(partition)
+        pushed_in = 0 if fence is None else fence.epoch
+        return min(LARGEST_EPOCH, 1 + max(state.decided_in, seen_in_kafka, pushed_in))
 
     async def _anchor_before(self, partition: int, at: int) -> Anchor | None:
         return (await self._histories.raw_anchors(partition, at - 1, at)).get(at - 1) if at else None

@@ -79,8 +79,8 @@ class Client(Protocol):
 class Fences(Protocol):
     """The fences in Redis, as refine needs them."""
 
-    async def epoch(self, partition: int) -> int:
-        """Return the epoch of a partition's fence, 0 where there is none, or raise Outage."""
+    async def fence(self, partition: int) -> Fence | None:
+        """Return a partition's fence, None where there is none, or raise Outage."""
         ...
 
     def believed(self) -> Mapping[int, Fence]:
@@ -294,13 +294,13 @@ class StreamsApp(faust.App):
         # positions stand together, so it makes no difference where a worker ends.
         os._exit(os.EX_CONFIG)
 
-    async def epoch_seen(self, partition: int) -> int:
-        """Return the highest epoch of a partition that Redis has seen.
+    async def fence(self, partition: int) -> Fence | None:
+        """Return the chunk of a partition of which Redis has jobs last; None where there is none.
 
         Raises:
             Outage: if Redis does not answer.
         """
-        return 0 if self.fences is None else await self.fences.epoch(partition)
+        return None if self.fences is None else await self.fences.fence(partition)
 
     async def is_adopted(self) -> bool:
         """Tell whether an operator has handed the topics over to this consumer group.

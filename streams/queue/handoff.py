@@ -213,15 +213,16 @@ class RedisJobQueue:
         standings = ((partition, believed.standing) for partition, believed in self._believed.items())
         return {partition: each.fence for partition, each in standings if each.fence is not None}
 
-    async def epoch(self, partition: int) -> int:
-        """Return the epoch of a partition's fence, 0 where there is none.
+    async def fence(self, partition: int) -> Fence | None:
+        """Return a partition's fence, None where there is none; what `push` believes stays as it was.
 
         Raises:
             Outage: if Redis does not answer.
+            NewerFormat: if a newer version wrote it.
         """
-        found = await answered(self._redis.hmget(self._fence_key, [str(partition)]))
-        fence = Fence.parse(_text(found[0] or b""))
-        return 0 if fence is None else fence.epoch
+        fields = [str(partition), f"{partition}:proof"]
+        fence, proof = await answered(self._redis.hmget(self._fence_key, fields))
+        return Standing.parse(_text(fence or b""), _text(proof or b""), "").fence
 
     async def is_ours(self) -> bool:
         """Tell whether the fence is marked as this consumer group's.

@@ -126,7 +126,9 @@ class Crew:
 
     def leader(self) -> Mortal | None:
         """Return the worker that carries MQTT, by what each has logged last."""
-        leads = [slot for slot in self.running if _LEADS.search(_last_of(slot.log_text())) is not None]
+        leads = [
+            slot for slot in self.running if _LEADS.search(last_of(slot.log_text(), slot.pid)) is not None
+        ]
         return leads[0] if len(leads) == 1 else None
 
     @property
@@ -168,9 +170,12 @@ class Crew:
                 self._asked_for.add(slot)
 
 
-def _last_of(log: str) -> str:
-    """Return the last line about leadership."""
-    return next((line for line in reversed(log.splitlines()) if _LEADERSHIP.search(line)), "")
+def last_of(log: str, pid: int) -> str:
+    """Return the last line about leadership of this process; one before it may have died leading."""
+    ours = f"[{pid}]"
+    return next(
+        (line for line in reversed(log.splitlines()) if ours in line and _LEADERSHIP.search(line)), ""
+    )
 
 
 @dataclass

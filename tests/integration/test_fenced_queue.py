@@ -266,13 +266,16 @@ async def test_a_fence_that_was_handed_over_is_the_other_groups(subject: Subject
     assert await subject.jobs() == [b"a", b"b"]
 
 
-async def test_the_epoch_of_a_fence_is_told_and_that_of_none_is_zero(subject: Subject) -> None:
-    assert await subject.queue.epoch(3) == 0
-    await subject.queue.push(3, [chunk(10, epoch=1_795_442_400_123)])
-    assert await subject.other.epoch(3) == 1_795_442_400_123
-    assert await subject.other.epoch(4) == 0
+async def test_a_fence_is_told_to_who_does_not_push_and_one_that_cannot_be_read_is_none(
+    subject: Subject,
+) -> None:
+    assert await subject.queue.fence(3) is None
+    pushed = chunk(10, epoch=1_795_442_400_123)
+    await subject.queue.push(3, [pushed])
+    assert await subject.other.fence(3) == pushed.fence
+    assert await subject.other.fence(4) is None
     await subject.set_fields({"3": "rubbish"})
-    assert await subject.other.epoch(3) == 0
+    assert await subject.other.fence(3) is None
 
 
 async def test_a_fence_of_a_newer_version_is_not_taken_for_none(subject: Subject) -> None:
@@ -302,7 +305,7 @@ async def test_a_redis_that_does_not_answer_is_an_outage(redis_server: RedisServ
         with pytest.raises(Outage, match="redis"):
             await queue.is_unmoved(0)
         with pytest.raises(Outage, match="redis"):
-            await queue.epoch(0)
+            await queue.fence(0)
 
 
 @pytest.mark.parametrize("wrong", ["", ":notify"])

@@ -86,6 +86,10 @@ class Delivery:
             self.at.place(position)
             return
 
+    async def holds(self) -> bool:
+        """Ask whether the position's effects still say what they said."""
+        return await self._source.holds(self._log.tp.partition)
+
     def assigned_anew(self) -> None:
         """Lose the position, as in a rebalance, and hear from Kafka what is committed."""
         self.at.hold()

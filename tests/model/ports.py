@@ -5,6 +5,7 @@ from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import Any
 
+import msgspec
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from streams.errors import DeliveryFailed, Outage
@@ -45,6 +46,8 @@ class GatedSeen(FakeSeen):
         """Decisions made together of which the rows are still to come."""
         self._gate = gate
         self._on_row = on_row
+        self.fields: int | None = None
+        """So many fields of a decision are written, as an older version does; None for all."""
 
     async def record(self, decisions: Sequence[tuple[Origin, Decision]]) -> None:
         self.left_to_record = len(decisions)
@@ -52,6 +55,8 @@ class GatedSeen(FakeSeen):
 
     async def append(self, origin: Origin, value: bytes | None) -> None:
         await self._gate.passing(kafka_failed)
+        if value is not None and self.fields is not None:
+            value = msgspec.msgpack.encode(msgspec.msgpack.decode(value)[: self.fields])
         await super().append(origin, value)
         self.left_to_record -= value is not None
         self._on_row(origin, value)
@@ -69,14 +74,22 @@ class GatedTopics:
     def __init__(self, shared: FakeTopics, gate: Gate) -> None:
         self._shared = shared
         self._gate = gate
+        self.headers: frozenset[str] | None = None
+        """Those that are written, as an older version does; None for all."""
 
     async def emit(self, records: Sequence[Outgoing]) -> list[FakeLanding]:
         landed: list[FakeLanding] = []
         for record in records:
             await self._gate.passing(kafka_failed)
-            landed += await self._shared.emit([record])
+            landed += await self._shared.emit([self._written(record)])
             await self._gate.passing(kafka_failed)
         return landed
+
+    def _written(self, record: Outgoing) -> Outgoing:
+        kept = self.headers
+        if kept is None:
+            return record
+        return record._replace(headers=[(name, value) for name, value in record.headers if name in kept])
 
 
 class GatedRedis(FakeRedis):

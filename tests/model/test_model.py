@@ -14,33 +14,38 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from agents import loop
+from streams.queue import fence
+from tests.model.divergence import Divergence
 from tests.model.machine import Pipeline
 
-STEPS_A_RUN = 50
-STEPS_IN_CI, STEPS_AT_HOME = 12_500, 2_000
+STEPS_A_RUN: dict[type[Pipeline] | type[Divergence], int] = {Pipeline: 50, Divergence: 15}
+"""Where histories diverge the end of a run tells, so it must not be too far from what went wrong."""
+SHARE: dict[type[Pipeline] | type[Divergence], int] = {Pipeline: 1, Divergence: 4}
+"""One step of so many: those where histories diverge take longer."""
+STEPS_IN_CI, STEPS_AT_HOME = 8_000, 1_000
 IN_CI = bool(os.environ.get("CI"))
 STEPS = int(os.environ.get("MODEL_STEPS", STEPS_IN_CI if IN_CI else STEPS_AT_HOME))
-RUNS = ceil(2 * STEPS / STEPS_A_RUN)
-"""More than enough: hypothesis ends some runs early."""
 
 
 @pytest.fixture
 def _no_waits_and_no_logs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Try again at once after an outage, and spare the logs of thousands of them."""
+    """Try again at once after an outage, and spare the logs of thousands of them; runs are short."""
     monkeypatch.setattr(loop, "RETRY_FIRST_S", 0.0)
+    monkeypatch.setattr(fence, "MARK_EVERY", 1)
     logging.disable(logging.CRITICAL)
     yield
     logging.disable(logging.NOTSET)
 
 
 @pytest.mark.usefixtures("_no_waits_and_no_logs")
-def test_whatever_happens_every_message_ends_as_it_must() -> None:
-    Pipeline.steps = 0
+@pytest.mark.parametrize("machine", [Pipeline, Divergence])
+def test_whatever_happens_every_message_ends_as_it_must(machine: type[Pipeline] | type[Divergence]) -> None:
+    machine.steps, steps = 0, STEPS // SHARE[machine]
     run_state_machine_as_test(
-        Pipeline,
+        machine,
         settings=settings(
-            max_examples=RUNS,
-            stateful_step_count=STEPS_A_RUN,
+            max_examples=ceil(2 * steps / STEPS_A_RUN[machine]),  # more than enough: some runs end early
+            stateful_step_count=STEPS_A_RUN[machine],
             deadline=None,
             # A failure is to come again: the blob that is printed brings back that very run.
             print_blob=True,
@@ -50,4 +55,4 @@ def test_whatever_happens_every_message_ends_as_it_must() -> None:
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
         ),
     )
-    assert Pipeline.steps >= STEPS
+    assert machine.steps >= steps

@@ -15,6 +15,7 @@ from streams.queue.fence_positions import FencePositions
 from streams.queue.replays import Replays
 from streams.statistics import Statistics
 from streams.wire.decision import decode
+from streams.wire.headers import EPOCH, FORMAT_HEADER, MESSAGES, REASON, STAGE
 from tables.seen_positions import SeenPositions
 from tests.model.delivery import Delivery, Log
 from tests.model.gate import Gate
@@ -88,6 +89,11 @@ class Worker:
             self.gate.open(failing=True)
             self._run_on()
 
+    def audit(self) -> None:
+        """Ask for the position anew where the effects no longer say what they said."""
+        if self.is_idle and not self.world.run(self.delivery.holds()):
+            self.delivery.assigned_anew()
+
     def stray(self, offset: int) -> None:
         """Hand the agent a record out of order."""
         self._run(self.delivery.hand([offset], self._watch))
@@ -141,13 +147,14 @@ class RefineWorker(Worker):
         self.tenants = GatedTenants(world.tenants, world.tenant_cache, gate)
         window_s = world.settings.dedupe_window_s
         self.seen = GatedSeen(world.changelogs[partition], gate, self._recorded, window_s)
+        self.topics = GatedTopics(world.topics, gate)
         self.refinery = Refinery(
             world.settings,
             seen=self.seen,
             tenants=self.tenants,
-            emit=GatedTopics(world.topics, gate).emit,
+            emit=self.topics.emit,
             statistics=Statistics(),
-            clock=lambda: world.now + skew_s,
+            clock=lambda: world.now + world.wall_shift_s + skew_s,
         )
         self._has_recorded = False
         self._began_at = 0
@@ -158,7 +165,7 @@ class RefineWorker(Worker):
             Statistics(),
             raw_topic="metrics.raw",
             unique_topic="metrics.unique",
-            epoch_seen=fences.epoch,
+            fence=fences.fence,
         )
         super().__init__(world, world.raw_logs[partition], gate, source)
 
@@ -168,6 +175,10 @@ class RefineWorker(Worker):
         for record in records:
             self.world.history.tries[self.world.history.place(record.partition, record.offset)] += 1
         await self.refinery.refine(records)
+
+    def becomes_an_older_version(self) -> None:
+        """Write what 0.1 wrote: decisions of seven fields, records that do not say who wrote them."""
+        self.seen.fields, self.topics.headers = 7, frozenset({FORMAT_HEADER, MESSAGES, EPOCH, REASON, STAGE})
 
     def begin(self) -> None:
         """Note that nothing is recorded yet, and as of when it will decide."""

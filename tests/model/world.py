@@ -47,6 +47,8 @@ class World:
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
         self.now = BEGINNING
+        self.wall_shift_s = 0.0
+        """From time as it passes to what clocks say."""
         self.changes = 0
         """Of tenants, of time, of metrics.raw: whatever may make a zombie decide otherwise."""
         self._arrivals = 0

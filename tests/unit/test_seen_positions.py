@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from streams.errors import Outage, StartupRefused
 from streams.kafka.positions import UNFINISHED_MOST, LogRange, Position
 from streams.models import Origin
+from streams.queue.fence import Fence
 from streams.statistics import Statistics
 from streams.wire.decision import FORMAT, NONE_EMITTED, Decision, digest
 from tables.fake import FakeSeen
@@ -24,7 +25,8 @@ class Scene:
 
     def __init__(self) -> None:
         self.logs, self.statistics, self.seen = Logs(), Statistics(), FakeSeen()
-        self.fence_epoch, self.redis_away, self.adopted = 0, False, False
+        self.fence: Fence | None = None
+        self.redis_away, self.adopted = False, False
         self.last_emitted = NONE_EMITTED
 
     @property
@@ -39,15 +41,15 @@ class Scene:
             self.statistics,
             raw_topic=RAW,
             unique_topic=UNIQUE,
-            epoch_seen=self.epoch_seen,
+            fence=self.fence_of,
             owners=OwnersSay(GROUP, self.is_adopted),
         )
 
-    async def epoch_seen(self, partition: int) -> int:
+    async def fence_of(self, partition: int) -> Fence | None:
         assert partition == PARTITION
         if self.redis_away:
             raise Outage("redis", "is away")
-        return self.fence_epoch
+        return self.fence
 
     async def is_adopted(self) -> bool:
         return self.adopted
@@ -292,7 +294,7 @@ async def test_a_new_epoch_is_above_all_that_any_part_has_seen(
 ) -> None:
     scene = await scene_of(20)
     scene.logs.emit(19, epoch=tail_epoch)
-    scene.fence_epoch = fence_epoch
+    scene.fence = Fence(fence_epoch, 19, 19)
     scene.logs.raw.clear()
     await scene.position()
     assert scene.state.epoch == expected
@@ -307,6 +309,81 @@ async def test_where_the_fences_epoch_cannot_be_told_none_begins_and_nothing_is_
     assert (scene.held(), scene.set_back) == (list(range(20)), 0)
     scene.redis_away = False
     assert await scene.position() == Position(0)
+
+
+def fence_at(scene: Scene, raw_offset: int, *, proved: bool = True) -> Fence:
+    """Return what handoff leaves behind a chunk that it has pushed."""
+    of = digest(scene.logs.raw[raw_offset].value) if proved else b""
+    return Fence(scene.state.epoch, raw_offset, raw_offset, of)
+
+
+async def older_copy(count: int, kept: int) -> Scene:
+    """Return a scene in which Kafka came back, in all its logs, with the first chunks alone."""
+    scene = await scene_of(count)
+    scene.fence = fence_at(scene, count - 1)
+    older = await scene_of(kept)
+    older.fence = scene.fence
+    return older
+
+
+@pytest.mark.parametrize("grown", [0, 1, 5, 30])
+async def test_in_an_older_copy_that_lacks_what_was_pushed_no_id_is_known_any_more(
+    grown: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The three logs are at one: only the fence tells that a later value may be in a row."""
+    scene = await older_copy(40, 30)
+    scene.logs.write_raw(*values(grown, "b"))
+    assert await scene.position() == scene.anchored(29)  # of which not all may have been emitted
+    assert (scene.state.epoch, scene.set_back, scene.state.ids, scene.held()) == (2, 1, 0, [])
+    assert "jobs were pushed of raw offset 39, and another record stands there, or none" in caplog.text
+
+
+async def test_that_is_said_once_also_while_handoff_is_not_there_yet() -> None:
+    scene = await older_copy(40, 30)
+    await scene.position()
+    scene.logs.write_raw(*values(2, "b"))
+    await scene.decide(30)
+    await scene.decide(31)
+    scene.take_over()
+    assert await scene.position() == scene.anchored(31)
+    assert (scene.state.epoch, scene.set_back) == (2, 1)
+    assert await scene.positions.holds(PARTITION)
+
+
+@pytest.mark.parametrize("proved", [True, False])
+@pytest.mark.parametrize("at", [0, 20, 39])
+async def test_a_fence_that_the_log_bears_out_changes_nothing(at: int, *, proved: bool) -> None:
+    scene = await scene_of(40)
+    scene.fence = fence_at(scene, at, proved=proved)
+    assert await scene.position() == scene.anchored(39)
+    assert (scene.set_back, scene.state.ids) == (0, 40)
+
+
+async def test_of_a_fence_at_what_retention_has_removed_nothing_can_be_told() -> None:
+    scene = await scene_of(40)
+    scene.fence = fence_at(scene, 10)._replace(digest=b"another.")
+    scene.logs.cut_raw(20)
+    await scene.position()
+    assert (scene.set_back, scene.state.ids) == (0, 40)
+
+
+@pytest.mark.parametrize("is_older", [True, False])
+async def test_where_the_fence_cannot_be_read_refine_goes_on_and_it_is_asked_for_again(
+    *, is_older: bool
+) -> None:
+    scene = await older_copy(40, 30) if is_older else await scene_of(30)
+    scene.redis_away = True
+    positions = scene.positions
+    range_ = await scene.logs.range(RAW)
+    assert await positions.position(PARTITION, range_) == scene.anchored(29)
+    with pytest.raises(Outage):
+        await positions.holds(PARTITION)
+    scene.redis_away = False
+    assert await positions.holds(PARTITION) is not is_older
+    if is_older:
+        assert await positions.position(PARTITION, range_) == scene.anchored(29)
+    assert await positions.holds(PARTITION)
+    assert scene.state.ids == (0 if is_older else 30)
 
 
 @pytest.mark.parametrize("decided_before", [0, 20])
@@ -331,7 +408,7 @@ async def test_the_epoch_rises_also_where_the_decisions_were_dropped_and_nothing
     await scene.position()
     scene.take_over()
     scene.logs.unique.clear()
-    scene.fence_epoch = 1
+    scene.fence = Fence(1, 19, 19)
     await scene.position()
     assert scene.state.epoch == 2
 
@@ -454,7 +531,7 @@ async def test_without_decisions_and_behind_what_is_in_common_a_new_epoch_begins
 
 async def test_without_decisions_and_with_nothing_in_common_the_log_is_begun_with_in_a_new_epoch() -> None:
     scene = await scene_of(40)
-    scene.seen, scene.fence_epoch = FakeSeen(), 4
+    scene.seen, scene.fence = FakeSeen(), Fence(4, 39, 39)
     scene.logs.raw.clear()
     scene.logs.write_raw(*values(50, "b"))
     scene.logs.cut_raw(7)

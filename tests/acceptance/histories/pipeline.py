@@ -24,6 +24,7 @@ from streams.settings import Settings
 from streams.topics import seen_changelog, topic_specs
 from streams.wire import raw
 from streams.wire.headers import headers
+from streams.wire.job import decode_job
 from tests.acceptance.conftest import Pipeline
 from tests.parts.copies import Copy
 from tests.parts.eventually import eventually
@@ -88,6 +89,24 @@ class Histories:
     async def publish_to_both(self, count: int) -> list[str]:
         """Publish so many to each partition."""
         return [name for tenant in range(PARTITIONS) for name in await self.publish(count, tenant)]
+
+    async def correct(self, name: str, value: int, tenant: int = 0) -> None:
+        """Publish a message once more, with another value, and wait until that is the last in the queue."""
+        topic = f"metrics/{self.pipeline.tenants[tenant]}/edge-1/load"
+        payload = b'{"value":%d,"dedupe_id":"%s"}' % (value, name.encode())
+        async with MqttPublisher(Address.parse(self.pipeline.mosquitto.url)) as publisher:
+            assert await publisher.publish(topic, payload, 1)
+
+        async def is_last() -> bool:
+            return (await self.last_values()).get(name) == value
+
+        await eventually(is_last, IN_TIME_S, interval_s=0.2)
+
+    async def last_values(self) -> dict[str | None, float]:
+        """Return by its id the value of each message that the queue holds last."""
+        async with redis_client.from_url(self.redis.url) as client:
+            found: Any = await client.lrange(f"{self.settings.queue_prefix}queues:default", 0, -1)
+        return {metric.dedupe_id: float(metric.value) for job in found for metric in decode_job(job).metrics}
 
     async def write(self, count: int, tenant: int = 0) -> list[str]:
         """Write new messages to metrics.raw as an ingress does, a record each; return their ids."""
