@@ -160,9 +160,12 @@ class Carrier:
                     arrived_ns = self._arrived_ns = publication.arrived_ns
                     received_at = rfc3339(arrived_ns)
                 topic = publication.topic
-                over = meter is not None and meter.is_over(topic, len(publication.payload), now)
                 encoded = encode_message(topic, publication.payload, received_at, publication.qos)
-                chunk = add(topic, encoded, over_quota=over)
+                if meter is None:
+                    chunk = add(topic, encoded)
+                else:
+                    over = meter.is_over(topic, len(publication.payload), now)
+                    chunk = add(topic, encoded, over_quota=over)
                 if token is None:
                     chunk.qos0 += 1
             if token is not None:
