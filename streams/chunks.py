@@ -25,6 +25,8 @@ TENANT_LENGTH = 128
 level that MQTT has would take 6 ms, for each message anew."""
 MAX_WAITING_BYTES = 4 * 1024 * 1024
 """Of all open chunks. They are 512 KiB each at most, so only where there are more than 8 partitions."""
+INDEX_BYTES = 5
+"""What a header takes for each message that it names, at most."""
 MESSAGES_TO_DOUBLE = 100
 """With so many messages on their way to Kafka the linger is twice as long, with twice as many three times."""
 
@@ -78,6 +80,11 @@ class Chunk(Generic[T]):
     over_quota: list[int] = field(default_factory=list)
     """Which of the messages, by index, are beyond what their tenant may send."""
 
+    @property
+    def record_bytes(self) -> int:
+        """The size of the record, at most, but for the headers that every record has."""
+        return self.size_bytes + INDEX_BYTES * len(self.over_quota)
+
     def value(self) -> bytes:
         """Return the record's value."""
         return join(self.messages)
@@ -123,6 +130,16 @@ class Chunker(Generic[T]):
         # Asked for with every message: 0.05 µs by topic, 0.4 by tenant, and the hash takes 4.
         self._remembered: dict[str, int] = {}
         self._partition_of = lru_cache(TENANTS_REMEMBERED)(self._hashed)
+
+    def end(self, topic: str) -> None:
+        """Let the next message of a topic's tenant begin a chunk.
+
+        Of a chunk's messages that were accepted nobody remembers more than the chunk. So one that is beyond a
+        quota stands behind them only in a chunk of its own, and can be put back with its place.
+        """
+        chunk = self._open.get(self._partition_for(topic))
+        if chunk is not None:
+            self._cut(chunk)
 
     def add(self, topic: str, encoded: bytes, *, over_quota: bool = False) -> Chunk[T]:
         """Add a message to the chunk of its tenant's partition, and return that.

@@ -121,7 +121,11 @@ class SeenPositions:
             return await self._without_decision(partition, log_range, unique, tail)
         raw = await self._histories.raw_anchors(partition, state.settled_below, state.last_offset + 1)
         if (why := _against_raw(state, raw, log_range)) is not None:
-            return await self._go_back(partition, log_range, why, tail, below=None, new_epoch=True)
+            # A copy is seldom of one moment: raw may be older than the changelog, and both than the fence.
+            forget = await self._gone(partition, log_range, await self._fence(partition)) is not None
+            return await self._go_back(
+                partition, log_range, why, tail, below=None, new_epoch=True, forget=forget
+            )
         if (gone := await self._pushed_and_gone(partition, log_range)) is not None:
             # All three logs are at one, as in an older copy of Kafka's data. What was pushed of the part that
             # it lacks is in the rows all the same, so no id's content is known any more.
@@ -235,7 +239,8 @@ class SeenPositions:
             # What was emitted together with it may not all have landed on metrics.rejected.
             at, epoch = max(log_range.start, common.raw_offset + 1 - UNFINISHED_MOST), common.epoch
             why = f"; {self._unique_topic} goes up to raw offset {common.raw_offset}"
-            if tail and common.offset != tail[-1].offset:
+            is_other_log = bool(tail) and common.offset != tail[-1].offset
+            if is_other_log or await self._pushed_and_gone(partition, log_range) is not None:
                 epoch = await self._next_epoch(partition, state, tail)
         # With all of a log still there and nothing made of it yet, a table without decisions is no loss.
         is_first_start = log_range.start == 0 and not unique.end

@@ -224,6 +224,7 @@ class KafkaChunkWriter:
             await producer.discard()
         for examining in self._examining.values():
             examining.cancel()
+        self._examining.clear()  # one that had not begun does not do so itself
         for written in list(self._unwritten):
             self._end(written, self._failed("the producer was closed"))
 

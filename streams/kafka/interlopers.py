@@ -6,13 +6,12 @@ and between a look at the log and the next record anything may land. But each re
 Where offsets are missing, somebody else has written: that is read before ours counts as written.
 """
 
-import logging
-
 from streams.errors import DeliveryFailed
-from streams.kafka.raw_tail import Tail, highest_term
+from streams.kafka.raw_tail import NEWEST, Tail, highest_term
 from streams.wire.term import NO_TERM, Term
 
-log = logging.getLogger(__name__)
+UNTOLD = 2 * NEWEST
+"""So many records are looked at where one of ours may stand anywhere behind the last that told its place."""
 
 
 class Interlopers:
@@ -44,10 +43,9 @@ class Interlopers:
         """Note where our record has landed; return the offsets right before it that others took."""
         if self._next is None:
             return None
-        if offset < 0:  # Kafka knew the record already, and no longer where it stands
-            self._next.pop(partition, None)
-            return None
         expected = self._next.get(partition, offset)
+        if offset < 0:  # Kafka knew the record already, and no longer tells where it stands
+            return range(expected, expected + UNTOLD) if expected >= 0 else None
         self._next[partition] = offset + 1
         return range(expected, offset) or None
 

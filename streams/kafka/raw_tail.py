@@ -50,7 +50,9 @@ class Tail(Protocol):
         ...
 
     async def between(self, partition: int, offsets: range) -> list[dict[str, bytes]]:
-        """Return the headers of the first of some records, `NEWEST` at most, as far as they are still there.
+        """Return the headers of the first and of the last of some records, `NEWEST` of each at most.
+
+        What is not there any more is left out.
 
         Raises:
             Outage: if Kafka does not answer.
@@ -74,8 +76,9 @@ class KafkaTail:
         return await self._look(dict.fromkeys(range(self._settings.topic_partitions)))
 
     async def between(self, partition: int, offsets: range) -> list[dict[str, bytes]]:
-        """Read up to `NEWEST` records of one partition."""
-        return (await self._look({partition: offsets[:NEWEST]})).headers
+        """Read up to `NEWEST` records from either end."""
+        ends = [offsets] if len(offsets) <= 2 * NEWEST else [offsets[:NEWEST], offsets[-NEWEST:]]
+        return [found for some in ends for found in (await self._look({partition: some})).headers]
 
     async def _look(self, spans: Mapping[int, range | None]) -> Newest:
         consumer = AIOKafkaConsumer(
@@ -101,10 +104,10 @@ class KafkaTail:
         ends = await consumer.end_offsets(list(places))
         stops: dict[TopicPartition, int] = {}
         for place, span in places.items():
-            first, stops[place] = (
-                (ends[place] - NEWEST, ends[place]) if span is None else (span[0], span[-1] + 1)
-            )
-            consumer.seek(place, max(begins[place], first))
+            end = ends[place]
+            first, stop = (end - NEWEST, end) if span is None else (span[0], span[-1] + 1)
+            stops[place] = min(stop, end)
+            consumer.seek(place, max(begins[place], min(first, end)))
         found: list[dict[str, bytes]] = []
         while any([await consumer.position(place) < stop for place, stop in stops.items()]):
             batches: dict[Any, list[Any]] = await consumer.getmany(timeout_ms=POLL_MS)

@@ -16,7 +16,7 @@ from streams.kafka.chunk_writer import ChunkWriter, Headers, Written
 from streams.load import Load
 from streams.mqtt.transport import Connection, Publication, Token
 from streams.mqtt.write_queue import UnderWay, WriteQueue
-from streams.quota import Meter
+from streams.quota import Meter, Verdict
 from streams.settings import Settings
 from streams.statistics import Statistics
 from streams.timings import INGRESS
@@ -164,8 +164,7 @@ class Carrier:
                 if meter is None:
                     chunk = add(topic, encoded)
                 else:
-                    over = meter.is_over(topic, len(publication.payload), now)
-                    chunk = add(topic, encoded, over_quota=over)
+                    chunk = add(topic, encoded, over_quota=self._is_over(meter, publication, now))
                 if token is None:
                     chunk.qos0 += 1
             if token is not None:
@@ -174,6 +173,16 @@ class Carrier:
             self._statistics.timings.received_at = arrived_ns / NS_PER_S
         if skipped:
             self._skip_retained(skipped)
+
+    def _is_over(self, meter: Meter, publication: Publication, now: float) -> bool:
+        topic = publication.topic
+        if publication.redelivered:
+            meter.let_pass(topic, now)
+            return False
+        verdict = meter.weigh(topic, len(publication.payload), now)
+        if verdict is Verdict.GONE_OVER:
+            self._chunker.end(topic)
+        return verdict is not Verdict.WITHIN
 
     def _begin(self) -> Ticket:
         ticket = self._acks.begin()

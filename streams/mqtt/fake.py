@@ -136,6 +136,7 @@ class FakeTransport:
                     1,
                     PUBACK | delivery.packet_id,
                     delivery.retained and not connection.session_present,
+                    redelivered=delivery.times_sent > 1,
                 )
             )
 

@@ -38,6 +38,7 @@ TOPIC_ALIASES = 0
 connection, but what mochi-mqtt 2.7.9, for one, sends again on the next one has the alias of the last."""
 PINGS_PER_KEEPALIVE = 2
 RETAIN_FLAG = 0x01  # MQTT 5, 3.3.1.3
+DUP_BIT = 0x08  # MQTT 5, 3.3.1.1
 TAKEN_OVER = 0x8E  # MQTT 5, 3.14.2.1
 QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 """Linux's alone (tcp(7))."""
@@ -261,8 +262,8 @@ class Mqtt5Protocol(asyncio.Protocol):
                     token = PUBREC | packet_id
                 else:
                     continue
-                retained = bool(first & retain_bit)
-                arrived.append(Publication(topic, packet.payload, now_ns, qos, token, retained))
+                retained, again = bool(first & retain_bit), bool(first & DUP_BIT)
+                arrived.append(Publication(topic, packet.payload, now_ns, qos, token, retained, again))
             else:
                 self._on_other(packet)
                 retain_bit = self._retain_bit

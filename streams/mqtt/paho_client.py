@@ -171,6 +171,7 @@ class PahoClient(aiomqtt.Client):
                 qos=message.qos,
                 token=_acknowledgement(message.mid, message.qos),
                 retained=message.retain and not self.session_present,
+                redelivered=bool(message.dup),
             )
         )
         self.subscription_ids = getattr(message.properties, "SubscriptionIdentifier", [])

@@ -63,6 +63,8 @@ class Publication(msgspec.Struct, frozen=True, gc=False):
     Never so in a session that the broker has kept. What comes there was queued for us, and some brokers
     (aedes) leave the flag on what a device published with it.
     """
+    redelivered: bool = False
+    """The broker had sent it before (MQTT 5, 3.3.1.1: the DUP flag, which is the broker's own)."""
 
 
 @dataclass(frozen=True)

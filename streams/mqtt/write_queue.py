@@ -69,7 +69,7 @@ class WriteQueue:
     def next(self) -> Chunk[Ticket] | None:
         """Return the chunk that is to be written next; None if none waits, or none may leave now."""
         for partition, chunks in self._waiting.items():
-            under_way, more = self._under_way.get(partition, 0), chunks[0].size_bytes
+            under_way, more = self._under_way.get(partition, 0), chunks[0].record_bytes
             if not under_way or (
                 under_way + more <= self._under_way_most and self._has_room(partition, more)
             ):

@@ -8,6 +8,7 @@ In the hash ``{prefix}metric-streams:{topics}:fence``, for partition 3:
                                                 raw record; writer of the unique record and its number
     3:locator   8800.4.1836.1690.77aa….2c26….419,8768.…
                                                 earlier chunks that were pushed, at doubling distances
+    3:lost      4:1841:1702;8c1f2a9e00d4b7f3    the chunk at which handoff found another log, and went back
     owner       metric-streams                  the consumer group whose fence it is
 
 A number alone proves no position: Kafka may have been set back, or Redis. So the record of metrics.unique
@@ -34,6 +35,7 @@ _LINK = r"([0-9a-f]{1,64})\.([0-9]{1,19})"
 _PROOF = re.compile(rf"([0-9]{{1,9}});([0-9]{{1,19}});([0-9]{{1,19}});([0-9a-f]{{16}})?(?:;{_LINK})?")
 _MARK = re.compile(4 * r"([0-9]{1,19})\." + rf"([0-9a-f]{{16}})(?:\.{_LINK})?")
 _NAME = re.compile(rb"[0-9a-f]{1,64}")
+_LOST_DIGEST = re.compile(r"([0-9a-f]{16})?")
 _NEWER = re.compile(r"([0-9]{1,9});.*")
 
 
@@ -56,6 +58,20 @@ class Fence(NamedTuple):
             return None
         epoch, raw_offset, unique_offset = map(int, parts)
         return cls(epoch, raw_offset, unique_offset)
+
+    @classmethod
+    def parse_lost(cls, text: str) -> Self | None:
+        """Read a fence with its digest, as `lost_text` writes it; None for anything else."""
+        fence, _, digest = text.partition(";")
+        found = cls.parse(fence)
+        if found is None or _LOST_DIGEST.fullmatch(digest) is None:
+            return None
+        return found._replace(digest=bytes.fromhex(digest))
+
+    @property
+    def lost_text(self) -> str:
+        """The fence with the digest of its raw record."""
+        return f"{self};{self.digest.hex()}"
 
     def __str__(self) -> str:
         return f"{self.epoch}:{self.raw_offset}:{self.unique_offset}"

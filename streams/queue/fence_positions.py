@@ -116,9 +116,9 @@ class FencePositions:
                 at = max(mark.unique_offset + 1, log_range.start)
                 if mark != fence:
                     at = await self._behind_what_was_pushed(partition, at, standing.marks[:number])
-                    self._tell_going_back(partition, fence, at, COMMON)
+                    await self._go_back(partition, fence, at, COMMON)
                 return at
-        self._tell_going_back(partition, fence, log_range.start, NOTHING_COMMON)
+        await self._go_back(partition, fence, log_range.start, NOTHING_COMMON)
         return log_range.start
 
     async def _is_borne_out(self, partition: int, mark: Fence) -> bool:
@@ -159,7 +159,10 @@ class FencePositions:
             log.warning(NO_FENCE, self._topic, partition, at, log_range.start, log_range.end)
         return at
 
-    def _tell_going_back(self, partition: int, fence: Fence | None, at: int, why: str) -> None:
+    async def _go_back(self, partition: int, fence: Fence | None, at: int, why: str) -> None:
+        if fence is not None:
+            # For refine, which asks whether its raw record is gone as well, and may ask later than we push.
+            await self._queue.mark_lost(partition, fence)
         if fence is None:
             log.error(NO_READABLE_FENCE, self._topic, partition, at, why)
         else:

@@ -96,6 +96,14 @@ class JobQueue(Protocol):
         """
         ...
 
+    async def mark_lost(self, partition: int, fence: Fence) -> None:
+        """Note which chunk was pushed of a log that is gone: the fence is about to move to another.
+
+        Raises:
+            Outage: if Redis does not answer.
+        """
+        ...
+
     async def push(self, partition: int, chunks: Sequence[ChunkOfJobs]) -> Push:
         """Push the jobs of successive chunks and move the fence behind them, or do nothing.
 
@@ -213,16 +221,28 @@ class RedisJobQueue:
         standings = ((partition, believed.standing) for partition, believed in self._believed.items())
         return {partition: each.fence for partition, each in standings if each.fence is not None}
 
+    async def mark_lost(self, partition: int, fence: Fence) -> None:
+        """Note which chunk was pushed of a log that is gone: the fence is about to move to another.
+
+        Raises:
+            Outage: if Redis does not answer.
+        """
+        await answered(self._redis.hset(self._fence_key, f"{partition}:lost", fence.lost_text))
+
     async def fence(self, partition: int) -> Fence | None:
-        """Return a partition's fence, None where there is none; what `push` believes stays as it was.
+        """Return the chunk of a partition that was pushed last, or of a log that is gone, in the same epoch.
+
+        None where there is neither. What `push` believes stays as it was.
 
         Raises:
             Outage: if Redis does not answer.
             NewerFormat: if a newer version wrote it.
         """
-        fields = [str(partition), f"{partition}:proof"]
-        fence, proof = await answered(self._redis.hmget(self._fence_key, fields))
-        return Standing.parse(_text(fence or b""), _text(proof or b""), "").fence
+        fields = [str(partition), f"{partition}:proof", f"{partition}:lost"]
+        texts = await answered(self._redis.hmget(self._fence_key, fields))
+        fence, proof, lost_text = (_text(text or b"") for text in texts)
+        found, lost = Standing.parse(fence, proof, "").fence, Fence.parse_lost(lost_text)
+        return lost if lost is not None and (found is None or lost.epoch >= found.epoch) else found
 
     async def is_ours(self) -> bool:
         """Tell whether the fence is marked as this consumer group's.

@@ -51,7 +51,7 @@ Epoch: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=LARGEST_EPOCH)]
 
 Unsettled: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=MOST_UNSETTLED)]
 LastEmitted: TypeAlias = Annotated[int, msgspec.Meta(ge=-1, le=LARGEST_OFFSET)]
-_Word: TypeAlias = Annotated[str, msgspec.Meta(pattern="^[a-z_]{1,40}$")]
+_Word: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,39}\Z")]
 First: TypeAlias = tuple[Annotated[int, msgspec.Meta(ge=-1, le=LARGEST_EPOCH)], Natural, Natural]
 Term: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 

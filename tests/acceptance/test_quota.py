@@ -11,7 +11,7 @@ from tests.acceptance.conftest import Pipeline
 from tests.acceptance.rejections import counted, flowed, publish, rejected_json, rows_stand, settled
 from tests.parts.topics import read_topic
 
-IDS, ROUNDS = 400, 5
+IDS, ROUNDS = 40, 50  # so that a chunk has several values of an id
 BURST = 100
 QUOTA = {"QUOTA_MESSAGES_PER_S": "10", "QUOTA_BURST_S": "10"}
 

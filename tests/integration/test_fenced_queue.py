@@ -278,6 +278,21 @@ async def test_a_fence_is_told_to_who_does_not_push_and_one_that_cannot_be_read_
     assert await subject.other.fence(3) is None
 
 
+async def test_what_was_pushed_of_a_log_that_is_gone_is_told_until_the_epoch_has_risen(
+    subject: Subject,
+) -> None:
+    lost = chunk(39).fence
+    await subject.queue.push(3, [chunk(39)])
+    await subject.queue.mark_lost(3, lost)
+    await subject.queue.push(3, [chunk(30)])
+    assert await subject.other.fence(3) == Fence(1, 39, 39, lost.digest)
+    later = chunk(31, epoch=2)
+    await subject.queue.push(3, [later])
+    assert await subject.other.fence(3) == later.fence
+    await subject.set_fields({"3:lost": "rubbish"})
+    assert await subject.other.fence(3) == later.fence
+
+
 async def test_a_fence_of_a_newer_version_is_not_taken_for_none(subject: Subject) -> None:
     await subject.set_fields({"3": "1:10:10", "3:proof": "2;of a later version"})
     with pytest.raises(NewerFormat):

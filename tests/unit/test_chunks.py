@@ -189,6 +189,18 @@ def test_what_is_beyond_a_quota_is_named_and_does_not_count_among_the_messages_o
     assert (len(rest.messages), rest.over_quota) == (1, [])
 
 
+def test_a_chunk_that_is_ended_is_due_and_the_next_message_begins_another() -> None:
+    subject = chunker()
+    topic = "metrics/tenant/1/cpu"
+    subject.end(topic)
+    add(subject, topic, b"1")
+    subject.end(topic.replace("tenant", "TENANT"))
+    add(subject, topic, b"2")
+    chunks = subject.rest()
+    assert [len(chunk.messages) for chunk in chunks] == [1, 1]
+    assert len({chunk.ticket for chunk in chunks}) == 2
+
+
 def test_what_is_beyond_a_quota_counts_by_its_bytes() -> None:
     subject = chunker(max_messages=2)
     for number in range(100):

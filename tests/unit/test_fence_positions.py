@@ -78,6 +78,21 @@ async def test_at_its_first_start_handoff_begins_at_the_start_and_says_nothing(
     assert not caplog.records
 
 
+@pytest.mark.parametrize("kept", [0, 25])
+async def test_which_chunk_was_pushed_of_a_log_that_is_gone_is_noted_before_handoff_moves_on(
+    kept: int,
+) -> None:
+    """Refine may look later, and must find it."""
+    scene = await scene_of(40)
+    pushed = await scene.queue.fence(PARTITION)
+    del scene.logs.unique[kept:], scene.logs.raw[kept:]
+    scene.logs.carry(*values(1, "b"))
+    await scene.hand_off_rest()
+    assert pushed is not None
+    found = await scene.queue.fence(PARTITION)
+    assert found == Fence(pushed.epoch, pushed.raw_offset, pushed.unique_offset, pushed.digest)
+
+
 async def scene_of(count: int) -> Scene:
     """Return a scene in which so many chunks were handed off."""
     scene = Scene()

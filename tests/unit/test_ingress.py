@@ -176,6 +176,38 @@ async def test_what_is_over_the_quota_is_carried_and_marked_also_after_a_reconne
     assert over == [None, None, None, b"0", b"0", None, b"0"]
 
 
+async def test_what_is_over_the_quota_never_stands_behind_what_passed_in_one_chunk() -> None:
+    """What was accepted of a chunk counts as its last: so what came behind could never be put back."""
+    parts = bench(quota_messages_per_s=0.1, quota_burst_s=30.0)
+    for number in range(6):
+        parts.broker.publish(topic(), b"%d" % number)
+    await parts.ingress.lead()
+    await eventually(lambda: len(parts.broker.acknowledged) == 6)
+    await parts.ingress.stand_by()
+    assert parts.carried() == [b"%d" % number for number in range(6)]
+    assert [record.headers.get("over_quota") for record in parts.kafka.log] == [None, b"0-2"]
+
+
+async def test_what_the_broker_delivers_again_is_not_over_a_quota() -> None:
+    """Else of two values of an id that passed the first would come again, and the last one not."""
+    parts = bench(quota_messages_per_s=0.1, quota_burst_s=20.0)
+    await parts.ingress.lead()
+    await parts.connected()
+    parts.kafka.away = True
+    for number in range(3):
+        parts.broker.publish(topic(), b"%d" % number)
+        await eventually(lambda number=number: parts.kafka.held == number + 1)
+    for index in range(3):
+        parts.kafka._append(*parts.kafka._held[index][1:])  # written, and the answer is lost
+    parts.kafka.fail_held()
+    parts.kafka.away = False
+    await eventually(lambda: len(parts.broker.acknowledged) == 3)
+    await parts.ingress.stand_by()
+    again = parts.kafka.log[3:]
+    assert [message.payload for record in again for message in decode(record.value)] == ["0", "1", "2"]
+    assert {record.headers.get("over_quota") for record in again} == {None}
+
+
 async def test_without_a_term_none_is_written() -> None:
     parts = bench()
     parts.office.term = 0

@@ -338,6 +338,24 @@ async def test_in_an_older_copy_that_lacks_what_was_pushed_no_id_is_known_any_mo
     assert "jobs were pushed of raw offset 39, and another record stands there, or none" in caplog.text
 
 
+async def test_a_copy_of_raw_that_is_older_than_that_of_the_changelog_leaves_no_id_known_either() -> None:
+    scene = await older_copy(40, 30)
+    del scene.logs.raw[28:]
+    await scene.position()
+    assert scene.state.ids == 0
+    scene.take_over()
+    await scene.position()
+    assert (scene.state.ids, scene.state.epoch) == (0, 2)
+
+
+async def test_who_takes_over_before_anything_was_decided_begins_an_epoch_above_the_fences() -> None:
+    scene = await older_copy(40, 30)
+    await scene.position()
+    scene.take_over()
+    await scene.position()
+    assert (scene.state.ids, scene.state.epoch) == (0, 2)
+
+
 async def test_that_is_said_once_also_while_handoff_is_not_there_yet() -> None:
     scene = await older_copy(40, 30)
     await scene.position()
