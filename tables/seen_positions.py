@@ -81,6 +81,8 @@ class SeenPositions:
         self._raw_topic = raw_topic
         self._unique_topic = unique_topic
         self._fence = fence
+        self._cut: dict[int, tuple[int, int]] = {}
+        """By partition, which records were told of last as removed."""
         self._unheard: set[int] = set()
         """Partitions that were placed while the fence could not be read."""
         self._owners = owners
@@ -281,6 +283,9 @@ class SeenPositions:
         )
 
     def _tell_cut(self, partition: int, start: int, end: int) -> None:
+        if self._cut.get(partition) == (start, end):
+            return  # a partition may be placed twice at a time, for two reasons
+        self._cut[partition] = (start, end)
         log.error(CUT, self._raw_topic, partition, start, end)
         self._statistics.notes["records_cut"] += end - start
 

@@ -75,6 +75,8 @@ class FencePositions:
         self._topic = topic
         self._rewind_s = rewind_s
         self._was_committed = was_committed
+        self._cut: dict[int, tuple[int, int]] = {}
+        """By partition, which records were told of last as removed."""
 
     async def holds(self, partition: int) -> bool:
         """Tell whether the fence is where this worker left it: Redis may have come back with older data.
@@ -170,6 +172,9 @@ class FencePositions:
         self._statistics.notes["positions_set_back"] += 1
 
     def _tell_cut(self, partition: int, start: int, end: int) -> None:
+        if self._cut.get(partition) == (start, end):
+            return  # a partition may be placed twice at a time, for two reasons
+        self._cut[partition] = (start, end)
         log.error(CUT, self._topic, partition, start, end)
         self._statistics.notes["records_cut"] += end - start
 

@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
@@ -27,6 +29,14 @@ def directory(place: Path, name: str) -> Path:
     made = place / f"metric-streams-{name}"
     made.mkdir()
     return made
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """One that other users get through: else a run of root's looks in /tmp, and finds those of others."""
+    with tempfile.TemporaryDirectory(prefix="ms-") as made:
+        Path(made).chmod(0o711)
+        yield Path(made)
 
 
 def call(*arguments: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:

@@ -356,6 +356,16 @@ async def test_who_takes_over_before_anything_was_decided_begins_an_epoch_above_
     assert (scene.state.ids, scene.state.epoch) == (0, 2)
 
 
+async def test_records_that_were_removed_are_counted_once_however_often_the_partition_is_placed() -> None:
+    scene = await scene_of(10)
+    scene.logs.write_raw(*values(10, "b"))
+    scene.logs.cut_raw(15)
+    positions, range_ = scene.positions, await scene.logs.range(RAW)
+    for _ in range(2):
+        assert (await positions.position(PARTITION, range_)).offset == 15
+    assert scene.statistics.notes["records_cut"] == 5
+
+
 async def test_that_is_said_once_also_while_handoff_is_not_there_yet() -> None:
     scene = await older_copy(40, 30)
     await scene.position()
