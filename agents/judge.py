@@ -21,7 +21,7 @@ from streams.models import Candidate, Message, Origin
 from streams.postgres.tenants import Tenants
 from streams.settings import Settings
 from streams.wire.decision import FORMAT, Decision, First, Refusal, digest
-from streams.wire.headers import OVER_QUOTA, is_replay, read_over_quota, read_term
+from streams.wire.headers import is_replay, read_over_quota, read_term
 from tables.state import PartitionState, SeenState
 
 log = logging.getLogger(__name__)
@@ -145,7 +145,7 @@ class Judge:
             topic, goes_to = self._settings.raw_topic, self._settings.rejected_topic
             log.error(NO_CHUNK, topic, record.partition, record.offset, goes_to, unreadable[0].detail)
             return Examined(messages, {}, unreadable, 0, len(messages))
-        examined = begun(messages, read_over_quota(record.headers) if OVER_QUOTA in record.headers else ())
+        examined = begun(messages, read_over_quota(record.headers))
         self._go_on(examined, record)
         return examined
 

@@ -162,12 +162,11 @@ class FencePositions:
         return at
 
     async def _go_back(self, partition: int, fence: Fence | None, at: int, why: str) -> None:
-        if fence is not None:
-            # For refine, which asks whether its raw record is gone as well, and may ask later than we push.
-            await self._queue.mark_lost(partition, fence)
         if fence is None:
             log.error(NO_READABLE_FENCE, self._topic, partition, at, why)
         else:
+            # For refine, which asks whether its raw record is gone as well, and may ask later than we push.
+            await self._queue.mark_lost(partition, fence)
             log.error(GOING_BACK, self._topic, partition, fence, at, why)
         self._statistics.notes["positions_set_back"] += 1
 
