@@ -6,10 +6,11 @@ import subprocess
 import uuid
 from typing import Any
 
+from streams.chunks import partition_of
 from streams.mqtt.address import Address
 from streams.mqtt.publisher import MqttPublisher
 from streams.wire import rejected
-from tests.acceptance.conftest import Pipeline
+from tests.acceptance.conftest import PARTITIONS, Pipeline
 from tests.parts.commands import call
 from tests.parts.eventually import eventually
 from tests.parts.topics import read_topic
@@ -46,6 +47,15 @@ async def add_tenant(pipeline: Pipeline, tenant: str) -> None:
     await pipeline.query("insert into tenants (id, name) values ($1, 'late')", uuid.UUID(tenant))
 
 
+async def add_neighbour(pipeline: Pipeline, tenant: str) -> str:
+    """Add a tenant whose partition is a given one's, and return its id."""
+    partition = partition_of(tenant, PARTITIONS)
+    while partition_of(neighbour := str(uuid.uuid4()), PARTITIONS) != partition:
+        pass
+    await add_tenant(pipeline, neighbour)
+    return neighbour
+
+
 async def settled(pipeline: Pipeline, rejections: int) -> None:
     """Wait until so many messages stand on metrics.rejected."""
 
@@ -64,10 +74,15 @@ async def rows_stand(pipeline: Pipeline, count: int) -> list[dict[str, Any]]:
     return await pipeline.rows()
 
 
-async def flowed(pipeline: Pipeline) -> None:
-    """Wait until what is published now has become a row: all before it in its partition has, too."""
+async def flowed(pipeline: Pipeline, *by: str) -> None:
+    """Wait until what is published now has become a row: all before it in its partition has, too.
+
+    Args:
+        pipeline: that runs.
+        by: tenants who publish; otherwise the pipeline's, and all that have rows.
+    """
     marker = uuid.uuid4().hex
-    tenants = [*pipeline.tenants, *{row["tenant_id"] for row in await pipeline.rows()}]
+    tenants = by or [*pipeline.tenants, *{row["tenant_id"] for row in await pipeline.rows()}]
     await publish(pipeline, *[(f"metrics/{tenant}/marker/{marker}", {"value": 1}) for tenant in set(tenants)])
 
     async def landed() -> bool:

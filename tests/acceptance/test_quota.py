@@ -8,7 +8,7 @@ from typing import Any
 from streams.wire import raw
 from streams.wire.headers import read_over_quota
 from tests.acceptance.conftest import Pipeline
-from tests.acceptance.rejections import counted, flowed, publish, rejected_json, rows_stand, settled
+from tests.acceptance.rejections import add_neighbour, counted, flowed, publish, rejected_json, rows_stand, settled
 from tests.parts.topics import read_topic
 
 IDS, ROUNDS = 40, 50  # so that a chunk has several values of an id
@@ -29,6 +29,7 @@ async def test_what_is_over_the_quota_is_put_back_and_the_last_value_of_each_id_
     pipeline: Pipeline,
 ) -> None:
     hostile, honest = pipeline.tenants
+    neighbour = await add_neighbour(pipeline, hostile)  # whose marker is never beyond a quota
     pipeline.worker(**QUOTA)
     pipeline.ingest()
     topic = f"metrics/{honest}/edge-1/cpu"
@@ -37,7 +38,7 @@ async def test_what_is_over_the_quota_is_put_back_and_the_last_value_of_each_id_
         publish(pipeline, *[(topic, {"value": number}) for number in range(BURST // 2)]),
     )
     await settled(pipeline, IDS * ROUNDS - 2 * BURST)
-    await flowed(pipeline)
+    await flowed(pipeline, neighbour, honest)
     found = Counter(row["tenant_id"] for row in await pipeline.rows())
     assert found[honest] == BURST // 2
     assert found[hostile] < 2 * BURST
@@ -47,7 +48,7 @@ async def test_what_is_over_the_quota_is_put_back_and_the_last_value_of_each_id_
     (told,) = await rejected_json(pipeline, "replay", "--reason", "quota_exceeded", "--yes", "--json")
     assert told["replayed"] + told["superseded"] == over
     await rows_stand(pipeline, IDS + BURST // 2)
-    await flowed(pipeline)
+    await flowed(pipeline, neighbour, honest)
     values = {row["dedupe_id"]: row["value"] for row in await pipeline.rows() if row["tenant_id"] == hostile}
     assert values == {f"id-{number}": ROUNDS - 1 for number in range(IDS)}
     assert await counted(pipeline) == 0
