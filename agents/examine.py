@@ -6,12 +6,12 @@ from collections.abc import Collection, Sequence
 
 import msgspec
 
+from agents.fast_path import read_usual_message
 from agents.parse import Parsed, parse
-from agents.usual import read_usual_message
 from agents.validate import validate
 from streams.errors import MalformedRecord
+from streams.logs.plain import plain
 from streams.models import Candidate, Message, Origin, Reason, RejectedMessage, Rejection, Stage
-from streams.plain_log import plain
 from streams.rules.timestamp import EARLIEST
 from streams.wire import raw
 from streams.wire.decision import Refusal

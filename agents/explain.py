@@ -15,11 +15,11 @@ from faust.cli import argument, option
 from agents.explanation import Explanation, Outcome, examine_alone, explain
 from streams.application import app, settings
 from streams.commands.base import PlainCommand
+from streams.database.session import connected
+from streams.database.tenant_admin import existing_tenants
 from streams.errors import Outage
-from streams.mqtt.carrier import rfc3339
-from streams.plain_log import plain
-from streams.postgres.session import connected
-from streams.postgres.tenant_admin import existing_tenants
+from streams.ingress.flow import rfc3339
+from streams.logs.plain import plain
 
 WIDTH, INDENT = 80, 11
 STYLES = {Outcome.ACCEPTED: "green", Outcome.REJECTED: "red", Outcome.NOT_RECEIVED: "yellow"}

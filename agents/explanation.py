@@ -6,10 +6,10 @@ import msgspec
 
 from agents.examine import examine
 from agents.validate import arrival, tenant_unknown
-from streams.chunks import partition_of, tenant_level
+from streams.ingress.chunking import partition_of, tenant_level
+from streams.laravel.redis_keys import QueueKeys, channel_of
 from streams.models import Candidate, Message, Origin, Reading, Rejection
 from streams.mqtt.topics import matches
-from streams.queue.keys import QueueKeys, channel_of
 from streams.settings import Settings
 from streams.wire import raw
 

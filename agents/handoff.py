@@ -11,29 +11,29 @@ from functools import partial
 
 from faust.types import StreamT
 
-from agents.loop import Record, carry
 from streams.application import app, settings, spans, statistics
+from streams.counters import Statistics
 from streams.errors import Displaced, MalformedRecord, QueueFull
 from streams.kafka.app import raw_bytes
+from streams.kafka.record_loop import Record, carry
+from streams.laravel.fence import Fence
+from streams.laravel.fence_positions import FencePositions
+from streams.laravel.job import JobMetric, Row, encode_job
+from streams.laravel.job_names import job_names
+from streams.laravel.pipelined_script import PipelinedScript
+from streams.laravel.push import FENCED_PUSH, ChunkOfJobs, JobQueue, Push, RedisJobQueue
+from streams.laravel.queue_gauge import QueueGauge
+from streams.laravel.redis_client import connect
+from streams.laravel.redis_health import handoff_health
+from streams.laravel.redis_keys import fence_key
+from streams.laravel.redis_memory import MemoryGuard, guarded
+from streams.laravel.replays import Chunk, Replays
 from streams.models import Reading
-from streams.queue.client import connect
-from streams.queue.fence import Fence
-from streams.queue.fence_positions import FencePositions
-from streams.queue.gauge import QueueGauge
-from streams.queue.handoff import FENCED_PUSH, ChunkOfJobs, JobQueue, Push, RedisJobQueue
-from streams.queue.health import handoff_health
-from streams.queue.job_names import job_names
-from streams.queue.keys import fence_key
-from streams.queue.memory import MemoryGuard, guarded
-from streams.queue.pipelined import PipelinedScript
-from streams.queue.replays import Chunk, Replays
 from streams.settings import Settings
 from streams.spans import traced
-from streams.statistics import Statistics
 from streams.timings import HANDOFF
 from streams.wire import unique
 from streams.wire.headers import read_arrival, read_digest, read_epoch, read_link, read_messages
-from streams.wire.job import JobMetric, Row, encode_job
 
 log = logging.getLogger(__name__)
 

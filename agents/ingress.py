@@ -1,7 +1,7 @@
 """Ingress: MQTT → metrics.raw, by the worker that leads.
 
 It keeps one connection to the broker for as long as this worker leads, and comes back after an outage. What
-flows through a connection is the business of `streams.mqtt.carrier.Carrier`.
+flows through a connection is the business of `streams.ingress.flow.Carrier`.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ import mqtt5
 from faust.types import StreamT
 
 from streams.application import app, settings, spans, statistics
+from streams.counters import Statistics
 from streams.errors import (
     ConnectionLost,
     DeliveryFailed,
@@ -24,20 +25,19 @@ from streams.errors import (
     SessionTakenOver,
     worded,
 )
-from streams.kafka.chunk_writer import ChunkWriter, KafkaChunkWriter
-from streams.kafka.interlopers import Interlopers
-from streams.kafka.raw_tail import KafkaTail
-from streams.kafka.terms import KafkaOffice, Office, Tenure
-from streams.lease import Lease
-from streams.mqtt.carrier import Carrier
-from streams.mqtt.choice import transport_of
-from streams.mqtt.news import News
-from streams.mqtt.patience import Patience
+from streams.ingress.chunk_writer import ChunkWriter, KafkaChunkWriter
+from streams.ingress.connection_log import News
+from streams.ingress.flow import Carrier
+from streams.ingress.lease import Lease
+from streams.ingress.other_writers import Interlopers
+from streams.ingress.quota import Meter, Quota
+from streams.ingress.raw_tail import KafkaTail
+from streams.ingress.reconnect_delay import Patience
+from streams.ingress.terms import KafkaOffice, Office, Tenure
+from streams.mqtt.select_transport import transport_of
 from streams.mqtt.transport import Connection, Past, Session, Transport
-from streams.quota import Meter, Quota
 from streams.settings import Settings
 from streams.spans import Senders, TracedWriter
-from streams.statistics import Statistics
 from streams.tasks import ended
 
 log = logging.getLogger(__name__)

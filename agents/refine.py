@@ -11,20 +11,20 @@ from typing import Protocol, cast
 
 from faust.types import StreamT
 
+from agents.decide import Judge, Judged, Standing
 from agents.examine import by_reason
-from agents.judge import Judge, Judged, Standing
-from agents.loop import Record, carry
 from streams.application import app, settings, spans, statistics
+from streams.counters import Statistics
+from streams.database.tenants import TenantDirectory, Tenants
 from streams.errors import Displaced
 from streams.kafka.app import raw_bytes
 from streams.kafka.producer import Outgoing, deliver
+from streams.kafka.record_loop import Record, carry
 from streams.kafka.writer_names import WrittenRecords
 from streams.last_seen.keeper import DeviceKeeper
 from streams.models import Message, Origin
-from streams.postgres.tenants import TenantDirectory, Tenants
 from streams.settings import Settings
 from streams.spans import traced, traced_emit
-from streams.statistics import Statistics
 from streams.timings import REFINE
 from streams.topics import SEEN_TABLE
 from streams.wire import rejected, unique

@@ -18,8 +18,8 @@ from benchmarks.material import Mix, publications, tenants
 from benchmarks.report import report, say
 from benchmarks.stack import Run, add_settings, given_settings, stack
 from benchmarks.usage import Usage
-from streams.chunks import Chunk, Chunker, Linger
-from streams.kafka.chunk_writer import KafkaChunkWriter, Written
+from streams.ingress.chunk_writer import KafkaChunkWriter, Written
+from streams.ingress.chunking import Chunk, Chunker, Linger
 from streams.settings import Settings
 from streams.wire.headers import headers
 from streams.wire.raw import encode_message

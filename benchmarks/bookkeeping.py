@@ -19,32 +19,32 @@ from typing import Any, cast
 from faust.types import TP
 
 from agents.handoff import Handoff
-from agents.loop import Record
 from agents.refine import Refinery
 from benchmarks.generator import TENANTS
 from benchmarks.material import Mix, publications, tenants
 from benchmarks.report import report, say
+from streams.counters import Statistics
 from streams.dashboard.busiest import Busiest
 from streams.dashboard.refused import Refused
+from streams.database.tenants import FakeTenants
 from streams.errors import ConnectionLost, MetricStreamsError
+from streams.ingress.fake_chunk_writer import FakeChunkWriter
+from streams.ingress.flow import Carrier
 from streams.kafka.app import StreamsApp
-from streams.kafka.fake import FakeTopics
-from streams.kafka.fake_chunk_writer import FakeChunkWriter
 from streams.kafka.positions import Cursor, Position
+from streams.kafka.record_loop import Record
+from streams.kafka.testing import FakeTopics
+from streams.laravel.testing import FakeJobQueue, FakeReplays
 from streams.last_seen.table import DeviceTables
-from streams.mqtt.carrier import Carrier
 from streams.mqtt.transport import PUBACK, Publication, Token
-from streams.postgres.tenants import FakeTenants
-from streams.queue.fake import FakeJobQueue, FakeReplays
 from streams.settings import Settings
-from streams.statistics import Statistics
 from streams.timings import HANDOFF, INGRESS, REFINE, Timings
 from streams.web.lags import Lag
 from streams.web.prometheus import page
 from streams.web.shared import PartHealth
 from streams.web.worker_metrics import Seen, worker_metrics
 from streams.wire.unique import decode_origin
-from tables.fake import FakeSeen
+from tables.testing import FakeSeen
 
 BATCHES = (1, 10, 100, 500)
 """Messages that one read brings; a chunk for each partition of them."""

@@ -35,7 +35,7 @@ from benchmarks.packets import publish
 from benchmarks.report import console, report, say, spread_ms
 from benchmarks.stack import PARTITIONS, Run, add_settings, given_settings, stack
 from benchmarks.usage import Usage
-from streams.chunks import partition_of
+from streams.ingress.chunking import partition_of
 
 RATE = 10
 """Messages a second of the honest tenant."""

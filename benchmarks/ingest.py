@@ -19,8 +19,8 @@ from benchmarks.material import Mix, publications
 from benchmarks.report import report, say
 from benchmarks.stack import Run, stack
 from benchmarks.usage import Usage
+from streams.laravel.replays import Chunk
 from streams.models import Origin
-from streams.queue.replays import Chunk
 from streams.wire import raw
 from streams.wire.unique import UniqueChunk
 from tests.parts.eventually import eventually_sync

@@ -9,8 +9,8 @@ from itertools import count
 
 from benchmarks.generator import TENANTS
 from benchmarks.material import tenants
+from streams.database.schema import ensure_tables
 from streams.kafka.admin import ensure_topics
-from streams.postgres.schema import ensure_tables
 from streams.settings import Settings
 from tests.parts.kafka import Kafka
 from tests.parts.mosquitto import Mosquitto

@@ -15,24 +15,24 @@ from typing import ParamSpec, TypeVar
 from agents.dedupe import accepted, dedupe
 from agents.examine import examine, read_chunk
 from agents.handoff import Handoff, jobs_of
-from agents.loop import Record
 from agents.refine import Refinery
 from benchmarks.generator import TENANTS
 from benchmarks.material import Mix, publications, tenants
 from benchmarks.report import report, say
 from benchmarks.stack import PARTITIONS
-from streams.chunks import Chunker, Linger
-from streams.kafka.fake import FakeTopics
+from streams.counters import Statistics
+from streams.database.tenants import FakeTenants
+from streams.ingress.chunking import Chunker, Linger
+from streams.kafka.record_loop import Record
+from streams.kafka.testing import FakeTopics
+from streams.laravel.replays import Chunk
+from streams.laravel.testing import FakeJobQueue, FakeReplays
 from streams.models import Origin
-from streams.postgres.tenants import FakeTenants
-from streams.queue.fake import FakeJobQueue, FakeReplays
-from streams.queue.replays import Chunk
 from streams.settings import Settings
-from streams.statistics import Statistics
 from streams.wire import raw, unique
 from streams.wire.decision import FORMAT, Decision, digest, encode
-from tables.fake import FakeSeen
 from tables.state import SeenState
+from tables.testing import FakeSeen
 
 P = ParamSpec("P")
 T = TypeVar("T")

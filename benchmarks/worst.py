@@ -15,11 +15,12 @@ from zoneinfo import ZoneInfo
 from agents.examine import examine
 from agents.handoff import jobs_of
 from benchmarks.report import report, say
+from streams.laravel import command
+from streams.laravel.replays import Chunk
 from streams.models import Message, Origin
-from streams.queue.replays import Chunk
 from streams.rules import timestamp, topic, written_time, zones
 from streams.rules.payload import MAX_BYTES
-from streams.wire import command, raw, unique
+from streams.wire import raw, unique
 
 TOPIC = "metrics/7c9e6679-7425-40de-944b-e07fc1f90ae7/edge-7/cpu"
 AT = "2026-11-23T14:00:00.123456Z"

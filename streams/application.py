@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 import mode.loop
 
+from streams.counters import Statistics
 from streams.dashboard.wiring import add_dashboard
 from streams.errors import SettingsError
 from streams.kafka.app import ClientKeeper, StreamsApp
 from streams.kafka.connection import credentials
 from streams.settings import Settings
-from streams.statistics import Statistics
 
 if TYPE_CHECKING:
     from streams.otel import OtelSpans

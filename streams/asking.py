@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from streams.counters import Statistics
 from streams.errors import Outage
-from streams.statistics import Statistics
 from streams.tasks import ended
 
 ASK_EVERY_S = 5.0

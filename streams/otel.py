@@ -25,7 +25,7 @@ from opentelemetry.trace import (
 )
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from streams.quiet_log import quieten
+from streams.logs.rate_limit import quieten
 from streams.spans import TRACEPARENT, Attributes
 from streams.version import PRODUCT, product_version
 

@@ -38,9 +38,9 @@ from streams.config.fields import (
 from streams.config.kafka_url import kafka_servers
 from streams.config.wording import number_shown, refusal
 from streams.errors import SettingsError
+from streams.laravel.job import CONNECTION, JOB_CLASS, MODEL_CLASS, MODEL_CONNECTION, Extras
 from streams.rules.timestamp import read_earliest
 from streams.tls import TlsFiles
-from streams.wire.job import CONNECTION, JOB_CLASS, MODEL_CLASS, MODEL_CONNECTION, Extras
 
 NEVER_EXPIRES_S = 0xFFFFFFFF  # MQTT 5, 3.1.2.11.2: a session expiry of this value never expires
 

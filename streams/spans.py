@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeAlias
 
 import mqtt5
 
-from streams.kafka.chunk_writer import ChunkWriter, Headers, Written
+from streams.ingress.chunk_writer import ChunkWriter, Headers, Written
 from streams.kafka.producer import Outgoing
 from streams.timings import INGRESS
 from streams.wire import raw, unique

@@ -21,7 +21,7 @@ from streams.errors import MalformedRecord, NewerFormat
 from streams.kafka.producer import Outgoing, deliver, send
 from streams.models import Origin
 from streams.wire.decision import Decision, decode, decode_key, encode, encode_key
-from tables.passed_over import PassedOver
+from tables.skipped_rows import PassedOver
 from tables.state import SeenState
 
 log = logging.getLogger(__name__)

@@ -11,11 +11,11 @@ from collections.abc import Awaitable, Callable
 from copy import copy
 from typing import NamedTuple
 
+from streams.counters import Statistics
 from streams.errors import Outage, StartupRefused
 from streams.kafka.histories import Emitted, Histories, is_unbroken
 from streams.kafka.positions import UNFINISHED_MOST, Anchor, LogRange, Position
-from streams.queue.fence import Fence
-from streams.statistics import Statistics
+from streams.laravel.fence import Fence
 from streams.wire.decision import LARGEST_EPOCH, NONE_EMITTED
 from tables.seen import SeenTable
 from tables.state import PartitionState

@@ -6,8 +6,8 @@ from typing import NamedTuple
 from rich.text import Text
 
 from streams.browse.messages import Browsed, payload_text
+from streams.logs.plain import plain
 from streams.models import Message, Reading, RejectedMessage
-from streams.plain_log import plain
 
 TENANT_SHOWN = 8
 """Letters of a tenant's id: enough to tell one from the others."""

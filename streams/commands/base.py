@@ -11,8 +11,8 @@ from mode.utils.logging import setup_logging
 
 from streams.application import settings
 from streams.errors import MetricStreamsError
-from streams.json_log import write_json
-from streams.plain_log import escape_logs, plain
+from streams.logs.json_lines import write_json
+from streams.logs.plain import escape_logs, plain
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from streams.application import app, settings
 from streams.commands.base import PlainCommand
 from streams.commands.selecting import duration_s
 from streams.last_seen.reading import DeviceFilter, read_devices
-from streams.plain_log import plain
+from streams.logs.plain import plain
 from streams.wire.devices import DeviceSeen
 
 WIDTH = 80

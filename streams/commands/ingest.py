@@ -11,19 +11,19 @@ from faust.cli import option
 
 from streams.application import app, settings, statistics
 from streams.commands.base import PlainCommand
+from streams.counters import Statistics
+from streams.database.session import Session
 from streams.errors import NotFinished
-from streams.ingest.crew import Crew
-from streams.ingest.limit import WaitLimit
 from streams.ingest.report import SETTLED, Report
 from streams.ingest.store import PostgresStore
+from streams.ingest.wait_limit import WaitLimit
 from streams.ingest.worker import IngestWorker, Until
-from streams.logbook import Logbook
-from streams.postgres.session import Session
-from streams.queue.client import connect
-from streams.queue.gauge import QueueGauge
-from streams.queue.reserve import ReservingQueue
+from streams.ingest.worker_pool import Crew
+from streams.laravel.queue_gauge import QueueGauge
+from streams.laravel.redis_client import connect
+from streams.laravel.reserve import ReservingQueue
+from streams.logs.logbook import Logbook
 from streams.settings import Settings
-from streams.statistics import Statistics
 from streams.tasks import ended_well
 from streams.version import PRODUCT, product_version
 from streams.web.ingest_pages import IngestPages, serving

@@ -12,8 +12,8 @@ from faust.cli import argument, option
 from streams.application import app, settings
 from streams.commands.base import PlainCommand
 from streams.errors import BadArgument
+from streams.logs.plain import plain
 from streams.mqtt.address import Address
-from streams.plain_log import plain
 from streams.provision.accounts import (
     Device,
     Json,

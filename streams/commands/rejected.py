@@ -20,8 +20,8 @@ from streams.browse.messages import payload_text
 from streams.commands.base import PlainCommand
 from streams.commands.selecting import filter_of, span_of
 from streams.errors import MetricStreamsError, Outage
-from streams.kafka.chunk_writer import KafkaChunkWriter
-from streams.plain_log import plain
+from streams.ingress.chunk_writer import KafkaChunkWriter
+from streams.logs.plain import plain
 from streams.rejections.listing import OnProgress, Rejected, Selection, quiet, rejections
 from streams.rejections.replay import Outcome, Plan, Replay, dismiss, plan
 

@@ -6,11 +6,11 @@ from faust.cli import option
 
 from streams.application import app, settings
 from streams.commands.base import PlainCommand
+from streams.database.schema import ensure_tables
 from streams.errors import MetricStreamsError
 from streams.kafka.admin import ensure_topics
-from streams.postgres.schema import ensure_tables
-from streams.queue.client import connect
-from streams.queue.handoff import RedisJobQueue
+from streams.laravel.push import RedisJobQueue
+from streams.laravel.redis_client import connect
 from streams.settings import Settings
 
 Step = Callable[[], Awaitable[list[str]]]

@@ -20,13 +20,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from streams.application import app, settings
 from streams.commands.base import PlainCommand
-from streams.devices import Fleet, Publisher, Summary
+from streams.database.session import connected
+from streams.database.tenant_admin import list_tenants
+from streams.demo.fleet import Fleet, Publisher, Summary
+from streams.demo.simulation import DEFAULT_SHARES, Kind, Shares, Simulation
 from streams.errors import MetricStreamsError, Outage
 from streams.mqtt.address import Address
 from streams.mqtt.publisher import MqttPublisher
-from streams.postgres.session import connected
-from streams.postgres.tenant_admin import list_tenants
-from streams.simulation import DEFAULT_SHARES, Kind, Shares, Simulation
 
 SAY_EVERY_S = 1.0
 

@@ -10,10 +10,10 @@ from faust.cli import argument, option
 
 from streams.application import app, settings
 from streams.commands.base import PlainCommand
+from streams.database.session import connected
+from streams.database.tenant_admin import Tenant, add_tenant, list_tenants, remove_tenant
 from streams.errors import BadArgument
-from streams.plain_log import plain
-from streams.postgres.session import connected
-from streams.postgres.tenant_admin import Tenant, add_tenant, list_tenants, remove_tenant
+from streams.logs.plain import plain
 
 
 def shown(tenants: Sequence[Tenant]) -> str:

@@ -15,7 +15,7 @@ from streams.browse.coordinate import Coordinate
 from streams.commands.base import PlainCommand
 from streams.commands.selecting import moment
 from streams.errors import MetricStreamsError
-from streams.plain_log import plain
+from streams.logs.plain import plain
 from streams.tracing.rows import Row, rows_of
 from streams.tracing.search import search
 from streams.tracing.way import follow

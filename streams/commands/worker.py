@@ -15,7 +15,7 @@ from faust.worker import Worker
 
 from streams.application import settings
 from streams.config.clashes import is_loopback
-from streams.json_log import write_json
+from streams.logs.json_lines import write_json
 from streams.version import PRODUCT, product_version
 
 log = logging.getLogger(__name__)

@@ -19,9 +19,9 @@ from redis.exceptions import RedisError
 from streams.dashboard.peers import Peers
 from streams.dashboard.summary import PartSeen
 from streams.errors import Outage
-from streams.queue.keys import QueueKeys
-from streams.queue.outages import answered
-from streams.queue.refusals import told as told_by
+from streams.laravel.redis_keys import QueueKeys
+from streams.laravel.redis_outages import answered
+from streams.laravel.redis_refusals import told as told_by
 
 EXPIRES_S = 60
 LIMIT_S = 3.0

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import msgspec
 
 from streams.browse.messages import payload_text
-from streams.chunks import tenant_level
 from streams.dashboard.busiest import Busiest
+from streams.ingress.chunking import tenant_level
 from streams.models import Message, Origin, Reason
 from streams.wire.decision import Refusal
 

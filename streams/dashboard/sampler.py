@@ -10,13 +10,13 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from streams.counters import Statistics
 from streams.dashboard.busiest import Busy
 from streams.dashboard.exchange import Queued
 from streams.dashboard.peers import FRESH_S, Peers
 from streams.dashboard.ring import Ring
 from streams.dashboard.summary import TENANTS_TOLD, PartSeen, Summary, TenantSeen
 from streams.models import Reason
-from streams.statistics import Statistics
 
 STAGES = ("received", "written", "accepted", "duplicate", "rejected", "pushed", "jobs")
 REASONS = tuple(f"rejected:{reason}" for reason in Reason)

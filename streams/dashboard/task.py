@@ -26,7 +26,7 @@ import msgspec
 from streams.browse.messages import payload_text
 from streams.commands.selecting import filter_of, span_of
 from streams.errors import MetricStreamsError
-from streams.kafka.chunk_writer import KafkaChunkWriter
+from streams.ingress.chunk_writer import KafkaChunkWriter
 from streams.last_seen.reading import DeviceFilter, read_devices
 from streams.rejections.listing import Rejected, Selection, rejections
 from streams.rejections.replay import Replay, dismiss, plan

@@ -12,8 +12,8 @@ from streams.dashboard.sampler import Sampler
 from streams.dashboard.tasks import Tasks
 from streams.dashboard.view import WorkerView
 from streams.kafka.app import StreamsApp
-from streams.queue.client import connect
-from streams.queue.keys import QueueKeys
+from streams.laravel.redis_client import connect
+from streams.laravel.redis_keys import QueueKeys
 from streams.version import product_version
 from streams.web.dashboard_pages import DashboardPages, redirect
 from streams.web.health import readiness

@@ -5,11 +5,11 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import timedelta
 from statistics import median
 
+from streams.database.session import connected
 from streams.doctor.finding import Finding, broken, ok, warning
 from streams.errors import Outage
-from streams.postgres.session import connected
-from streams.queue.client import connect
-from streams.queue.outages import answered
+from streams.laravel.redis_client import connect
+from streams.laravel.redis_outages import answered
 from streams.settings import Settings
 
 PART = "clocks"

@@ -15,12 +15,12 @@ from redis.exceptions import RedisError
 
 from streams.doctor.finding import Finding, broken, ok, warning
 from streams.errors import MetricStreamsError
-from streams.queue.client import connect
-from streams.queue.keys import QueueKeys
-from streams.queue.outages import answered
-from streams.queue.reserve import Backlog, ReservingQueue
+from streams.laravel.job import decode_job, pushed_at_s
+from streams.laravel.redis_client import connect
+from streams.laravel.redis_keys import QueueKeys
+from streams.laravel.redis_outages import answered
+from streams.laravel.reserve import Backlog, ReservingQueue
 from streams.settings import Settings
-from streams.wire.job import decode_job, pushed_at_s
 
 PART = "queue"
 WATCHED_S = 2.0

@@ -10,10 +10,10 @@ from streams.doctor.logs import reading
 from streams.kafka.histories import read_emitted
 from streams.kafka.log_reader import LogRecord
 from streams.kafka.positions import LogRange
-from streams.queue.client import connect
-from streams.queue.fence import Fence
-from streams.queue.fence_positions import is_about
-from streams.queue.handoff import RedisJobQueue
+from streams.laravel.fence import Fence
+from streams.laravel.fence_positions import is_about
+from streams.laravel.push import RedisJobQueue
+from streams.laravel.redis_client import connect
 from streams.settings import Settings
 
 PART = "redis"

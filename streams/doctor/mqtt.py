@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from streams.doctor.finding import Finding, broken, ok, warning
 from streams.doctor.seen import Seen
-from streams.mqtt.look import LISTEN_S, Look, look
+from streams.mqtt.probe import LISTEN_S, Look, look
 from streams.mqtt.transport import Session
 from streams.settings import Settings
 

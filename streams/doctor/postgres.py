@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import asyncpg
 
+from streams.database.catalogue import Tables, faults, notices, read_tables
+from streams.database.schema import TABLES
+from streams.database.session import connected
 from streams.doctor.finding import Finding, broken, ok, warning
-from streams.postgres.catalogue import Tables, faults, notices, read_tables
-from streams.postgres.schema import TABLES
-from streams.postgres.session import connected
 
 PART = "postgres"
 RIGHTS = {

@@ -8,12 +8,12 @@ from redis.exceptions import RedisError
 
 from streams.doctor.finding import Finding, broken, ok, warning
 from streams.errors import Outage
-from streams.queue.client import connect
-from streams.queue.health import QueueHealth, handoff_health, ingest_health
-from streams.queue.keys import QueueKeys, fence_key
-from streams.queue.memory import MIB, Memory
-from streams.queue.outages import answered
-from streams.queue.reserve import Backlog, ReservingQueue
+from streams.laravel.redis_client import connect
+from streams.laravel.redis_health import QueueHealth, handoff_health, ingest_health
+from streams.laravel.redis_keys import QueueKeys, fence_key
+from streams.laravel.redis_memory import MIB, Memory
+from streams.laravel.redis_outages import answered
+from streams.laravel.reserve import Backlog, ReservingQueue
 from streams.settings import Settings
 
 PART = "redis"

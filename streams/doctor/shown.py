@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streams.doctor.finding import Finding, State, is_well
-from streams.plain_log import plain
+from streams.logs.plain import plain
 
 STYLES = {State.OK: "green", State.WARNING: "yellow", State.BROKEN: "bold red"}
 MARKS = {State.OK: "✓", State.WARNING: "!", State.BROKEN: "✗"}

@@ -8,11 +8,11 @@ from time import time
 from streams.browse.filters import Filter
 from streams.browse.messages import Kind
 from streams.browse.reader import Span, scan_messages
+from streams.database.session import connected
+from streams.database.tenant_admin import existing_tenants
 from streams.doctor.finding import Finding, warning
 from streams.errors import MetricStreamsError, Outage
 from streams.models import Reason
-from streams.postgres.session import connected
-from streams.postgres.tenant_admin import existing_tenants
 from streams.settings import Settings
 
 PART = "tenants"

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
+from streams.counters import Statistics
 from streams.errors import Outage, RowsDoubted, RowsRefused
-from streams.ingest.settlement import Settlement
+from streams.ingest.outcomes import Settlement
+from streams.ingest.prepared_job import Taken
 from streams.ingest.store import MetricStore
-from streams.ingest.taken import Taken
-from streams.queue.reserve import ReservingQueue
-from streams.statistics import Statistics
+from streams.laravel.reserve import ReservingQueue
 
 
 class Batch:

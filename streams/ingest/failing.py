@@ -10,8 +10,8 @@ from uuid import NAMESPACE_OID, uuid5
 
 import msgspec
 
-from streams.plain_log import plain
-from streams.wire.job import CONNECTION, Job
+from streams.laravel.job import CONNECTION, Job
+from streams.logs.plain import plain
 
 WORKER_TRIES = 1
 """For a job that names no tries: what ``queue:work`` takes without ``--tries``."""

@@ -1,6 +1,6 @@
 """Whether jobs move, and how long the oldest has waited. Pure."""
 
-from streams.wire.job import pushed_at_s
+from streams.laravel.job import pushed_at_s
 
 STALLED_S = 30.0
 """What the worker's watchdog gives a partition before readiness fails."""

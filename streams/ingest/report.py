@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+from streams.counters import Statistics
 from streams.errors import Outage
 from streams.ingest.progress import Front, Progress
-from streams.queue.reserve import Backlog
-from streams.statistics import Statistics
+from streams.laravel.reserve import Backlog
 
 log = logging.getLogger(__name__)
 

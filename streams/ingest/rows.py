@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from streams.wire.job import Job, JobMetric
+from streams.laravel.job import Job, JobMetric
 
 PHP_EMPTY = (None, "", "0")
 """The dedupe ids that PHP's ``empty()``, which the job asks, takes for none at all."""

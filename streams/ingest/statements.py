@@ -26,7 +26,7 @@ def upsert(target: str = IDENTITY) -> str:
     """Return the statement for rows with a dedupe id.
 
     Args:
-        target: the index on which a row is recognized, as `streams.postgres.catalogue` tells it.
+        target: the index on which a row is recognized, as `streams.database.catalogue` tells it.
     """
     return f"""{INSERT}
 on conflict ({target}) do update set

@@ -8,15 +8,15 @@ from uuid import UUID, uuid4
 import asyncpg
 import msgspec
 
+from streams.database.catalogue import conflict_target, notices, problems, read_tables
+from streams.database.outages import ERRORS, PART, describe, who_mends
+from streams.database.refusals import Mender
+from streams.database.session import Proof, Session
 from streams.errors import Outage, RowsDoubted, RowsLocked, RowsRefused
 from streams.ingest.failing import FailedJob
 from streams.ingest.rows import Row, Rows, rows_of
 from streams.ingest.statements import A_TENANT, FAIL, INSERT, upsert
-from streams.postgres.catalogue import conflict_target, notices, problems, read_tables
-from streams.postgres.outages import ERRORS, PART, describe, who_mends
-from streams.postgres.refusals import Mender
-from streams.postgres.session import Proof, Session
-from streams.wire.job import Job
+from streams.laravel.job import Job
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """Runs the jobs of the queue: takes several, writes their rows at once, publishes, and settles each.
 
-Between ``streams.queue.reserve`` and ``streams.ingest.store``. A bad row fails its own job alone. An outage
+Between ``streams.laravel.reserve`` and ``streams.ingest.store``. A bad row fails its own job alone. An outage
 fails no job: the jobs at hand go back to where they were, and the worker waits.
 """
 
@@ -9,19 +9,19 @@ from datetime import UTC, datetime
 from enum import Enum
 
 from streams.backoff import delays
+from streams.counters import Statistics
 from streams.errors import ForeignJob, MalformedRecord, Outage
-from streams.ingest.at_hand import JobsAtHand
 from streams.ingest.batch import Batch
 from streams.ingest.failing import exhausted_message, is_exhausted
-from streams.ingest.limit import WaitLimit
-from streams.ingest.patience import Patience
-from streams.ingest.settlement import Settlement
-from streams.ingest.stoppable import StoppableStore
+from streams.ingest.outage_wait import Patience
+from streams.ingest.outcomes import Settlement
+from streams.ingest.prepared_job import Taken
+from streams.ingest.reservations import JobsAtHand
+from streams.ingest.stoppable_store import StoppableStore
 from streams.ingest.store import MetricStore
-from streams.ingest.taken import Taken
-from streams.queue.reserve import ReservedJob, ReservingQueue
-from streams.statistics import Statistics
-from streams.wire.job import CONNECTION, JOB_CLASS
+from streams.ingest.wait_limit import WaitLimit
+from streams.laravel.job import CONNECTION, JOB_CLASS
+from streams.laravel.reserve import ReservedJob, ReservingQueue
 
 MAX_JOBS = 200
 MAX_BYTES = 2 * 1024 * 1024

@@ -19,12 +19,13 @@ from mode import Service
 
 from streams.asking import Asking
 from streams.backoff import delays
+from streams.counters import Statistics
 from streams.errors import MetricStreamsError, Outage, StartupRefused
-from streams.flow_log import FlowLog
 from streams.kafka.admin import ensure_topics
 from streams.kafka.audit import Audit
-from streams.kafka.compiled import check_compiled
+from streams.kafka.broker_monitor import KafkaEnds, KafkaWatch
 from streams.kafka.consumer import GovernedConsumer
+from streams.kafka.faust_build_check import check_compiled
 from streams.kafka.group import KafkaGroup
 from streams.kafka.histories import Histories
 from streams.kafka.leadership import Leadership
@@ -33,16 +34,15 @@ from streams.kafka.positions import UNFINISHED_MOST, PositionSource
 from streams.kafka.producer import Producer
 from streams.kafka.rights import require_rights
 from streams.kafka.topics_watch import TopicsWatch
-from streams.kafka.watch import KafkaEnds, KafkaWatch
 from streams.kafka.watchdog import Watchdog
-from streams.logbook import Logbook
-from streams.plain_log import escape_logs
-from streams.queue.fence import Fence
-from streams.queue.gauge import QueueGauge
-from streams.quiet_log import quieten
+from streams.laravel.fence import Fence
+from streams.laravel.queue_gauge import QueueGauge
+from streams.logs.flow import FlowLog
+from streams.logs.logbook import Logbook
+from streams.logs.plain import escape_logs
+from streams.logs.rate_limit import quieten
 from streams.refusal import refuse_start
 from streams.settings import Settings
-from streams.statistics import Statistics
 from streams.topics import MAX_RECORD_BYTES
 from streams.web.server import WorkerWeb
 

@@ -18,11 +18,11 @@ from faust.types import TP
 from mode import Service
 
 from streams.backoff import delays
+from streams.counters import Statistics
 from streams.errors import MetricStreamsError, NewerFormat, Outage, StartupRefused, worded
-from streams.kafka.lanes import Lanes
 from streams.kafka.log_reader import still_there
+from streams.kafka.partition_buffers import Lanes
 from streams.kafka.positions import BUG, Admission, Cursor, LogRange, Position, PositionSource
-from streams.statistics import Statistics
 
 log = logging.getLogger(__name__)
 

@@ -8,11 +8,11 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 
+from streams.counters import Statistics
 from streams.errors import Outage
 from streams.kafka.admin import find_topics
 from streams.kafka.topic_checks import Found, unsafe
 from streams.settings import Settings
-from streams.statistics import Statistics
 from streams.tasks import ended
 from streams.topics import topic_specs
 

@@ -15,9 +15,9 @@ from faust.tables.manager import TableManager
 from faust.types import TP
 
 from streams.errors import Stalled
-from streams.kafka.frozen import FrozenLoopGuard
+from streams.kafka.loop_watchdog import FrozenLoopGuard
 from streams.kafka.positions import Cursor
-from streams.kafka.progress import Look, Progress, Stand
+from streams.kafka.stall_detector import Look, Progress, Stand
 from streams.tasks import ended
 
 log = logging.getLogger(__name__)

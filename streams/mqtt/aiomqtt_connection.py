@@ -30,7 +30,7 @@ from streams.mqtt.greeting import Greeting
 from streams.mqtt.inbox import Inbox
 from streams.mqtt.opening import LOOK_AGAIN_S, Answer, Opening, Strays
 from streams.mqtt.paho_client import PahoClient
-from streams.mqtt.standing import Standing
+from streams.mqtt.session_state import Standing
 from streams.mqtt.transport import NO_PAST, Past, Publication, Session, Token
 
 T = TypeVar("T")

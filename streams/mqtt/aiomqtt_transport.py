@@ -1,6 +1,6 @@
 """The MQTT transport on aiomqtt: MQTT 5, or 3.1.1 where the broker speaks no 5; TCP, TLS and WebSockets.
 
-Between the broker and the carrier (``streams/mqtt/carrier.py``). What it adds to aiomqtt is in
+Between the broker and the carrier (``streams/ingress/flow.py``). What it adds to aiomqtt is in
 ``streams/mqtt/paho_client.py``, a connection in ``streams/mqtt/aiomqtt_connection.py``.
 """
 
@@ -11,6 +11,7 @@ import aiomqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from streams.counters import Statistics
 from streams.errors import Outage
 from streams.mqtt.address import Address
 from streams.mqtt.aiomqtt_connection import (
@@ -26,10 +27,9 @@ from streams.mqtt.greeting import Greeting
 from streams.mqtt.inbox import LIMIT_PER_RECEIVE_MAXIMUM, Inbox
 from streams.mqtt.options import aiomqtt_options
 from streams.mqtt.paho_client import NoConnackError, PahoClient
-from streams.mqtt.standing import Announces, Standing
+from streams.mqtt.session_state import Announces, Standing
 from streams.mqtt.transport import OFFLINE, Session
 from streams.settings import Settings
-from streams.statistics import Statistics
 
 UNSUPPORTED_PROTOCOL = 0x84  # MQTT 5, 3.2.2.2; paho gives it for the 0x01 of 3.1.1, too
 PROBE_TIMEOUT_S = 5.0

@@ -6,8 +6,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from streams.counters import Statistics
 from streams.mqtt.transport import Publication
-from streams.statistics import Statistics
 
 log = logging.getLogger(__name__)
 

@@ -26,7 +26,7 @@ from streams.mqtt.inbox import Inbox
 from streams.mqtt.mqtt5_protocol import Mqtt5Protocol
 from streams.mqtt.opening import LOOK_AGAIN_S, Answer, Opening, Strays
 from streams.mqtt.packets import worded as code_worded
-from streams.mqtt.standing import Standing
+from streams.mqtt.session_state import Standing
 from streams.mqtt.transport import NO_PAST, Past, Publication, Session, Token
 
 ANSWER_TIMEOUT_S = 10.0

@@ -26,7 +26,7 @@ from streams.mqtt.packets import (
     size_of,
     worded,
 )
-from streams.mqtt.standing import Standing
+from streams.mqtt.session_state import Standing
 from streams.mqtt.transport import PUBACK, PUBREC, Publication, Token, packet_id_of, packets_of
 from streams.tls import MQTT, tls_fault
 

@@ -1,6 +1,6 @@
 """The MQTT transport of our own: MQTT 5 over TCP and TLS, at a seventh of what aiomqtt costs, or less.
 
-Between the broker and the carrier (``streams/mqtt/carrier.py``). Bytes and packets are the business of
+Between the broker and the carrier (``streams/ingress/flow.py``). Bytes and packets are the business of
 ``streams/mqtt/mqtt5_protocol.py``, a connection that of ``streams/mqtt/mqtt5_connection.py``; here is how one
 is made. For WebSockets and MQTT 3.1.1 there is ``streams/mqtt/aiomqtt_transport.py``.
 """
@@ -11,6 +11,7 @@ import socket
 
 import mqtt5
 
+from streams.counters import Statistics
 from streams.errors import ConnectionLost, Outage, SpeaksNoMqtt5
 from streams.mqtt.address import Address
 from streams.mqtt.answers import CLOSED, NO_RETAIN, NoAnswerError, tls_hinted, unreached
@@ -19,10 +20,9 @@ from streams.mqtt.inbox import LIMIT_PER_RECEIVE_MAXIMUM, Inbox
 from streams.mqtt.mqtt5_connection import ANSWER_TIMEOUT_S, Mqtt5Connection
 from streams.mqtt.mqtt5_protocol import TOPIC_ALIASES, Mqtt5Protocol, Read
 from streams.mqtt.packets import worded as code_worded
-from streams.mqtt.standing import Announces, Standing
+from streams.mqtt.session_state import Announces, Standing
 from streams.mqtt.transport import OFFLINE, Session
 from streams.settings import Settings
-from streams.statistics import Statistics
 
 PROBE_TIMEOUT_S = 5.0
 """How long a broker that was never heard speaking MQTT 5 has to answer in it: amqtt 0.12, for one, waits for

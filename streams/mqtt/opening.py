@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 from streams.errors import ConnectionLost
 from streams.mqtt.answers import UNSPECIFIED, closed_instead, not_granted
-from streams.mqtt.standing import Announces, Standing
+from streams.mqtt.session_state import Announces, Standing
 from streams.mqtt.topics import filters_of, matches
 from streams.mqtt.transport import OFFLINE, ONLINE, SHARED, Past, Session
 

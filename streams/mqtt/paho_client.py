@@ -19,7 +19,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from streams.mqtt.answers import CLOSED, own_id
 from streams.mqtt.inbox import Inbox
 from streams.mqtt.packets import packet_id_in
-from streams.mqtt.standing import Standing
+from streams.mqtt.session_state import Standing
 from streams.mqtt.transport import PUBACK, PUBCOMP, Publication, Token, packet_id_of, packets_of
 
 PACKETS_AT_ONCE = 100

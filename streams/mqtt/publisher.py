@@ -1,8 +1,8 @@
 """The connection of a simulated device: publishes with many messages in flight, and tells what was refused.
 
-Between ``streams/devices.py`` and a broker. On aiomqtt's client for connecting and the event loop, but below
-its ``publish``, which makes a task of each call, walks through all pending ones for every new one, and does
-not tell whether the broker refused. Read against aiomqtt 2.5.1 and paho-mqtt 2.2.
+Between ``streams/demo/fleet.py`` and a broker. On aiomqtt's client for connecting and the event loop, but
+below its ``publish``, which makes a task of each call, walks through all pending ones for every new one, and
+does not tell whether the broker refused. Read against aiomqtt 2.5.1 and paho-mqtt 2.2.
 """
 
 import asyncio

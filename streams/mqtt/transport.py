@@ -1,10 +1,9 @@
 """What ingress asks of an MQTT client: the interface behind which transports can be exchanged.
 
-Implemented on the codec mqtt5 (``streams/mqtt/mqtt5_transport.py``), on aiomqtt
-(``streams/mqtt/aiomqtt_transport.py``) and, for tests without a server, in memory (``streams/mqtt/fake.py``);
-``streams/mqtt/choice.py`` says which is taken. A `Transport` makes connections; a `Connection` lives once
-and is never reopened, so that no acknowledgement can go out on another connection than the one its message
-came on.
+Implemented on the codec mqtt5 (``mqtt5_transport.py``), on aiomqtt (``aiomqtt_transport.py``) and, for tests
+without a server, in memory (``testing.py``); ``select_transport.py`` says which is taken. A `Transport` makes
+connections; a `Connection` lives once and is never reopened, so that no acknowledgement can go out on another
+connection than the one its message came on.
 """
 
 import asyncio

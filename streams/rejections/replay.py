@@ -13,8 +13,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
 from streams.browse.reader import opened
-from streams.chunks import partition_of, tenant_level
-from streams.kafka.chunk_writer import ChunkWriter, Written
+from streams.ingress.chunk_writer import ChunkWriter, Written
+from streams.ingress.chunking import partition_of, tenant_level
 from streams.models import Message
 from streams.rejections.listing import OnProgress, Rejected, Selection, quiet, rejections
 from streams.rejections.marks import Marks, MarkWriter, read_marks

@@ -1,14 +1,14 @@
 """What ingress says at the end of metrics.raw, for what is written behind it by another.
 
 A new leader of ingress looks at the newest records for the highest term and for its session
-(`streams.kafka.terms`). Records of a replay must not hide them, so they carry them on.
+(`streams.ingress.terms`). Records of a replay must not hide them, so they carry them on.
 """
 
 import time
 from collections.abc import Callable
 
 from streams.browse.reader import Span, opened
-from streams.kafka.raw_tail import NEWEST
+from streams.ingress.raw_tail import NEWEST
 from streams.settings import Settings
 from streams.wire.headers import SESSION, SUBSCRIPTION, TERM, read_term
 

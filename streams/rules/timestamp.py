@@ -9,8 +9,8 @@ from datetime import date
 from decimal import ROUND_DOWN, Context, Decimal
 from functools import lru_cache
 
+from streams.laravel.numeric import read_numeric
 from streams.models import Reason
-from streams.rules.numeric import read_numeric
 from streams.rules.problem import Problem, shown
 from streams.rules.written_time import EXPECTED, expected, read_written
 

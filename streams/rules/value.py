@@ -1,7 +1,7 @@
 """The value: a JSON number or numeric string that fits the column ``double(16,4)`` behind the job."""
 
+from streams.laravel.numeric import is_integral, read_numeric
 from streams.models import Reason
-from streams.rules.numeric import is_integral, read_numeric
 from streams.rules.problem import Problem, shown
 
 BOUND = 999_999_999_999.99

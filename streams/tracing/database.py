@@ -3,8 +3,8 @@
 from datetime import datetime
 from typing import NamedTuple
 
+from streams.database.session import connected
 from streams.models import Reading
-from streams.postgres.session import connected
 from streams.settings import Settings
 
 ROW = """

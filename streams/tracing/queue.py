@@ -7,11 +7,11 @@ from typing import NamedTuple
 import msgspec
 from redis.asyncio import Redis
 
-from streams.queue.client import connect
-from streams.queue.fence import Fence
-from streams.queue.handoff import RedisJobQueue
-from streams.queue.keys import QueueKeys
-from streams.queue.outages import answered
+from streams.laravel.fence import Fence
+from streams.laravel.push import RedisJobQueue
+from streams.laravel.redis_client import connect
+from streams.laravel.redis_keys import QueueKeys
+from streams.laravel.redis_outages import answered
 from streams.settings import Settings
 
 AT_ONCE = 500

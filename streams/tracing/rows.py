@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import msgspec
 
 from streams.browse.messages import payload_text
+from streams.laravel.fence import Fence
 from streams.models import Message, Reading, RejectedMessage
-from streams.queue.fence import Fence
 from streams.tracing.queue import Place, QueuedJob
 from streams.tracing.way import Way
 from streams.wire.headers import SESSION, read_epoch, read_term

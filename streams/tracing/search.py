@@ -11,9 +11,9 @@ from streams.browse.filters import Filter
 from streams.browse.messages import Browsed, Kind, TopicRecord, messages_of, payload_text
 from streams.browse.reader import Span, opened, scan_messages
 from streams.errors import MalformedRecord
+from streams.laravel.job_names import job_names
+from streams.laravel.replays import Chunk
 from streams.models import Message, Reading, RejectedMessage
-from streams.queue.job_names import job_names
-from streams.queue.replays import Chunk
 from streams.settings import Settings
 from streams.wire.headers import read_digest, read_epoch
 

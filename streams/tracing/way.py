@@ -11,8 +11,8 @@ from streams.browse.messages import Browsed, Kind, TopicRecord, messages_of
 from streams.browse.reader import Span, scan_messages
 from streams.errors import MalformedRecord, MetricStreamsError, NewerFormat, Outage
 from streams.kafka.log_reader import KafkaLogReader, LogRecord
+from streams.laravel.fence import Fence
 from streams.models import Message, Reading
-from streams.queue.fence import Fence
 from streams.rejections.listing import Rejected
 from streams.rejections.marks import read_marks
 from streams.settings import Settings

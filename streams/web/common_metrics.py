@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 
 from prometheus_client.metrics_core import Metric
 
-from streams.queue.gauge import QueueState
-from streams.statistics import Statistics
+from streams.counters import Statistics
+from streams.laravel.queue_gauge import QueueState
 from streams.version import product_version
 from streams.web.prometheus import gauge
 from streams.web.shared import PartHealth

@@ -8,12 +8,12 @@ from typing import Any
 from aiohttp import web
 from prometheus_client.metrics_core import Metric
 
+from streams.counters import Statistics
 from streams.errors import StartupRefused
 from streams.ingest.report import Report
 from streams.kafka.app import Probe
-from streams.queue.gauge import QueueGauge, QueueState
-from streams.queue.reserve import Backlog
-from streams.statistics import Statistics
+from streams.laravel.queue_gauge import QueueGauge, QueueState
+from streams.laravel.reserve import Backlog
 from streams.version import product_version
 from streams.web.common_metrics import part_metrics, process_metrics, queue_metrics
 from streams.web.guard import Guard, GuardedRunner

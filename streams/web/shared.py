@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
+from streams.counters import Statistics
 from streams.errors import Outage
 from streams.kafka.app import Probe
-from streams.statistics import Statistics
 
 PROBE_TIMEOUT_S = 2.0
 

@@ -7,11 +7,11 @@ from faust.types import TP
 from prometheus_client.metrics_core import Metric
 
 from streams.book import Book
+from streams.counters import Statistics
 from streams.kafka.app import StreamsApp
+from streams.laravel.fence import Fence
+from streams.laravel.queue_gauge import QueueState
 from streams.models import Reason
-from streams.queue.fence import Fence
-from streams.queue.gauge import QueueState
-from streams.statistics import Statistics
 from streams.web.common_metrics import part_metrics, process_metrics, queue_metrics
 from streams.web.health import readiness
 from streams.web.lags import Lag, lag_seconds, lags

@@ -49,7 +49,7 @@ SESSION = "session"
 SUBSCRIPTION = "subscription"
 """Of metrics.raw: what was subscribed to there, with the share group if there is one."""
 OVER_QUOTA = "over_quota"
-"""Of metrics.raw: which messages, by index, are beyond what their tenant may send (`streams.quota`)."""
+"""Of metrics.raw: which messages, by index, are beyond their tenant's quota (`streams.ingress.quota`)."""
 
 REPLAY = "replay"
 """Of metrics.raw: the messages were rejected before, and each says where it stood first."""

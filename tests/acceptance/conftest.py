@@ -9,8 +9,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from streams.chunks import partition_of
-from streams.postgres.schema import ensure_tables
+from streams.database.schema import ensure_tables
+from streams.ingress.chunking import partition_of
 from tests.conftest import real
 from tests.parts.installed import Installation
 from tests.parts.kafka import Kafka

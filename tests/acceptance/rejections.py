@@ -6,7 +6,7 @@ import subprocess
 import uuid
 from typing import Any
 
-from streams.chunks import partition_of
+from streams.ingress.chunking import partition_of
 from streams.mqtt.address import Address
 from streams.mqtt.publisher import MqttPublisher
 from streams.wire import rejected

@@ -19,13 +19,13 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from streams.chunks import partition_of
-from streams.embedded.demonstration import TENANTS
+from streams.demo.demonstration import TENANTS
+from streams.ingress.chunking import partition_of
 from streams.settings import Settings
 from tests.parts.eventually import eventually_sync
 
 REPOSITORY = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-m", "streams.embedded", "run"]
+COMMAND = [sys.executable, "-m", "streams.demo", "run"]
 TENANT = "11111111-1111-4111-8111-111111111111"
 
 

@@ -101,7 +101,7 @@ async def test_every_reason_is_read_back_from_the_topic_with_the_message_as_it_c
         assert (message["topic"], message["payload"]) == (topic, kept), reason
         assert message["detail"], reason
     assert found[Reason.PAYLOAD_TOO_LARGE]["size_bytes"] == len(sent["payload_too_large"][1])
-    # A quota is a setting of its own, and test_quota.py reads what it rejects; a bug has no message that calls it.
+    # A quota is a setting of its own, and test_quota.py reads what it rejects; no message calls up a bug.
     assert set(sent) == set(Reason) - {Reason.INTERNAL_ERROR, Reason.QUOTA_EXCEEDED}
 
 

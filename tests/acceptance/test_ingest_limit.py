@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import pytest
 from redis import Redis
 
-from streams.postgres.schema import ensure_tables
-from streams.wire.job import JobMetric, encode_job
+from streams.database.schema import ensure_tables
+from streams.laravel.job import JobMetric, encode_job
 from tests.parts.commands import REPOSITORY, WAYS, call
 from tests.parts.eventually import eventually_sync
 from tests.parts.ports import free_port

@@ -60,7 +60,7 @@ async def test_worker_and_ingest_say_nothing_but_objects_without_payloads_and_se
         assert PAYLOAD not in process.log_text()
         assert SECRET not in process.log_text()
     said = objects(worker)
-    (last_flow,) = [line for line in said if line["logger"] == "streams.flow_log"][-1:]
+    (last_flow,) = [line for line in said if line["logger"] == "streams.logs.flow"][-1:]
     assert last_flow["messages"]["received"] == 2
     assert last_flow["rejected"] == {"value_not_a_number": 1}
     starts = [line for line in said if "starts at offset" in line["message"]]

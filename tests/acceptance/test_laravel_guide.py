@@ -13,10 +13,10 @@ from pathlib import Path
 import aiomqtt
 import pytest
 
+from streams.laravel.redis_client import connect
+from streams.laravel.reserve import ReservingQueue
 from streams.mqtt.address import Address
 from streams.mqtt.publisher import MqttPublisher
-from streams.queue.client import connect
-from streams.queue.reserve import ReservingQueue
 from tests.acceptance.conftest import Pipeline
 from tests.conftest import real
 from tests.parts.eventually import eventually

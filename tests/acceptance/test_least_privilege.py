@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from streams.database.schema import ensure_tables
 from streams.errors import StartupRefused
 from streams.kafka.rights import missing_rights, require_rights
 from streams.mqtt.publisher import MqttPublisher
-from streams.postgres.schema import ensure_tables
 from streams.settings import Settings
 from tests.acceptance.conftest import Own, Pipeline
 from tests.conftest import real

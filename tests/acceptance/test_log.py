@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from streams.database.schema import ensure_tables
 from streams.mqtt.address import Address
 from streams.mqtt.publisher import MqttPublisher
-from streams.postgres.schema import ensure_tables
 from tests.acceptance.conftest import Own
 from tests.parts.eventually import eventually
 from tests.parts.kafka import Kafka

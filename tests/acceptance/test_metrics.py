@@ -13,7 +13,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from playwright.async_api import Browser, expect
 
-from streams.chunks import partition_of
+from streams.ingress.chunking import partition_of
 from streams.mqtt.address import Address
 from streams.mqtt.publisher import MqttPublisher
 from streams.wire import raw

@@ -14,7 +14,7 @@ from streams.settings import Settings
 from streams.topics import seen_changelog
 from streams.wire import unique
 from streams.wire.decision import FORMAT, LARGEST_EPOCH, LARGEST_FORMAT, Decision, Refusal, encode, encode_key
-from tables.passed_over import NAMED
+from tables.skipped_rows import NAMED
 from tests.acceptance.conftest import Pipeline
 from tests.parts.eventually import eventually
 from tests.parts.process import PartFailedError, find_program

@@ -8,7 +8,15 @@ from typing import Any
 from streams.wire import raw
 from streams.wire.headers import read_over_quota
 from tests.acceptance.conftest import Pipeline
-from tests.acceptance.rejections import add_neighbour, counted, flowed, publish, rejected_json, rows_stand, settled
+from tests.acceptance.rejections import (
+    add_neighbour,
+    counted,
+    flowed,
+    publish,
+    rejected_json,
+    rows_stand,
+    settled,
+)
 from tests.parts.topics import read_topic
 
 IDS, ROUNDS = 40, 50  # so that a chunk has several values of an id

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from streams.kafka.chunk_writer import KafkaChunkWriter
+from streams.ingress.chunk_writer import KafkaChunkWriter
 from streams.rejections.listing import Selection
 from streams.rejections.marks import MarkWriter
 from streams.rejections.replay import Replay

@@ -10,9 +10,9 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from streams.database.schema import ensure_tables
 from streams.mqtt.address import Address
 from streams.mqtt.publisher import MqttPublisher
-from streams.postgres.schema import ensure_tables
 from streams.settings import Settings
 from tests.acceptance.conftest import Own
 from tests.conftest import real

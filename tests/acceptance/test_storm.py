@@ -9,11 +9,11 @@ from typing import Any
 
 import redis.asyncio as redis
 
-from streams.devices import Fleet
+from streams.demo.fleet import Fleet
+from streams.demo.simulation import Publication, RowId, Shares, Simulation, expect
 from streams.models import Message, RejectedMessage
 from streams.mqtt.address import Address
 from streams.mqtt.publisher import MqttPublisher
-from streams.simulation import Publication, RowId, Shares, Simulation, expect
 from streams.wire import rejected
 from tests.acceptance.conftest import Pipeline
 from tests.parts.eventually import eventually

@@ -36,7 +36,7 @@ FAULTY = """
 import asyncio, time
 import streams.kafka.app as app
 import streams.kafka.consumer as consumer
-import streams.queue.handoff as handoff
+import streams.laravel.push as handoff
 import tables.seen as seen
 
 app.STOP_LIMIT_S = 5.0

@@ -11,15 +11,15 @@ from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 
 from agents.handoff import Handoff
-from agents.loop import Record
+from streams.counters import Statistics
+from streams.database.session import Session
 from streams.ingest.store import PostgresStore
 from streams.ingest.worker import IngestWorker
+from streams.kafka.record_loop import Record
+from streams.laravel.push import RedisJobQueue
+from streams.laravel.reserve import ReservingQueue
+from streams.laravel.testing import FakeReplays
 from streams.models import Origin, Reading
-from streams.postgres.session import Session
-from streams.queue.fake import FakeReplays
-from streams.queue.handoff import RedisJobQueue
-from streams.queue.reserve import ReservingQueue
-from streams.statistics import Statistics
 from streams.wire import unique
 from tests.contract.laravel import TENANT, Laravel
 from tests.contract.ways import Way

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from streams.postgres.session import Session
-from streams.queue.client import connect
-from streams.queue.reserve import ReservingQueue
-from streams.statistics import Statistics
+from streams.counters import Statistics
+from streams.database.session import Session
+from streams.laravel.redis_client import connect
+from streams.laravel.reserve import ReservingQueue
 from tests.contract.bench import RETRY_AFTER_S, Bench, Seen, channel, stored
 from tests.contract.laravel import TENANT, Laravel, mariadb_connection, postgres_connection, sqlite_connection
 from tests.contract.ways import REFERENCE, Way

@@ -10,8 +10,8 @@ import msgspec
 from redis import Redis
 
 from streams.ingest.rows import Row, rows_of, stamped
-from streams.wire import publication
-from streams.wire.job import Job, decode_job
+from streams.laravel import broadcast as publication
+from streams.laravel.job import Job, decode_job
 from tests.contract.laravel import TENANT, Laravel
 from tests.parts.php import Php, PhpScript
 

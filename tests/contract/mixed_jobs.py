@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from streams.queue.fence import Fence
-from streams.queue.handoff import ChunkOfJobs, Push, RedisJobQueue
-from streams.wire import publication
-from streams.wire.job import JobMetric, encode_job
+from streams.laravel import broadcast as publication
+from streams.laravel.fence import Fence
+from streams.laravel.job import JobMetric, encode_job
+from streams.laravel.push import ChunkOfJobs, Push, RedisJobQueue
 from tests.contract.laravel import TENANT
 
 WAIT_S = 2

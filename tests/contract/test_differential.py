@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from streams.wire.job import JOB_CLASS, JobMetric, decode_job, encode_job
+from streams.laravel.job import JOB_CLASS, JobMetric, decode_job, encode_job
 from tests.contract.differential import (
     Answer,
     Differential,

@@ -6,11 +6,11 @@ import uuid
 import pytest
 from redis.asyncio import Redis
 
+from streams.counters import Statistics
 from streams.errors import ForeignJob
 from streams.ingest.store import FakeMetricStore
 from streams.ingest.worker import IngestWorker
-from streams.statistics import Statistics
-from streams.wire.job import JobMetric, encode_job
+from streams.laravel.job import JobMetric, encode_job
 from tests.contract.bench import Bench, Metric, Seen, metric
 from tests.contract.conftest import MakeQueue, OpenBench
 from tests.contract.laravel import TENANT, Laravel

@@ -11,9 +11,9 @@ import pytest
 
 from agents.parse import parse
 from agents.validate import validate
+from streams.laravel import broadcast as publication
+from streams.laravel.job import JobMetric
 from streams.models import Candidate, Message, Origin, Rejection
-from streams.wire import publication
-from streams.wire.job import JobMetric
 from tests.contract.bench import Metric, Row
 from tests.contract.conftest import OpenBench
 from tests.contract.laravel import TENANT

@@ -11,8 +11,8 @@ from contextlib import ExitStack, closing
 import pytest
 from redis.asyncio import Redis
 
-from streams.postgres.session import connected
-from streams.queue.handoff import RedisJobQueue
+from streams.database.session import connected
+from streams.laravel.push import RedisJobQueue
 from tests.contract.laravel import TENANT, Laravel, postgres_connection
 from tests.contract.mixed_jobs import (
     DOOMED,

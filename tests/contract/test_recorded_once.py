@@ -8,12 +8,12 @@ import asyncpg
 import pytest
 from redis.asyncio import Redis
 
+from streams.counters import Statistics
+from streams.database.session import Session, connected
 from streams.ingest.failing import FailedJob
 from streams.ingest.store import PostgresStore
 from streams.ingest.worker import IngestWorker
-from streams.postgres.session import Session, connected
-from streams.statistics import Statistics
-from streams.wire.job import JobMetric, encode_job
+from streams.laravel.job import JobMetric, encode_job
 from tests.contract.bench import NOW, RETRY_AFTER_S
 from tests.contract.conftest import MakeQueue
 from tests.contract.laravel import TENANT, Laravel

@@ -2,8 +2,8 @@
 
 import asyncpg
 
-from streams.postgres.schema import ensure_tables
-from streams.postgres.session import connected
+from streams.database.schema import ensure_tables
+from streams.database.session import connected
 from tests.contract.laravel import Laravel
 from tests.parts.postgres import Postgres
 

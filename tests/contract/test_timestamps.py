@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.rules.numeric import read_numeric
+from streams.laravel.numeric import read_numeric
 from streams.rules.problem import Problem
 from streams.rules.timestamp import read_timestamp
 from streams.rules.written_time import read_written

@@ -6,7 +6,7 @@ import uuid
 import pytest
 from redis.asyncio import Redis
 
-from streams.wire.job import Extras, encode_job
+from streams.laravel.job import Extras, encode_job
 from tests.contract.laravel import Laravel
 from tests.golden import golden
 from tests.golden.jobs import METRICS, PAYLOADS, TENANT

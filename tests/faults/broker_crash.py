@@ -11,13 +11,13 @@ import random
 import statistics
 from typing import Any
 
+from streams.counters import Statistics
 from streams.errors import Outage
 from streams.mqtt.address import Address
-from streams.mqtt.choice import transport_of
 from streams.mqtt.publisher import MqttPublisher
+from streams.mqtt.select_transport import transport_of
 from streams.mqtt.transport import Connection
 from streams.settings import Settings
-from streams.statistics import Statistics
 from tests.faults.pace import pass_time
 from tests.parts.mosquitto import Mosquitto
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from redis.asyncio import Redis as Client
 
-from streams.chunks import partition_of
+from streams.ingress.chunking import partition_of
 from tests.faults.histories import TOPIC_OF
 from tests.faults.pace import pass_time
 from tests.faults.plan import Fault

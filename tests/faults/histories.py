@@ -7,7 +7,7 @@ from functools import partial
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 
-from streams.chunks import partition_of
+from streams.ingress.chunking import partition_of
 from streams.settings import Settings
 from streams.topics import TopicSpec, seen_changelog, topic_specs
 from tests.faults.pace import pass_time

@@ -72,8 +72,8 @@ def install(death_row: DeathRow) -> None:
     """Put the points into the code."""
     import agents.refine  # noqa: PLC0415 - builds the app, and needs its settings
     from streams.ingest.store import PostgresStore  # noqa: PLC0415
-    from streams.mqtt.carrier import Carrier  # noqa: PLC0415
-    from streams.queue.handoff import RedisJobQueue  # noqa: PLC0415
+    from streams.ingress.flow import Carrier  # noqa: PLC0415
+    from streams.laravel.push import RedisJobQueue  # noqa: PLC0415
     from tables.seen import SeenTable  # noqa: PLC0415
 
     _before(Carrier, "_durable", Point.WRITTEN, death_row)

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from streams.postgres.schema import ensure_tables
+from streams.database.schema import ensure_tables
 from streams.tasks import ended_well
 from tests.faults.killable import DEATH_ROW, DeathRow
 from tests.faults.pace import pass_time

@@ -2,9 +2,9 @@
 
 import asyncio
 
+from streams.laravel.command import JobMetric
+from streams.laravel.job import encode_job
 from streams.tasks import ended
-from streams.wire.command import JobMetric
-from streams.wire.job import encode_job
 from tests.faults.messages import Known
 from tests.faults.tap import MOVES_ON, Pushes, Tap, judge, watch
 from tests.parts.eventually import eventually

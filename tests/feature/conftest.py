@@ -8,21 +8,21 @@ import pytest
 
 from agents.handoff import Handoff
 from agents.ingress import Ingress
-from agents.loop import Record
 from agents.refine import Refinery
-from streams.kafka.fake import FakeTopics
-from streams.kafka.fake_chunk_writer import FakeChunkWriter
-from streams.kafka.fake_office import FakeOffice
-from streams.lease import Lease
-from streams.mqtt.fake import FakeTransport
-from streams.postgres.tenants import FakeTenants
-from streams.queue.fake import FakeJobQueue, FakeReplays
+from streams.counters import Statistics
+from streams.database.tenants import FakeTenants
+from streams.ingress.fake_chunk_writer import FakeChunkWriter
+from streams.ingress.fake_office import FakeOffice
+from streams.ingress.lease import Lease
+from streams.kafka.record_loop import Record
+from streams.kafka.testing import FakeTopics
+from streams.laravel.job import Job, decode_job
+from streams.laravel.testing import FakeJobQueue, FakeReplays
+from streams.mqtt.testing import FakeTransport
 from streams.settings import Settings
-from streams.statistics import Statistics
 from streams.wire import rejected
-from streams.wire.job import Job, decode_job
 from streams.wire.rejected import RejectedChunk
-from tables.fake import FakeSeen
+from tables.testing import FakeSeen
 from tests.parts.eventually import eventually
 
 TENANT = "7c9e6679-7425-40de-944b-e07fc1f90ae7"

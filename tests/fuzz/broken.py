@@ -1,6 +1,6 @@
 """A target whose claim does not hold, to see that the engine, and not only a seed, finds that out."""
 
-from streams.rules.numeric import read_numeric
+from streams.laravel.numeric import read_numeric
 
 SEEDS = [b"1"]
 WORDS = [b"."]

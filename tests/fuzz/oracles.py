@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import Any
 
 from streams.ingest.rows import PHP_EMPTY, rows_of, stamped
+from streams.laravel import broadcast as publication
+from streams.laravel.job import JobMetric, decode_job, encode_job
 from streams.models import Reading
-from streams.wire import publication
-from streams.wire.job import JobMetric, decode_job, encode_job
 from tests.golden.jobs import JOB_ID, UUID
 
 NOW = "2026-11-23 14:00:00.000000"

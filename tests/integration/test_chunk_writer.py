@@ -10,8 +10,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import OutOfOrderSequenceNumber
 
 from streams.errors import DeliveryFailed, Outage
-from streams.kafka.chunk_writer import MAX_BATCH_BYTES, KafkaChunkWriter
-from streams.lease import Lease
+from streams.ingress.chunk_writer import MAX_BATCH_BYTES, KafkaChunkWriter
+from streams.ingress.lease import Lease
 from streams.settings import Settings
 from streams.wire.headers import ChainLink, read_link
 from tests.parts.kafka import Kafka
@@ -137,7 +137,7 @@ async def test_a_kafka_that_is_killed_finds_what_was_queued_once_and_in_order_wh
 async def test_closing_while_kafka_is_away_fails_what_was_queued(
     kafka: Kafka, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("streams.kafka.chunk_writer.STOP_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("streams.ingress.chunk_writer.STOP_TIMEOUT_S", 0.2)
     writer = KafkaChunkWriter(settings)
     await writer.open()
     await (await writer.write(0, b"before", HEADERS))

@@ -7,8 +7,8 @@ import redis.asyncio as redis_client
 from streams.dashboard.exchange import Exchange, Queued, workers_key
 from streams.dashboard.peers import FORGET_S
 from streams.dashboard.summary import Summary, encode
-from streams.queue.client import connect
-from streams.queue.keys import QueueKeys
+from streams.laravel.redis_client import connect
+from streams.laravel.redis_keys import QueueKeys
 from tests.parts.redis import Redis
 
 KEYS = QueueKeys.of("laravel_", "default")

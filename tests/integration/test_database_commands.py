@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from streams.wire.job import JobMetric, encode_job
+from streams.laravel.job import JobMetric, encode_job
 from tests.parts.eventually import eventually_sync
 from tests.parts.ports import free_port
 from tests.parts.postgres import Postgres

@@ -18,9 +18,9 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from redis import Redis as RedisClient
 
-from streams.embedded.child import PartFailed
-from streams.embedded.part import Part
-from streams.embedded.parts import (
+from streams.demo.child import PartFailed
+from streams.demo.part import Part
+from streams.demo.parts import (
     Amqtt,
     Mosquitto,
     Postgres,
@@ -29,9 +29,9 @@ from streams.embedded.parts import (
     mqtt_broker,
     unprivileged_user,
 )
-from streams.embedded.ports import HOST, free_ports
-from streams.embedded.programs import is_passable
-from streams.embedded.stack import Stack, inherited_environment
+from streams.demo.ports import HOST, free_ports
+from streams.demo.programs import is_passable
+from streams.demo.stack import Stack, inherited_environment
 from streams.kafka.admin import ensure_topics
 from streams.mqtt.address import Address
 from streams.settings import Settings
@@ -264,7 +264,7 @@ async def test_where_no_directory_can_be_made_it_says_so_and_what_to_set(
     missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
-    monkeypatch.setattr("streams.embedded.stack.temporary_directory", lambda: tmp_path / missing)
+    monkeypatch.setattr("streams.demo.stack.temporary_directory", lambda: tmp_path / missing)
     with pytest.raises(PartFailed, match=r"no directory can be made for the parts .*; set TMPDIR"):
         async with Stack(lambda _: None):
             pass
@@ -403,9 +403,9 @@ async def test_what_the_work_returns_or_raises_is_handed_on(stack: Stack) -> Non
 
 KILLED = """
 import asyncio, os, signal
-from streams.embedded.parts import Postgres, Redis, unprivileged_user
-from streams.embedded.ports import free_ports
-from streams.embedded.stack import Stack
+from streams.demo.parts import Postgres, Redis, unprivileged_user
+from streams.demo.ports import free_ports
+from streams.demo.stack import Stack
 
 async def main():
     stack = await Stack(lambda _: None).__aenter__()

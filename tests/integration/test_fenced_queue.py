@@ -8,10 +8,10 @@ import pytest
 from redis.asyncio import Redis
 
 from streams.errors import NewerFormat, Outage, StartupRefused
-from streams.queue.client import connect
-from streams.queue.fake import FakeJobQueue, FakeRedis
-from streams.queue.fence import MARK_EVERY, Fence, Mark, Standing
-from streams.queue.handoff import ChunkOfJobs, Push, RedisJobQueue
+from streams.laravel.fence import MARK_EVERY, Fence, Mark, Standing
+from streams.laravel.push import ChunkOfJobs, Push, RedisJobQueue
+from streams.laravel.redis_client import connect
+from streams.laravel.testing import FakeJobQueue, FakeRedis
 from tests.parts.redis import Redis as RedisServer
 
 MAX_JOBS = 4

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 import pytest
 from redis import Redis
 
-from streams.postgres.schema import ensure_tables
-from streams.wire.job import JobMetric, encode_job
+from streams.database.schema import ensure_tables
+from streams.laravel.job import JobMetric, encode_job
 from tests.parts.commands import call
 from tests.parts.postgres import Postgres
 

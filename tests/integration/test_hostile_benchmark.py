@@ -12,8 +12,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from benchmarks.hostile import NOTHING, Pair, Scene
 from benchmarks.stack import Run
+from streams.laravel.job import JobMetric, encode_job
 from streams.rules.topic import Series, read_topic
-from streams.wire.job import JobMetric, encode_job
 from tests.parts.eventually import eventually
 from tests.parts.mosquitto import Mosquitto
 

@@ -12,14 +12,14 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from agents.ingress import Ingress
+from streams.counters import Statistics
 from streams.errors import Outage
-from streams.kafka.chunk_writer import KafkaChunkWriter
-from streams.kafka.fake_office import FakeOffice
-from streams.lease import Lease
+from streams.ingress.chunk_writer import KafkaChunkWriter
+from streams.ingress.fake_office import FakeOffice
+from streams.ingress.lease import Lease
 from streams.models import Message
-from streams.mqtt.choice import transport_of
+from streams.mqtt.select_transport import transport_of
 from streams.settings import Settings
-from streams.statistics import Statistics
 from streams.wire.raw import decode
 from tests.parts.amqtt_broker import amqtt_broker
 from tests.parts.devices import connect_until_closed, device, publish, watching

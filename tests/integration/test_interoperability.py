@@ -12,12 +12,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
 
+from streams.counters import Statistics
 from streams.errors import ConnectionLost
 from streams.mqtt.aiomqtt_transport import AiomqttTransport
 from streams.mqtt.mqtt5_transport import Mqtt5Transport
 from streams.mqtt.transport import NO_PAST, Connection, Past, Publication, Token, Transport
 from streams.settings import Settings
-from streams.statistics import Statistics
 from tests.conftest import real
 from tests.parts.brokers import Aedes, Broker, Mochi, Moquette
 from tests.parts.devices import device, publish

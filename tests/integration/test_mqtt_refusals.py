@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import mqtt5
 import pytest
 
+from streams.counters import Statistics
 from streams.errors import ConnectionLost, Outage
 from streams.mqtt import aiomqtt_connection, mqtt5_connection
-from streams.mqtt.choice import transport_of
+from streams.mqtt.select_transport import transport_of
 from streams.mqtt.transport import NO_PAST, Connection, Past, Publication, Transport
 from streams.settings import Settings
-from streams.statistics import Statistics
 from tests.parts.eventually import eventually
 from tests.parts.scripted_broker import CONNECT, PUBACK, PUBLISH, SUBSCRIBE, UNSUBSCRIBE, ScriptedBroker
 

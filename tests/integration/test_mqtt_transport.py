@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from streams.counters import Statistics
 from streams.errors import ConnectionLost, Outage, SessionTakenOver
 from streams.mqtt import aiomqtt_connection, aiomqtt_transport, mqtt5_connection, mqtt5_transport
 from streams.mqtt.aiomqtt_connection import AiomqttConnection
-from streams.mqtt.choice import transport_of
 from streams.mqtt.inbox import TAKE_BYTES, Inbox
 from streams.mqtt.mqtt5_connection import ANSWER_TIMEOUT_S, Mqtt5Connection
 from streams.mqtt.paho_client import PahoClient
-from streams.mqtt.standing import Standing
+from streams.mqtt.select_transport import transport_of
+from streams.mqtt.session_state import Standing
 from streams.mqtt.transport import Connection, Publication, Session, Token
 from streams.settings import Settings
-from streams.statistics import Statistics
 from tests.conftest import real
 from tests.parts.authority import Authority, Certificate
 from tests.parts.devices import publish, watching
@@ -530,7 +530,9 @@ async def test_that_it_falls_back_is_said_once_with_the_reason(
             await asyncio.sleep(0)
             await asyncio.sleep(0)
 
-    (told,) = [record.getMessage() for record in caplog.records if record.name == "streams.mqtt.choice"]
+    (told,) = [
+        record.getMessage() for record in caplog.records if record.name == "streams.mqtt.select_transport"
+    ]
     assert "so it is spoken to in MQTT 3.1.1, by aiomqtt" in told
 
 

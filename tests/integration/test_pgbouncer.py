@@ -9,16 +9,16 @@ from contextlib import AsyncExitStack
 import asyncpg
 import pytest
 
+from streams.counters import Statistics
+from streams.database.schema import ensure_tables
+from streams.database.session import Session, connected
+from streams.database.tenant_admin import add_tenant, list_tenants
+from streams.database.tenant_cache import TenantCache
+from streams.database.tenants import TenantDirectory
 from streams.errors import Outage
-from streams.ingest.crew import Crew
 from streams.ingest.store import PostgresStore
-from streams.postgres.schema import ensure_tables
-from streams.postgres.session import Session, connected
-from streams.postgres.tenant_admin import add_tenant, list_tenants
-from streams.postgres.tenant_cache import TenantCache
-from streams.postgres.tenants import TenantDirectory
-from streams.queue.reserve import ReservingQueue
-from streams.statistics import Statistics
+from streams.ingest.worker_pool import Crew
+from streams.laravel.reserve import ReservingQueue
 from tests.integration.ingest.bench import RETRY_AFTER_S, Bench, failures, make_worker, metric, rows, running
 from tests.parts.eventually import eventually
 from tests.parts.pgbouncer import PgBouncer

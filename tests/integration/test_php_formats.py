@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streams.laravel import broadcast as publication
+from streams.laravel import php_json
+from streams.laravel.job import JobMetric, encode_job
+from streams.laravel.numeric import read_numeric
+from streams.laravel.php import PhpObject, PhpValue, serialize, unserialize
 from streams.rules.json_depth import is_too_deep
-from streams.rules.numeric import read_numeric
-from streams.wire import php_json, publication
-from streams.wire.job import JobMetric, encode_job
-from streams.wire.php import PhpObject, PhpValue, serialize, unserialize
 from tests.golden import golden
 from tests.golden.jobs import JOB_ID, TENANT, UUID
 from tests.parts.php import Php

@@ -10,8 +10,8 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
-from streams.queue.client import connect
-from streams.queue.pipelined import PipelinedScript
+from streams.laravel.pipelined_script import PipelinedScript
+from streams.laravel.redis_client import connect
 from tests.parts.redis import Redis as RedisServer
 
 COUNT = """

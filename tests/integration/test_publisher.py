@@ -10,13 +10,13 @@ from pathlib import Path
 import aiomqtt
 import pytest
 
-from streams.devices import Fleet
-from streams.embedded.parts import Amqtt
-from streams.embedded.stack import Stack
+from streams.demo.fleet import Fleet
+from streams.demo.parts import Amqtt
+from streams.demo.simulation import Publication, Simulation
+from streams.demo.stack import Stack
 from streams.errors import Outage
 from streams.mqtt.address import Address
 from streams.mqtt.publisher import MqttPublisher
-from streams.simulation import Publication, Simulation
 from tests.parts.mosquitto import Mosquitto
 from tests.parts.ports import free_port
 

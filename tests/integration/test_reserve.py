@@ -8,8 +8,8 @@ import pytest
 from redis.asyncio import Redis
 
 from streams.errors import Outage
-from streams.queue.client import connect
-from streams.queue.reserve import Publication, ReservedJob, ReservingQueue
+from streams.laravel.redis_client import connect
+from streams.laravel.reserve import Publication, ReservedJob, ReservingQueue
 from tests.parts.eventually import eventually
 from tests.parts.redis import Redis as RedisServer
 

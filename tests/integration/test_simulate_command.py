@@ -11,8 +11,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from streams.postgres.schema import apply_schema
-from streams.postgres.tenant_admin import add_tenant
+from streams.database.schema import apply_schema
+from streams.database.tenant_admin import add_tenant
 from tests.parts.eventually import eventually_sync
 from tests.parts.mosquitto import Mosquitto
 from tests.parts.ports import free_port

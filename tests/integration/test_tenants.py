@@ -9,14 +9,14 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
+from streams.counters import Statistics
+from streams.database.schema import apply_schema, ensure_tables
+from streams.database.session import Session, connected
+from streams.database.tenant_admin import add_tenant, list_tenants, remove_tenant
+from streams.database.tenant_cache import TenantCache
+from streams.database.tenants import FakeTenants, TenantDirectory, Tenants
+from streams.database.tenants import existing as question
 from streams.errors import MetricStreamsError, Outage
-from streams.postgres.schema import apply_schema, ensure_tables
-from streams.postgres.session import Session, connected
-from streams.postgres.tenant_admin import add_tenant, list_tenants, remove_tenant
-from streams.postgres.tenant_cache import TenantCache
-from streams.postgres.tenants import FakeTenants, TenantDirectory, Tenants
-from streams.postgres.tenants import existing as question
-from streams.statistics import Statistics
 from tests.parts.eventually import eventually
 from tests.parts.postgres import Postgres
 

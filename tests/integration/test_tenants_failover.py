@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import pytest
 
-from streams.postgres.schema import ensure_tables
-from streams.postgres.tenant_cache import TenantCache
-from streams.postgres.tenants import TenantDirectory
-from streams.statistics import Statistics
+from streams.counters import Statistics
+from streams.database.schema import ensure_tables
+from streams.database.tenant_cache import TenantCache
+from streams.database.tenants import TenantDirectory
 from tests.faults.proxy import Link
 from tests.parts.eventually import eventually
 from tests.parts.postgres import Postgres

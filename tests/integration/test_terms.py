@@ -7,10 +7,10 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from streams.errors import DeliveryFailed, Outage
-from streams.kafka.chunk_writer import KafkaChunkWriter, Written
-from streams.kafka.interlopers import Interlopers
-from streams.kafka.raw_tail import KafkaTail, Newest
-from streams.kafka.terms import KafkaOffice
+from streams.ingress.chunk_writer import KafkaChunkWriter, Written
+from streams.ingress.other_writers import Interlopers
+from streams.ingress.raw_tail import KafkaTail, Newest
+from streams.ingress.terms import KafkaOffice
 from streams.settings import Settings
 from streams.wire.headers import TERM
 from streams.wire.term import Term

@@ -7,11 +7,11 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from faust.types import TP
 
+from streams.counters import Statistics
 from streams.errors import Outage
 from streams.kafka.admin import ensure_topics
-from streams.kafka.watch import KafkaEnds, KafkaWatch
+from streams.kafka.broker_monitor import KafkaEnds, KafkaWatch
 from streams.settings import Settings
-from streams.statistics import Statistics
 from tests.parts.eventually import eventually
 from tests.parts.kafka import Kafka
 

@@ -6,12 +6,12 @@ from functools import lru_cache
 
 import msgspec
 
-from streams.chunks import partition_of
-from streams.kafka.fake import FakeRecord
+from streams.ingress.chunking import partition_of
+from streams.kafka.testing import FakeRecord
+from streams.laravel.job import Job, decode_job
 from streams.models import Origin, Reason, Stage
 from streams.wire import rejected, unique
 from streams.wire.headers import EPOCH, SEQ, WRITER, read_digest
-from streams.wire.job import Job, decode_job
 from tests.model.devices import AGENT, METRIC, PARTITIONS, STAMPS
 from tests.model.expected import Accepted, Content, Expected, Label
 from tests.model.history import Place

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 from faust.types import TP
 
-from agents.loop import Work, carry
+from streams.counters import Statistics
 from streams.errors import MetricStreamsError, Outage
 from streams.kafka.log_reader import LogReader, still_there
 from streams.kafka.positions import Admission, Cursor, LogRange, PositionSource
-from streams.statistics import Statistics
+from streams.kafka.record_loop import Work, carry
 from tests.parts.faust_stream import FakeStream
 
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from hypothesis import strategies as st
 
-from streams.chunks import partition_of
+from streams.ingress.chunking import partition_of
 from streams.models import Reason
 
 PARTITIONS = 2

@@ -11,10 +11,10 @@ from enum import Enum, auto
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from streams.kafka.fake_chunk_writer import FakeRecord
-from streams.queue.fake import Snapshot
+from streams.ingress.fake_chunk_writer import FakeRecord
+from streams.laravel.job import decode_job
+from streams.laravel.testing import Snapshot
 from streams.wire import raw
-from streams.wire.job import decode_job
 from tests.model.devices import AGENT, METRIC, PARTITIONS, SETTLED, STAMPS, Publication
 from tests.model.drain import catch_up
 from tests.model.expected import Content, Label

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from agents.handoff import job_names
+from streams.laravel.replays import Chunk
 from streams.models import Message, Reason
-from streams.queue.replays import Chunk
 from tests.model.devices import PARTITIONS, Publication
 from tests.model.history import History, Place
 

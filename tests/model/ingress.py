@@ -4,12 +4,12 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from agents.ingress import Ingress
+from streams.counters import Statistics
 from streams.errors import Outage
-from streams.kafka.fake_chunk_writer import FakeChunkWriter
-from streams.kafka.fake_office import FakeOffice
-from streams.lease import Lease
-from streams.mqtt.fake import FakeConnection, FakeTransport
-from streams.statistics import Statistics
+from streams.ingress.fake_chunk_writer import FakeChunkWriter
+from streams.ingress.fake_office import FakeOffice
+from streams.ingress.lease import Lease
+from streams.mqtt.testing import FakeConnection, FakeTransport
 
 if TYPE_CHECKING:
     from tests.model.world import World

@@ -7,7 +7,7 @@ from enum import Enum, auto
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from streams.queue.fake import Snapshot
+from streams.laravel.testing import Snapshot
 from tests.model.checks import check, origin_of, uuid_of
 from tests.model.devices import GUESTS, PARTITIONS, SETTLED, Publication, publications
 from tests.model.drain import catch_up, drain

@@ -8,16 +8,16 @@ from typing import Any
 import msgspec
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from streams.database.tenant_cache import TenantCache
+from streams.database.tenants import FakeTenants
 from streams.errors import DeliveryFailed, Outage
-from streams.kafka.fake import FakeLanding, FakeTopics
 from streams.kafka.producer import Outgoing
+from streams.kafka.testing import FakeLanding, FakeTopics
+from streams.laravel.pipelined_script import Script
+from streams.laravel.testing import FakeRedis
 from streams.models import Origin
-from streams.postgres.tenant_cache import TenantCache
-from streams.postgres.tenants import FakeTenants
-from streams.queue.fake import FakeRedis
-from streams.queue.pipelined import Script
 from streams.wire.decision import Decision
-from tables.fake import FakeSeen, Row
+from tables.testing import FakeSeen, Row
 from tests.model.gate import Gate
 
 kafka_failed = partial(DeliveryFailed, "a topic", "cut off by the model")

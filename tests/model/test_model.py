@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from agents import loop
-from streams.queue import fence
+from streams.kafka import record_loop as loop
+from streams.laravel import fence
 from tests.model.divergence import Divergence
 from tests.model.machine import Pipeline
 

@@ -5,15 +5,15 @@ from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 from agents.handoff import Handoff
-from agents.loop import Record
 from agents.refine import Refinery
+from streams.counters import Statistics
 from streams.errors import Displaced, Outage
 from streams.kafka.positions import PositionSource
+from streams.kafka.record_loop import Record
+from streams.laravel.fence_positions import FencePositions
+from streams.laravel.replays import Replays
+from streams.laravel.testing import FakeJobQueue
 from streams.models import Origin
-from streams.queue.fake import FakeJobQueue
-from streams.queue.fence_positions import FencePositions
-from streams.queue.replays import Replays
-from streams.statistics import Statistics
 from streams.wire.decision import decode
 from streams.wire.headers import EPOCH, FORMAT_HEADER, MESSAGES, REASON, STAGE
 from tables.seen_positions import SeenPositions

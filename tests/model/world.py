@@ -8,17 +8,17 @@ from typing import Any, TypeVar
 
 from faust.types import TP
 
-from streams.kafka.fake import FakeTopics
-from streams.kafka.fake_chunk_writer import FakeRecord
+from streams.database.tenant_cache import TenantCache
+from streams.database.tenants import FakeTenants
+from streams.ingress.fake_chunk_writer import FakeRecord
 from streams.kafka.histories import Histories
 from streams.kafka.log_reader import FakeLogReader, LogRecord
-from streams.mqtt.fake import FakeTransport
-from streams.postgres.tenant_cache import TenantCache
-from streams.postgres.tenants import FakeTenants
-from streams.queue.fake import FakeRedis
+from streams.kafka.testing import FakeTopics
+from streams.laravel.testing import FakeRedis
+from streams.mqtt.testing import FakeTransport
 from streams.settings import Settings
 from streams.wire import rejected
-from tables.fake import Row
+from tables.testing import Row
 from tests.model.delivery import Held, Log
 from tests.model.devices import PARTITIONS, SETTLED, Publication
 from tests.model.history import History

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from streams.embedded.parts import unprivileged_user
+from streams.demo.parts import unprivileged_user
 from tests.parts.ports import accepts
 from tests.parts.postgres import Postgres
 from tests.parts.process import Part, find_program

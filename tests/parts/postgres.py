@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from streams.embedded.child import User
-from streams.embedded.parts import unprivileged_user
-from streams.embedded.programs import copy_for_all, is_open_to_all
-from streams.embedded.programs import postgres as postgres_of_the_stack
+from streams.demo.child import User
+from streams.demo.parts import unprivileged_user
+from streams.demo.programs import copy_for_all, is_open_to_all
+from streams.demo.programs import postgres as postgres_of_the_stack
 from tests.parts.ports import accepts
 from tests.parts.process import Part, PartFailedError, of_the_stack
 

@@ -14,8 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
 
-from streams.embedded.child import PartFailed, User
-from streams.embedded.programs import Program, which
+from streams.demo.child import PartFailed, User
+from streams.demo.programs import Program, which
 from tests.parts.ports import free_port
 
 _LOG_TAIL_LINES = 30

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from streams.embedded.child import PartFailed
-from streams.embedded.programs import Program, redis_server
+from streams.demo.child import PartFailed
+from streams.demo.programs import Program, redis_server
 from tests.parts.process import Part, of_the_stack
 
 _DATABASES = 10_000

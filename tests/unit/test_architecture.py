@@ -18,7 +18,19 @@ LAYERS = ["streams", "tables", "agents"]  # each may import itself and those bef
 AGENTS = ["agents.ingress", "agents.refine", "agents.handoff"]
 STEPS = ["agents.parse", "agents.validate", "agents.dedupe", "agents.stale"]
 TABLE_CONTENT = ["tables.state", "tables.decisions", "tables.fingerprints"]
-PURE = ["streams.models", "streams.errors", "streams.rules", "streams.wire", *TABLE_CONTENT, *STEPS]
+LARAVEL_FORMATS = [
+    f"streams.laravel.{name}"
+    for name in ("broadcast", "command", "command_reader", "job", "numeric", "php", "php_double", "php_json")
+]
+PURE = [
+    "streams.models",
+    "streams.errors",
+    "streams.rules",
+    "streams.wire",
+    *LARAVEL_FORMATS,
+    *TABLE_CONTENT,
+    *STEPS,
+]
 
 # What pure code may use beside itself: nothing here knows a socket, a clock, the environment or a file.
 PURE_LIBRARIES = {
@@ -71,7 +83,7 @@ IMPURE_CALLS = {
 MAY_ASK_THE_APPLICATION = re.compile(
     r"streams|agents\.(ingress|refine|handoff|explain)|streams\.commands\.\w+"
 )
-MAY_READ_THE_ENVIRONMENT = re.compile(r"streams\.application|streams\.embedded(\.\w+)?")
+MAY_READ_THE_ENVIRONMENT = re.compile(r"streams\.application|streams\.demo(\.\w+)?")
 SLEEP = re.compile(r"(time|asyncio)\.sleep\((?!0\))")
 HOME_DIRECTORY = re.compile(r"(?<![\w.}$])/(?:home|root|Users)/\w")
 

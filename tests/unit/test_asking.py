@@ -5,8 +5,8 @@ from functools import partial
 import pytest
 
 from streams.asking import Asking
+from streams.counters import Statistics
 from streams.errors import Outage
-from streams.statistics import Statistics
 from streams.web.shared import ask_all, ready_page
 from tests.parts.eventually import eventually
 

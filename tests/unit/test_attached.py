@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from streams.commands.program import COMMANDS
-from streams.embedded import attached
-from streams.embedded.__main__ import HANDED_ON
-from streams.embedded.psql import environment
+from streams.demo import attached
+from streams.demo.__main__ import HANDED_ON
+from streams.demo.psql import environment
 
 REPOSITORY = Path(__file__).parents[2]
 SETTINGS = {"REDIS_URL": "redis://127.0.0.1:1/0?a=b", "WEB_PORT": "7"}
@@ -41,7 +41,7 @@ def tmp_path() -> Iterator[Path]:
 
 def call(*arguments: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "streams.embedded", *arguments],
+        [sys.executable, "-m", "streams.demo", *arguments],
         cwd=REPOSITORY,
         env=os.environ | {"TMPDIR": str(tmp_path)},
         capture_output=True,

@@ -14,7 +14,7 @@ from benchmarks.latency import passages_of, steady, timestamps
 from benchmarks.report import percentile, spread_ms
 from benchmarks.usage import Usage, cpu_s, family, memory_mb
 from benchmarks.versions import first_version
-from streams.wire.job import JobMetric, encode_job
+from streams.laravel.job import JobMetric, encode_job
 
 TENANT = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 AT = "2026-11-24 12:00:00.250000"

@@ -10,11 +10,11 @@ from benchmarks.hostility import KINDS, packets_of
 from benchmarks.material import tenants
 from benchmarks.packets import BLOCK
 from benchmarks.stack import PARTITIONS
-from streams.chunks import partition_of
+from streams.ingress.chunking import partition_of
+from streams.laravel.job import JobMetric, encode_job
 from streams.models import Message, Origin, Reason
 from streams.rules.payload import MAX_BYTES
 from streams.wire import raw
-from streams.wire.job import JobMetric, encode_job
 from tests.unit.test_benchmarks_packets import NOW_US, read
 
 TENANT = "7c9e6679-7425-40de-944b-e07fc1f90ae7"

@@ -5,14 +5,14 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from streams.chunks import partition_of
-from streams.kafka.chunk_writer import MAX_BATCH_BYTES, Headers, Written
-from streams.mqtt.carrier import Carrier
-from streams.mqtt.fake import FakeTransport
+from streams.counters import Statistics
+from streams.ingress.chunk_writer import MAX_BATCH_BYTES, Headers, Written
+from streams.ingress.chunking import partition_of
+from streams.ingress.flow import Carrier
+from streams.ingress.write_queue import UNDER_WAY_BYTES, WAITING_BYTES
 from streams.mqtt.inbox import TAKE_BYTES
-from streams.mqtt.write_queue import UNDER_WAY_BYTES, WAITING_BYTES
+from streams.mqtt.testing import FakeTransport
 from streams.settings import Settings
-from streams.statistics import Statistics
 from streams.wire.raw import decode
 from tests.parts.eventually import eventually
 

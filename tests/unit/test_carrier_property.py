@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from streams.chunks import partition_of, tenant_level
+from streams.counters import Statistics
 from streams.errors import DeliveryFailed
-from streams.kafka.chunk_writer import Headers, Written
-from streams.mqtt.carrier import Carrier
-from streams.mqtt.fake import FakeTransport
+from streams.ingress.chunk_writer import Headers, Written
+from streams.ingress.chunking import partition_of, tenant_level
+from streams.ingress.flow import Carrier
+from streams.mqtt.testing import FakeTransport
 from streams.settings import Settings
-from streams.statistics import Statistics
 from streams.wire.raw import decode
 
 PARTITIONS, MAX_MESSAGES, MAX_BYTES = 4, 5, 1_024

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import mqtt5
 import pytest
 
-from agents.loop import Record
-from streams.kafka.fake_chunk_writer import FakeChunkWriter
+from streams.ingress.fake_chunk_writer import FakeChunkWriter
 from streams.kafka.producer import Outgoing
+from streams.kafka.record_loop import Record
 from streams.models import Origin
 from streams.otel import OtelSpans
 from streams.spans import Attributes, Senders, Span, TracedWriter, traced, traced_emit

@@ -6,7 +6,7 @@ from aiokafka.partitioner import DefaultPartitioner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.chunks import (
+from streams.ingress.chunking import (
     MESSAGES_TO_DOUBLE,
     TENANT_LENGTH,
     TOPICS_REMEMBERED,
@@ -17,7 +17,7 @@ from streams.chunks import (
     partition_of,
     tenant_level,
 )
-from streams.load import Load
+from streams.ingress.cpu_load import Load
 from streams.models import Message
 from streams.wire.raw import decode, encode_message
 

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.errors import MalformedRecord
-from streams.wire import command_reader
-from streams.wire.command import Command, JobMetric, write_command
-from streams.wire.command_reader import read_command
-from streams.wire.job import JOB_CLASS, MODEL_CLASS
+from streams.laravel import command_reader
+from streams.laravel.command import Command, JobMetric, write_command
+from streams.laravel.command_reader import read_command
+from streams.laravel.job import JOB_CLASS, MODEL_CLASS
 
 TENANT = "11111111-1111-4111-8111-111111111111"
 NEVER = re.compile(rb"(?!)")

@@ -5,7 +5,7 @@ from faust import streams
 from faust.transport import conductor
 
 from streams.errors import StartupRefused
-from streams.kafka.compiled import check_compiled
+from streams.kafka.faust_build_check import check_compiled
 
 
 def test_the_faust_that_is_installed_here_is_the_compiled_one() -> None:

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from streams.errors import ForeignJob
-from streams.ingest.crew import Crew
+from streams.ingest.worker_pool import Crew
 
 
 class FakeHand:

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from streams.counters import Statistics
 from streams.dashboard.board import MOST_WATCHERS, Board, TooManyWatch
 from streams.dashboard.peers import Peers
 from streams.dashboard.sampler import Sampler, Seen
 from streams.dashboard.summary import PartSeen
-from streams.statistics import Statistics
 from streams.web.shared import PartHealth
 from tests.parts.eventually import eventually
 

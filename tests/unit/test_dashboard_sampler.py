@@ -2,11 +2,11 @@
 
 import pytest
 
+from streams.counters import Statistics
 from streams.dashboard.exchange import Queued
 from streams.dashboard.peers import Peers
 from streams.dashboard.sampler import NAMES, REASONS, STAGES, Sampler, Seen
 from streams.dashboard.summary import Summary, encode
-from streams.statistics import Statistics
 
 RAW, UNIQUE = "metrics.raw", "metrics.unique"
 SEEN = Seen(leads=True, rebalances=1, partitions={RAW: 4}, lag={RAW: 3, UNIQUE: 1})

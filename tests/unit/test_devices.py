@@ -6,9 +6,9 @@ from itertools import islice, repeat
 
 import pytest
 
-from streams.devices import Fleet, Summary
+from streams.demo.fleet import Fleet, Summary
+from streams.demo.simulation import Kind, Publication
 from streams.errors import Outage
-from streams.simulation import Kind, Publication
 from tests.parts.eventually import eventually
 
 READING = Publication(Kind.VALID, "metrics/a/b/c", b"1")
@@ -88,7 +88,7 @@ async def test_stop_ends_the_run_and_waits_for_what_is_in_flight() -> None:
 
 
 async def test_answers_that_never_come_are_counted_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streams.devices.ANSWER_TIMEOUT_S", 0.01)
+    monkeypatch.setattr("streams.demo.fleet.ANSWER_TIMEOUT_S", 0.01)
     summary = await Fleet(plan(3), FakePublisher(answers=False), rate=100_000).run()
     assert (summary.sent, summary.unanswered) == (3, 3)
 
@@ -110,7 +110,7 @@ async def test_a_lost_connection_ends_the_run_with_the_summary_so_far() -> None:
 
 
 async def test_a_stall_is_not_made_up_for_by_a_burst(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streams.devices.MAX_BEHIND_S", 0.0)
+    monkeypatch.setattr("streams.demo.fleet.MAX_BEHIND_S", 0.0)
     publisher = FakePublisher(in_flight_max=1, answers=False)
     fleet = Fleet(plan(), publisher, rate=10)
     run = asyncio.create_task(fleet.run())

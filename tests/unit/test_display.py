@@ -5,8 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from streams.embedded.display import IN_A_LINE, Lines, Screen, flow, next_line_s, table
-from streams.embedded.glance import PARTS, Glance, troubles
+from streams.demo.counters import PARTS, Glance, troubles
+from streams.demo.display import IN_A_LINE, Lines, Screen, flow, next_line_s, table
 from streams.models import Reason
 
 ALL_REASONS = {reason.value: 1_234_567 for reason in Reason}

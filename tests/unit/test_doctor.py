@@ -33,10 +33,10 @@ from streams.kafka.group import GroupStanding
 from streams.kafka.log_reader import LogRecord
 from streams.kafka.positions import LogRange
 from streams.kafka.topic_checks import Found
-from streams.mqtt.look import Look
+from streams.laravel.fence import Fence
+from streams.laravel.reserve import Backlog
+from streams.mqtt.probe import Look
 from streams.mqtt.transport import Session
-from streams.queue.fence import Fence
-from streams.queue.reserve import Backlog
 from streams.settings import Settings
 from streams.topics import topic_specs
 from streams.wire.decision import digest

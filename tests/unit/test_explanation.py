@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.explanation import Explanation, Outcome, examine_alone, explain
-from streams.faults import FAULTS, Fault, Sound
+from streams.demo.malformed import FAULTS, Fault, Sound
 from streams.models import Reason
 from streams.settings import Settings
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.ingest.failing import FailedJob, exhausted_message, is_exhausted, next_try_s
-from streams.wire.job import Job, decode_job, encode_job
+from streams.laravel.job import Job, decode_job, encode_job
 
 NOW_S = 1_795_442_400.9
 TENANT = "11111111-1111-4111-8111-111111111111"

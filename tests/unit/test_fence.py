@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.errors import NewerFormat
-from streams.queue.fence import DISTANCE, FORMAT, MARK_EVERY, Fence, Mark, Standing, thinned
+from streams.laravel.fence import DISTANCE, FORMAT, MARK_EVERY, Fence, Mark, Standing, thinned
 from streams.wire.headers import ChainLink
 
 DIGEST = bytes.fromhex("8c1f2a9e00d4b7f3")

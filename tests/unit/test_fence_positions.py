@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.counters import Statistics
 from streams.errors import NewerFormat, Outage, StartupRefused
 from streams.kafka.positions import Position
-from streams.queue.fake import FakeJobQueue, FakeRedis
-from streams.queue.fence import Fence
-from streams.queue.fence_positions import FencePositions
-from streams.queue.handoff import ChunkOfJobs, Push
-from streams.queue.replays import Chunk, Replays
-from streams.statistics import Statistics
+from streams.laravel.fence import Fence
+from streams.laravel.fence_positions import FencePositions
+from streams.laravel.push import ChunkOfJobs, Push
+from streams.laravel.replays import Chunk, Replays
+from streams.laravel.testing import FakeJobQueue, FakeRedis
 from streams.wire.decision import digest
 from tests.unit.logs import PARTITION, UNIQUE, Logs, values
 

@@ -4,8 +4,8 @@ import logging
 
 import pytest
 
-from streams.flow_log import EVERY_S, IDLE_EVERY_S, FlowLog
-from streams.statistics import Statistics
+from streams.counters import Statistics
+from streams.logs.flow import EVERY_S, IDLE_EVERY_S, FlowLog
 
 
 class Minute:

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 
-from streams.kafka.frozen import FrozenLoopGuard, Silence
+from streams.kafka.loop_watchdog import FrozenLoopGuard, Silence
 from tests.parts.eventually import eventually
 
 DEADLINE_S = 10.0

@@ -7,16 +7,16 @@ from functools import partial
 import pytest
 
 from agents.handoff import Handoff, job_names
-from agents.loop import Record
+from streams.counters import Statistics
 from streams.errors import Displaced, QueueFull, StartupRefused
+from streams.kafka.record_loop import Record
+from streams.laravel.job import decode_job, encode_job
+from streams.laravel.replays import Chunk, Replays
+from streams.laravel.testing import FakeJobQueue
 from streams.models import Origin, Reading
-from streams.queue.fake import FakeJobQueue
-from streams.queue.replays import Chunk, Replays
-from streams.statistics import Statistics
 from streams.timings import HANDOFF
 from streams.wire import unique
 from streams.wire.decision import digest
-from streams.wire.job import decode_job, encode_job
 from tests.unit.logs import PARTITION, UNIQUE, Logs
 
 NOW = 1_795_442_400.0

@@ -10,22 +10,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.ingress import Ingress
+from streams.counters import Statistics
 from streams.errors import ConnectionLost, Outage
-from streams.kafka.fake_chunk_writer import FakeChunkWriter
-from streams.kafka.fake_office import FakeOffice
-from streams.lease import Lease
-from streams.mqtt.carrier import rfc3339
-from streams.mqtt.fake import FakeTransport
-from streams.mqtt.news import FOUGHT_S, SESSION_LOST_S
-from streams.mqtt.patience import (
+from streams.ingress.connection_log import FOUGHT_S, SESSION_LOST_S
+from streams.ingress.fake_chunk_writer import FakeChunkWriter
+from streams.ingress.fake_office import FakeOffice
+from streams.ingress.flow import rfc3339
+from streams.ingress.lease import Lease
+from streams.ingress.reconnect_delay import (
     CLOSES_MEAN_FIGHT,
     FIGHT_MOST_S,
     QUICK_CLOSE_S,
     RECONNECT_MOST_S,
     STEADY_S,
 )
+from streams.mqtt.testing import FakeTransport
 from streams.settings import Settings
-from streams.statistics import Statistics
 from streams.timings import INGRESS
 from streams.wire.headers import ChainLink, read_link
 from streams.wire.raw import decode
@@ -221,7 +221,7 @@ async def test_without_a_term_none_is_written() -> None:
 async def test_an_ingress_that_stood_still_drops_its_connection_and_leads_again_only_if_it_still_does(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("streams.lease.EVERY_S", 0.001)
+    monkeypatch.setattr("streams.ingress.lease.EVERY_S", 0.001)
     parts = bench()
     parts.kafka.away = True
     await parts.ingress.lead()
@@ -675,7 +675,9 @@ async def test_an_outage_is_noted_until_it_is_over(caplog: pytest.LogCaptureFixt
     await parts.connected()
     await eventually(lambda: parts.statistics.parts["mqtt"].up)
 
-    told = [record.getMessage() for record in caplog.records if record.name == "streams.mqtt.news"]
+    told = [
+        record.getMessage() for record in caplog.records if record.name == "streams.ingress.connection_log"
+    ]
     assert len(told) == 1
     assert "ingress is connected (MQTT 5" in told[0]
     assert not parts.statistics.parts["mqtt"].troubles

@@ -9,10 +9,10 @@ import pytest
 from aiokafka.errors import KafkaError
 
 from streams.errors import DeliveryFailed
-from streams.kafka import chunk_writer
-from streams.kafka.chunk_writer import KafkaChunkWriter
-from streams.kafka.interlopers import UNTOLD, Interlopers
-from streams.kafka.raw_tail import NEWEST, Newest
+from streams.ingress import chunk_writer
+from streams.ingress.chunk_writer import KafkaChunkWriter
+from streams.ingress.other_writers import UNTOLD, Interlopers
+from streams.ingress.raw_tail import NEWEST, Newest
 from streams.settings import Settings
 from streams.wire.headers import TERM
 from streams.wire.term import Term

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from streams.errors import ForeignJob, MalformedRecord
 from streams.ingest.rows import rows_of
-from streams.wire import publication
-from streams.wire.job import JobMetric, decode_job, encode_job
-from streams.wire.php import PhpObject, PhpValue, serialize
+from streams.laravel import broadcast as publication
+from streams.laravel.job import JobMetric, decode_job, encode_job
+from streams.laravel.php import PhpObject, PhpValue, serialize
 from tests.golden import golden
 from tests.golden.jobs import JOB_ID, METRICS, TENANT, UUID
 

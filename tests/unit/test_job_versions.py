@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.handoff import encoder
+from streams.laravel.job import Extras, decode_job, encode_job, pushed_at_s
 from streams.settings import Settings
-from streams.wire.job import Extras, decode_job, encode_job, pushed_at_s
 from tests.golden import golden
 from tests.golden.jobs import JOB_ID, METRICS, PAYLOADS, TENANT, UUID
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from streams.flow_log import FlowLog
-from streams.json_log import JsonLines
-from streams.plain_log import PlainRecord
-from streams.quiet_log import SayOnce
-from streams.statistics import Statistics
+from streams.counters import Statistics
+from streams.logs.flow import FlowLog
+from streams.logs.json_lines import JsonLines
+from streams.logs.plain import PlainRecord
+from streams.logs.rate_limit import SayOnce
 
 Log = tuple[logging.Logger, StringIO]
 

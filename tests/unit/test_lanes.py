@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from faust.types import TP
 
-from streams.kafka.lanes import CROWDED_BYTES, CROWDED_RECORDS, Lanes
+from streams.kafka.partition_buffers import CROWDED_BYTES, CROWDED_RECORDS, Lanes
 from streams.kafka.positions import UNFINISHED_MOST, Cursor, Position
 from tests.parts.eventually import eventually
 

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from streams.errors import LeaseLapsed
-from streams.lease import Lease, since_boot
+from streams.ingress.lease import Lease, since_boot
 
 
 class Clock:

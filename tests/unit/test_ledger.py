@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from agents.dedupe import dedupe
 from agents.parse import parse
 from agents.validate import validate
-from streams.embedded.ledger import Ledger, RawChunk, Row, reconcile
+from streams.demo.ledger import Ledger, RawChunk, Row, reconcile
+from streams.demo.simulation import Kind, Planned, Publication, Shares, Simulation
 from streams.models import Candidate, Message, Origin, Reading, Reason, RejectedMessage, Rejection, Stage
-from streams.simulation import Kind, Planned, Publication, Shares, Simulation
 from streams.wire import raw
 from streams.wire.rejected import RejectedChunk
 from streams.wire.unique import UniqueChunk

@@ -10,9 +10,9 @@ import pytest
 REPOSITORY = Path(__file__).parents[2]
 DESCRIBES_SETTINGS = {"settings.py"}
 """Describes settings by the topics' default names."""
-DEMONSTRATION = "embedded"
+DEMONSTRATION = "demo"
 """Runs with settings of its own, in which the topics have these names."""
-FAKE = "fake"
+FAKES = ("fake", "testing")
 
 PROMISES = re.compile(
     r"(?:nothing|no \w+) (?:is|are|was|gets) lost|los(?:e|es|ing) nothing|never lost", re.IGNORECASE
@@ -28,7 +28,7 @@ NAMES_TOPICS = [
     for path in SOURCES
     if path.name not in DESCRIBES_SETTINGS
     and DEMONSTRATION not in path.parts
-    and not path.name.startswith(FAKE)
+    and not path.name.startswith(FAKES)
 ]
 
 

@@ -9,11 +9,11 @@ from typing import Any, Self, cast
 import pytest
 from faust.types import TP
 
-from agents import loop
-from agents.loop import Record, carry
+from streams.counters import Statistics
 from streams.errors import Displaced, MetricStreamsError, NewerFormat, Outage, StartupRefused
+from streams.kafka import record_loop as loop
 from streams.kafka.positions import Anchor, Cursor, Position
-from streams.statistics import Statistics
+from streams.kafka.record_loop import Record, carry
 from streams.wire.decision import digest
 from streams.wire.headers import OVER_QUOTA
 from tests.parts.faust_stream import FakeStream

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.counters import Statistics
 from streams.errors import ConnectionLost, SessionTakenOver, SpeaksNoMqtt5
 from streams.mqtt.inbox import LIMIT_BYTES, Inbox
 from streams.mqtt.mqtt5_protocol import MALFORMED, PINGREQ, Mqtt5Protocol, NoAnswerError
-from streams.mqtt.standing import Standing
+from streams.mqtt.session_state import Standing
 from streams.mqtt.transport import Publication, Session
-from streams.statistics import Statistics
 from tests.parts.eventually import eventually
 
 TOPIC = "metrics/7c9e6679-7425-40de-944b-e07fc1f90ae7/edge-7/cpu"

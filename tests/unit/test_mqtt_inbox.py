@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.counters import Statistics
 from streams.mqtt.inbox import DROP_LOG_EVERY_S, Inbox
 from streams.mqtt.transport import PUBACK, Publication
-from streams.statistics import Statistics
 
 
 def publication(number: int, qos: int = 1) -> Publication:

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.counters import NOT_ASKED, Statistics
 from streams.errors import Outage
-from streams.outage_log import PATIENCE_S, REMIND_EVERY_S, SETTLED_S, OutageLog, in_short
-from streams.statistics import NOT_ASKED, Statistics
+from streams.logs.outages import PATIENCE_S, REMIND_EVERY_S, SETTLED_S, OutageLog, in_short
 
-LOGGER = "streams.outage_log"
+LOGGER = "streams.logs.outages"
 
 
 class Night:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.errors import MalformedRecord
-from streams.wire.php import MAX_DEPTH, PhpObject, PhpValue, serialize, unserialize
+from streams.laravel.php import MAX_DEPTH, PhpObject, PhpValue, serialize, unserialize
 
 integers = st.integers(-(2**63), 2**63 - 1)
 scalars = st.none() | st.booleans() | integers | st.floats(allow_nan=False) | st.text()

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.wire.php_json import Json, encode
+from streams.laravel.php_json import Json, encode
 
 # Up to where each integral double, which PHP writes like an integer, is read as the same integer.
 scalars = st.none() | st.booleans() | st.integers() | st.floats(-1e15, 1e15) | st.text()

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from faust.types import TP
 
+from streams.counters import Statistics
 from streams.errors import MetricStreamsError, NewerFormat, Outage, StartupRefused
 from streams.kafka import consumer as module
 from streams.kafka.consumer import GovernedConsumer
 from streams.kafka.positions import LogRange, Position
-from streams.statistics import Statistics
 
 RAW = TP("metrics.raw", 0)
 PLACE = Position(7)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.plain_log import PlainRecord, escape_logs, plain
+from streams.logs.plain import PlainRecord, escape_logs, plain
 
 DETAIL = "Key (a)=(\x1b[2J\x9b1m\r\n2026-11-25 CRITICAL forged\u202e\u2066\u2028\x85\u061c) exists"
 SHOWN = r"Key (a)=(\x1b[2J\x9b1m\r\n2026-11-25 CRITICAL forged\u202e\u2066\u2028\x85\u061c) exists"

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from streams.embedded.child import PartFailed
-from streams.embedded.programs import copy_for_all, find_program, is_open_to_all, redis_server, which
+from streams.demo.child import PartFailed
+from streams.demo.programs import copy_for_all, find_program, is_open_to_all, redis_server, which
 
 
 def executable(path: Path) -> Path:

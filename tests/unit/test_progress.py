@@ -1,6 +1,6 @@
 """Progress: what stands while it is behind is noticed, and has to have no excuse to be given up."""
 
-from streams.kafka.progress import Look, Progress
+from streams.kafka.stall_detector import Look, Progress
 
 LIMIT_S = 300.0
 STEP_S = 10.0

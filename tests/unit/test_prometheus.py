@@ -7,7 +7,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 
 from streams.book import Book
-from streams.statistics import Statistics
+from streams.counters import Statistics
 from streams.timings import Histogram
 from streams.web.prometheus import counter, gauge, histograms, page
 from streams.web.worker_metrics import MESSAGES, NOTES, book_metrics, message_metrics

@@ -3,8 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.errors import MalformedRecord
-from streams.wire.job import JobMetric
-from streams.wire.publication import PublishedMetric, decode, encode
+from streams.laravel.broadcast import PublishedMetric, decode, encode
+from streams.laravel.job import JobMetric
 from tests.golden import golden
 
 METRICS = [

@@ -3,7 +3,7 @@
 import pytest
 from redis.exceptions import NoScriptError, ReadOnlyError, ResponseError
 
-from streams.queue.refusals import KNOWN, Mender, sort, told
+from streams.laravel.redis_refusals import KNOWN, Mender, sort, told
 
 
 @pytest.mark.parametrize("code", sorted(KNOWN))

@@ -8,7 +8,7 @@ import pytest
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 from mode.timers import Timer
 
-from streams.quiet_log import AIOKAFKA, EVERY_S, TIMERS, TRIED_AGAIN, SayOnce, quieten
+from streams.logs.rate_limit import AIOKAFKA, EVERY_S, TIMERS, TRIED_AGAIN, SayOnce, quieten
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.errors import SettingsError
-from streams.quota import REMEMBERED_S, Meter, Quota, Verdict
+from streams.ingress.quota import REMEMBERED_S, Meter, Quota, Verdict
 from streams.rules.payload import MAX_BYTES
 from streams.settings import Settings
 

@@ -9,19 +9,19 @@ import pytest
 
 from agents import examine as examining
 from agents import refine as module
-from agents.loop import Record
 from agents.refine import Refinery
+from streams.counters import Statistics
+from streams.database.tenants import FakeTenants
 from streams.errors import DeliveryFailed, Displaced, Outage
-from streams.kafka.fake import FakeRecord, FakeTopics
+from streams.kafka.record_loop import Record
+from streams.kafka.testing import FakeRecord, FakeTopics
 from streams.models import Reason, Stage
-from streams.postgres.tenants import FakeTenants
 from streams.settings import Settings
-from streams.statistics import Statistics
 from streams.timings import REFINE
 from streams.wire import raw, rejected, unique
 from streams.wire.decision import FORMAT, Decision, Refusal, digest
 from streams.wire.headers import OVER_QUOTA, SEQ, WRITER
-from tables.fake import FakeSeen
+from tables.testing import FakeSeen
 
 TENANT = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 OTHER = "0d1f3a52-3a0f-4c36-9f5c-3c1d7b1f2a10"

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.database.catalogue import Column, Table, UniqueIndex, conflict_target, notices, problems
+from streams.database.outages import as_outage, describe, who_mends
+from streams.database.refusals import KEEPS_CONNECTION, Mender, mender
 from streams.errors import Outage, RowsDoubted
-from streams.postgres.catalogue import Column, Table, UniqueIndex, conflict_target, notices, problems
-from streams.postgres.outages import as_outage, describe, who_mends
-from streams.postgres.refusals import KEEPS_CONNECTION, Mender, mender
 
 KNOWN = {
     "22001": Mender.ROWS,

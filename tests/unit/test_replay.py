@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.loop import Record
 from streams.browse.messages import Browsed, Kind, TopicRecord, messages_of
+from streams.kafka.record_loop import Record
 from streams.models import UNKNOWN_EPOCH, FirstPlace, Message, Origin, Reason, RejectedMessage, Stage
 from streams.rejections.listing import Copies, Rejected
 from streams.rejections.marks import Marks, identity_of

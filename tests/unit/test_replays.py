@@ -4,9 +4,9 @@ import logging
 
 import pytest
 
+from streams.counters import Statistics
 from streams.errors import Outage
-from streams.queue.replays import REMEMBERED, Chunk, Replays
-from streams.statistics import Statistics
+from streams.laravel.replays import REMEMBERED, Chunk, Replays
 from streams.wire.decision import digest
 from tests.unit.logs import PARTITION, UNIQUE, Logs, values
 

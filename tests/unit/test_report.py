@@ -2,11 +2,11 @@ import logging
 
 import pytest
 
+from streams.counters import Statistics
 from streams.errors import Outage
 from streams.ingest.progress import STALLED_S
 from streams.ingest.report import EVERY_S, LINE_EVERY_S, Rates, Report
-from streams.queue.reserve import Backlog
-from streams.statistics import Statistics
+from streams.laravel.reserve import Backlog
 
 NOW_S = 1_795_442_400.0
 EMPTY = Backlog(waiting=0, delayed=0, reserved=0, due=0)

@@ -1,7 +1,7 @@
 import uuid
 
 from streams.ingest.rows import rows_of, stamped
-from streams.wire.job import Job, JobMetric, decode_job, encode_job
+from streams.laravel.job import Job, JobMetric, decode_job, encode_job
 
 TENANT, OTHER = "abcdef11-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
 WHEN = "2026-11-23 14:00:00.000000"

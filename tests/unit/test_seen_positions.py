@@ -8,15 +8,15 @@ from faust.types import TP
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.counters import Statistics
 from streams.errors import Outage, StartupRefused
 from streams.kafka.positions import UNFINISHED_MOST, LogRange, Position
+from streams.laravel.fence import Fence
 from streams.models import Origin
-from streams.queue.fence import Fence
-from streams.statistics import Statistics
 from streams.wire.decision import FORMAT, NONE_EMITTED, Decision, digest
-from tables.fake import FakeSeen
 from tables.seen_positions import OwnersSay, SeenPositions
 from tables.state import PartitionState
+from tables.testing import FakeSeen
 from tests.unit.logs import GROUP, PARTITION, RAW, UNIQUE, Logs, values
 
 

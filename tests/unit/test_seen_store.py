@@ -11,8 +11,8 @@ from faust.types import TP
 from agents.refine import seen
 from streams.models import Origin
 from streams.wire.decision import FORMAT, Decision, encode
-from tables.passed_over import NAMED
 from tables.seen import SeenStore
+from tables.skipped_rows import NAMED
 from tables.state import SeenState
 
 OURS = TP("changelog", 3)

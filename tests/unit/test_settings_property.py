@@ -15,16 +15,16 @@ from hypothesis import given, settings
 
 from streams.application import make_app
 from streams.config.urls import shown_url
+from streams.counters import Statistics
 from streams.errors import SettingsError
-from streams.kafka.chunk_writer import KafkaChunkWriter
+from streams.ingress.chunk_writer import KafkaChunkWriter
+from streams.laravel.redis_client import connect
 from streams.mqtt.address import Address
 from streams.mqtt.aiomqtt_transport import AiomqttTransport
-from streams.mqtt.choice import transport_of
 from streams.mqtt.mqtt5_transport import Mqtt5Transport
+from streams.mqtt.select_transport import transport_of
 from streams.mqtt.transport import Session
-from streams.queue.client import connect
 from streams.settings import Settings
-from streams.statistics import Statistics
 from streams.topics import topic_specs
 from tests.unit.environments import MARK, environments
 

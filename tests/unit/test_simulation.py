@@ -9,10 +9,8 @@ from hypothesis import strategies as st
 
 from agents.parse import parse
 from agents.validate import validate
-from streams.faults import FAULTS
-from streams.models import Candidate, Message, Origin, Reason, Rejection
-from streams.rules.payload import MAX_BYTES
-from streams.simulation import (
+from streams.demo.malformed import FAULTS
+from streams.demo.simulation import (
     Kind,
     Planned,
     Publication,
@@ -21,6 +19,8 @@ from streams.simulation import (
     Simulation,
     expect,
 )
+from streams.models import Candidate, Message, Origin, Reason, Rejection
+from streams.rules.payload import MAX_BYTES
 
 START = datetime(2026, 11, 23, 14, tzinfo=UTC)
 TENANTS = ["11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"]

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.postgres.tenant_cache import TenantCache
+from streams.database.tenant_cache import TenantCache
 
 
 class Clock:

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
+from streams.counters import Statistics
 from streams.errors import Outage
 from streams.kafka.topic_checks import Found
 from streams.kafka.topics_watch import TopicsWatch
 from streams.settings import Settings
-from streams.statistics import Statistics
 from streams.topics import topic_specs
 
 SETTINGS = Settings()

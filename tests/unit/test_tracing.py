@@ -6,8 +6,8 @@ import pytest
 
 from streams.browse.coordinate import Coordinate
 from streams.browse.messages import Browsed, Kind, TopicRecord, messages_of
+from streams.laravel.fence import Fence
 from streams.models import Message, Origin, Reading, Reason, RejectedMessage, Stage
-from streams.queue.fence import Fence
 from streams.tracing import database, search
 from streams.tracing.queue import Place, QueuedJob
 from streams.tracing.rows import Row, rows_of

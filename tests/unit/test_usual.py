@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agents.fast_path import _Payload, read_usual_message
 from agents.parse import Parsed, parse
-from agents.usual import _Payload, read_usual_message
 from agents.validate import validate
 from streams.models import Candidate, Message, Origin
 from streams.rules.json_scanner import MEMBERS

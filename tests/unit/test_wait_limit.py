@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.errors import NotFinished, Outage
-from streams.ingest.limit import WaitLimit
+from streams.ingest.wait_limit import WaitLimit
 
 AWAY = Outage("redis", "connection refused")
 LIMIT_S = 60.0

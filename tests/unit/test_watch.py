@@ -8,10 +8,10 @@ import pytest
 from aiokafka.errors import KafkaConnectionError
 from faust.types import TP
 
+from streams.counters import Statistics
 from streams.errors import Outage
-from streams.kafka import watch
-from streams.kafka.watch import KafkaWatch, check_writable
-from streams.statistics import Statistics
+from streams.kafka import broker_monitor as watch
+from streams.kafka.broker_monitor import KafkaWatch, check_writable
 
 ONE, OTHER = TP("metrics.raw", 0), TP("metrics.raw", 1)
 

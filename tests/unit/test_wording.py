@@ -8,10 +8,10 @@ from uuid import UUID
 
 import pytest
 
-from streams.embedded import wording
-from streams.embedded.ledger import Ledger
-from streams.embedded.pipeline import Pipeline
-from streams.embedded.psql import environment
+from streams.demo import messages as wording
+from streams.demo.ledger import Ledger
+from streams.demo.pipeline import Pipeline
+from streams.demo.psql import environment
 from streams.models import Reason
 
 TENANT = UUID("11111111-1111-4111-8111-111111111111")

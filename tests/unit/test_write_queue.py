@@ -6,8 +6,8 @@ from typing import NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.chunks import Chunk, Ticket
-from streams.mqtt.write_queue import UnderWay, WriteQueue
+from streams.ingress.chunking import Chunk, Ticket
+from streams.ingress.write_queue import UnderWay, WriteQueue
 
 KIB = 1024
 UNDER_WAY, WAITING = 10 * KIB, 30 * KIB

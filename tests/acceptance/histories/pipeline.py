@@ -17,14 +17,14 @@ import redis.asyncio as redis_client
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 
-from streams.chunks import partition_of
+from streams.ingress.chunking import partition_of
+from streams.laravel.job import decode_job
 from streams.mqtt.address import Address
 from streams.mqtt.publisher import MqttPublisher
 from streams.settings import Settings
 from streams.topics import seen_changelog, topic_specs
 from streams.wire import raw
 from streams.wire.headers import headers
-from streams.wire.job import decode_job
 from tests.acceptance.conftest import Pipeline
 from tests.parts.copies import Copy
 from tests.parts.eventually import eventually

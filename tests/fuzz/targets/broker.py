@@ -4,12 +4,12 @@ import asyncio
 
 import mqtt5
 
+from streams.counters import Statistics
 from streams.errors import ConnectionLost, MetricStreamsError, SessionTakenOver, SpeaksNoMqtt5
 from streams.mqtt.inbox import Inbox
 from streams.mqtt.mqtt5_protocol import Mqtt5Protocol
-from streams.mqtt.standing import Standing
+from streams.mqtt.session_state import Standing
 from streams.mqtt.transport import Publication, Session, packet_id_of
-from streams.statistics import Statistics
 from streams.wire.raw import decode, encode_message, join
 from tests.fuzz.publications import TENANT
 

@@ -10,20 +10,20 @@ from typing import Any, cast
 
 from faust.types import TP
 
-from agents.loop import Record
 from agents.refine import Refinery, seen
+from streams.counters import Statistics
+from streams.database.tenants import FakeTenants
 from streams.errors import Displaced, MalformedRecord, MetricStreamsError, NewerFormat
-from streams.kafka.fake import FakeTopics
+from streams.kafka.record_loop import Record
+from streams.kafka.testing import FakeTopics
 from streams.models import Origin, Reason, Stage
-from streams.postgres.tenants import FakeTenants
 from streams.settings import Settings
-from streams.statistics import Statistics
 from streams.wire import decision as wire
 from streams.wire import raw, rejected
 from streams.wire.decision import FORMAT, Decision, Refusal
-from tables.fake import FakeSeen
 from tables.seen import SeenStore
 from tables.state import SeenState
+from tables.testing import FakeSeen
 from tests.fuzz.oracles import finish
 from tests.fuzz.source import Source
 

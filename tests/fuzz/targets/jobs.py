@@ -5,8 +5,8 @@ from typing import Any
 
 from streams.errors import ForeignJob, MalformedRecord
 from streams.ingest.failing import FailedJob, exhausted_message, is_exhausted, next_try_s
-from streams.wire.job import JOB_CLASS, Job, decode_job, encode_job
-from streams.wire.php import PhpObject, PhpValue, serialize
+from streams.laravel.job import JOB_CLASS, Job, decode_job, encode_job
+from streams.laravel.php import PhpObject, PhpValue, serialize
 from tests.fuzz.oracles import is_storable, runs_as_a_job
 from tests.fuzz.source import Source
 from tests.golden import golden

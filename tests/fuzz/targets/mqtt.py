@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 
 from agents.examine import Examined, by_reason, examine
 from agents.handoff import jobs_of
+from streams.laravel.job import JobMetric, decode_job
+from streams.laravel.replays import Chunk
 from streams.models import Candidate, Message, Origin, Reason, Rejection
-from streams.queue.replays import Chunk
 from streams.rules.payload import MAX_BYTES
 from streams.wire import raw, rejected, unique
 from streams.wire.decision import Refusal
-from streams.wire.job import JobMetric, decode_job
 from tests.fuzz.oracles import fits_the_tables, runs_as_a_job
 from tests.fuzz.publications import TENANT, built
 from tests.fuzz.source import Source

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import cast
 
 from streams.errors import MalformedRecord
-from streams.wire.php import PhpObject, PhpValue, serialize, unserialize
+from streams.laravel.php import PhpObject, PhpValue, serialize, unserialize
 from tests.fuzz.source import Source
 
 INTEGERS = [0, 1, -1, 2**63 - 1, -(2**63)]

@@ -4,19 +4,20 @@ from contextlib import suppress
 from types import ModuleType
 
 from agents.handoff import Handoff
-from agents.loop import Record
 from agents.refine import Refinery
+from streams.counters import Statistics
+from streams.database.tenants import FakeTenants
 from streams.errors import MalformedRecord
-from streams.kafka.fake import FakeRecord, FakeTopics
+from streams.kafka.record_loop import Record
+from streams.kafka.testing import FakeRecord, FakeTopics
+from streams.laravel import broadcast as publication
+from streams.laravel.job import decode_job
+from streams.laravel.testing import FakeJobQueue, FakeReplays
 from streams.models import Reason
-from streams.postgres.tenants import FakeTenants
-from streams.queue.fake import FakeJobQueue, FakeReplays
 from streams.settings import Settings
-from streams.statistics import Statistics
-from streams.wire import publication, rejected, unique
+from streams.wire import rejected, unique
 from streams.wire.headers import SEQ, WRITER
-from streams.wire.job import decode_job
-from tables.fake import FakeSeen
+from tables.testing import FakeSeen
 from tests.fuzz.oracles import finish
 from tests.golden import golden
 

@@ -3,9 +3,9 @@
 from urllib.parse import urlsplit
 
 from streams.errors import SettingsError
+from streams.laravel.redis_client import connect
 from streams.mqtt.address import Address
 from streams.mqtt.transport import Session
-from streams.queue.client import connect
 from streams.settings import Settings, render_example
 from streams.topics import topic_specs
 

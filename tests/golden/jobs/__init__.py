@@ -4,7 +4,7 @@
 Laravel 11.
 """
 
-from streams.wire.job import JobMetric
+from streams.laravel.job import JobMetric
 
 TENANT = "11111111-1111-4111-8111-111111111111"
 UUID = "013e00c0-a519-4bbd-b8fd-4d6a52ae375e"

@@ -11,14 +11,14 @@ from typing import Any
 
 import asyncpg
 
-from streams.ingest.crew import Crew
+from streams.counters import Statistics
 from streams.ingest.store import MetricStore
 from streams.ingest.worker import IngestWorker, Until
-from streams.queue.client import connect
-from streams.queue.reserve import ReservingQueue
-from streams.statistics import Statistics
+from streams.ingest.worker_pool import Crew
+from streams.laravel.job import JOB_CLASS, JobMetric, encode_job
+from streams.laravel.redis_client import connect
+from streams.laravel.reserve import ReservingQueue
 from streams.tasks import ended_well
-from streams.wire.job import JOB_CLASS, JobMetric, encode_job
 from tests.parts.eventually import eventually
 
 WHEN = "2026-11-23 14:00:00.123456"

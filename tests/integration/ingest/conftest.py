@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
+from streams.counters import Statistics
+from streams.database.schema import apply_schema
+from streams.database.session import Session, connected
+from streams.database.tenant_admin import add_tenant
 from streams.ingest.store import PostgresStore
 from streams.ingest.worker import IngestWorker
-from streams.postgres.schema import apply_schema
-from streams.postgres.session import Session, connected
-from streams.postgres.tenant_admin import add_tenant
-from streams.queue.reserve import ReservingQueue
-from streams.statistics import Statistics
+from streams.laravel.reserve import ReservingQueue
 from tests.integration.ingest.bench import (
     RETRY_AFTER_S,
     Bench,

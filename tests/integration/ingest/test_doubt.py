@@ -9,7 +9,7 @@ import pytest
 from streams.errors import Outage
 from streams.ingest.store import FakeMetricStore
 from streams.ingest.worker import IngestWorker
-from streams.queue.reserve import ReservingQueue
+from streams.laravel.reserve import ReservingQueue
 from tests.integration.ingest.bench import Bench, Clock, failures, make_worker, metric, rows
 from tests.integration.ingest.tables import refuse
 from tests.parts.eventually import eventually

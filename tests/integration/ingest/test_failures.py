@@ -10,7 +10,7 @@ import pytest
 
 from streams.errors import ForeignJob
 from streams.ingest.worker import IngestWorker
-from streams.wire.job import JobMetric
+from streams.laravel.job import JobMetric
 from tests.integration.ingest.bench import (
     WHEN,
     Bench,

@@ -5,13 +5,13 @@ import json
 import asyncpg
 import pytest
 
+from streams.counters import Statistics
+from streams.database.session import Session
 from streams.ingest.store import PostgresStore
 from streams.ingest.worker import IngestWorker
-from streams.postgres.session import Session
-from streams.queue.client import connect
-from streams.queue.reserve import ReservingQueue
-from streams.statistics import Statistics
-from streams.wire.job import JobMetric
+from streams.laravel.job import JobMetric
+from streams.laravel.redis_client import connect
+from streams.laravel.reserve import ReservingQueue
 from tests.integration.ingest.bench import (
     RETRY_AFTER_S,
     WHEN,

@@ -5,10 +5,10 @@ from collections.abc import Awaitable, Callable, Sequence
 import asyncpg
 import pytest
 
+from streams.database.session import Session
 from streams.ingest.store import PostgresStore
-from streams.postgres.session import Session
-from streams.queue.reserve import ReservingQueue
-from streams.wire.job import Job
+from streams.laravel.job import Job
+from streams.laravel.reserve import ReservingQueue
 from tests.integration.ingest.bench import RETRY_AFTER_S, Bench, Clock, make_worker, metric, rows
 
 TOO_LONG = "a" * 65

@@ -3,10 +3,10 @@
 import asyncpg
 import pytest
 
+from streams.database.session import Session, connected
 from streams.ingest.store import PostgresStore
 from streams.ingest.worker import IngestWorker
-from streams.postgres.session import Session, connected
-from streams.queue.reserve import ReservingQueue
+from streams.laravel.reserve import ReservingQueue
 from tests.integration.ingest.bench import Bench, Clock, failures, make_worker, metric, rows
 
 

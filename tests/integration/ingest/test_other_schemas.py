@@ -7,10 +7,10 @@ import uuid
 import asyncpg
 import pytest
 
+from streams.database.session import Session
 from streams.errors import Outage
 from streams.ingest.store import PostgresStore
 from streams.ingest.worker import IngestWorker
-from streams.postgres.session import Session
 from tests.integration.ingest.bench import Bench, failures, metric, rows
 
 UNIQUE = "create unique index on metrics_raw"

@@ -8,14 +8,14 @@ import asyncpg
 import pytest
 from redis.asyncio import Redis
 
+from streams.counters import Statistics
+from streams.database.schema import ensure_tables
+from streams.database.session import Session, connected
+from streams.database.tenant_admin import add_tenant
 from streams.ingest.store import FakeMetricStore, PostgresStore
 from streams.ingest.worker import IngestWorker
-from streams.postgres.schema import ensure_tables
-from streams.postgres.session import Session, connected
-from streams.postgres.tenant_admin import add_tenant
-from streams.queue.reserve import ReservingQueue
-from streams.statistics import Statistics
-from streams.wire.job import Job
+from streams.laravel.job import Job
+from streams.laravel.reserve import ReservingQueue
 from tests.integration.ingest.bench import (
     RETRY_AFTER_S,
     Bench,

@@ -8,16 +8,16 @@ from importlib.metadata import version
 import pytest
 from aiohttp import ClientSession, web
 
+from streams.counters import Statistics
+from streams.database.session import Session
 from streams.errors import StartupRefused
 from streams.ingest.progress import STALLED_S
 from streams.ingest.report import Report
 from streams.ingest.store import PostgresStore
 from streams.ingest.worker import IngestWorker, Until
-from streams.postgres.session import Session
-from streams.queue.gauge import QueueGauge
-from streams.queue.reserve import ReservingQueue
+from streams.laravel.queue_gauge import QueueGauge
+from streams.laravel.reserve import ReservingQueue
 from streams.settings import Settings
-from streams.statistics import Statistics
 from streams.web.ingest_pages import IngestPages, serving
 from tests.integration.ingest.bench import Bench, Clock, make_worker, metric
 from tests.parts.eventually import eventually

@@ -5,10 +5,10 @@ import asyncio
 import asyncpg
 import pytest
 
+from streams.database.session import Session
 from streams.errors import Outage
 from streams.ingest.store import PostgresStore
 from streams.ingest.worker import IngestWorker
-from streams.postgres.session import Session
 from tests.integration.ingest.bench import Bench, failures, metric, rows, running
 from tests.parts.eventually import eventually
 

@@ -7,16 +7,16 @@ from contextlib import suppress
 import asyncpg
 import pytest
 
+from streams.counters import Statistics
+from streams.database.session import Session
 from streams.errors import NotFinished, Outage
-from streams.ingest.limit import WaitLimit
 from streams.ingest.progress import STALLED_S
 from streams.ingest.report import Report
 from streams.ingest.store import FakeMetricStore, PostgresStore
+from streams.ingest.wait_limit import WaitLimit
 from streams.ingest.worker import Until
-from streams.postgres.session import Session
-from streams.queue.reserve import ReservingQueue
-from streams.statistics import Statistics
-from streams.wire.job import Job
+from streams.laravel.job import Job
+from streams.laravel.reserve import ReservingQueue
 from tests.integration.ingest.bench import Bench, Clock, failures, make_worker, metric, rows, running
 from tests.integration.ingest.tables import slow_down
 from tests.parts.eventually import eventually

@@ -7,15 +7,15 @@ from contextlib import AsyncExitStack
 import asyncpg
 import pytest
 
+from streams.counters import Statistics
+from streams.database.session import Session
 from streams.errors import ForeignJob, NotFinished, Outage, RowsRefused
-from streams.ingest.crew import Crew
-from streams.ingest.limit import WaitLimit
 from streams.ingest.store import FakeMetricStore, PostgresStore
+from streams.ingest.wait_limit import WaitLimit
 from streams.ingest.worker import IngestWorker, Until
-from streams.postgres.session import Session
-from streams.queue.reserve import Backlog, ReservingQueue
-from streams.statistics import Statistics
-from streams.wire.job import Job, encode_job
+from streams.ingest.worker_pool import Crew
+from streams.laravel.job import Job, encode_job
+from streams.laravel.reserve import Backlog, ReservingQueue
 from tests.integration.ingest.bench import RETRY_AFTER_S, Bench, Clock, make_worker, metric, rows, running
 from tests.parts.eventually import eventually
 

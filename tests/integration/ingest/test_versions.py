@@ -5,12 +5,12 @@ import uuid
 import asyncpg
 import pytest
 
+from streams.counters import Statistics
+from streams.database.session import Session
+from streams.database.tenant_admin import add_tenant
 from streams.ingest.store import PostgresStore
-from streams.postgres.session import Session
-from streams.postgres.tenant_admin import add_tenant
-from streams.queue.reserve import ReservingQueue
-from streams.statistics import Statistics
-from streams.wire.job import Extras, encode_job
+from streams.laravel.job import Extras, encode_job
+from streams.laravel.reserve import ReservingQueue
 from tests.golden import golden
 from tests.golden.jobs import PAYLOADS
 from tests.integration.ingest.bench import Bench, Clock, failures, make_worker, metric, rows

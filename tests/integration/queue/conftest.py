@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from streams.embedded.child import PartFailed
-from streams.embedded.programs import Program, redis_server
-from streams.queue.client import connect
+from streams.demo.child import PartFailed
+from streams.demo.programs import Program, redis_server
+from streams.laravel.redis_client import connect
 from tests.parts.redis import Redis as RedisServer
 from tests.parts.redis import redis_6, valkey
 

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 
 from redis.asyncio import Redis
 
-from streams.queue.handoff import RedisJobQueue
-from streams.queue.keys import QueueKeys, fence_key
-from streams.queue.pipelined import Script
-from streams.queue.reserve import Publication, ReservedJob, ReservingQueue
+from streams.laravel.pipelined_script import Script
+from streams.laravel.push import RedisJobQueue
+from streams.laravel.redis_keys import QueueKeys, fence_key
+from streams.laravel.reserve import Publication, ReservedJob, ReservingQueue
 
 PREFIX, NAME = "p_", "default"
 KEYS = QueueKeys.of(PREFIX, NAME)

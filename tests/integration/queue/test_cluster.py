@@ -7,10 +7,10 @@ import pytest
 from redis.asyncio import Redis
 
 from streams.errors import Outage
-from streams.queue.fence import Fence
-from streams.queue.handoff import ChunkOfJobs, Push, RedisJobQueue
-from streams.queue.keys import QueueKeys
-from streams.queue.reserve import ReservingQueue
+from streams.laravel.fence import Fence
+from streams.laravel.push import ChunkOfJobs, Push, RedisJobQueue
+from streams.laravel.redis_keys import QueueKeys
+from streams.laravel.reserve import ReservingQueue
 from tests.integration.queue.conftest import Serve
 from tests.integration.queue.queues import RETRY_AFTER_S, announced, payload, take, taking
 from tests.parts.eventually import eventually

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 import pytest
 from redis.asyncio import Redis
 
+from streams.counters import Statistics
 from streams.errors import Outage
 from streams.ingest.store import FakeMetricStore
-from streams.queue.fence import Fence
-from streams.queue.handoff import ChunkOfJobs, Push
-from streams.queue.health import handoff_health
-from streams.queue.reserve import ReservedJob
-from streams.statistics import Statistics
+from streams.laravel.fence import Fence
+from streams.laravel.push import ChunkOfJobs, Push
+from streams.laravel.redis_health import handoff_health
+from streams.laravel.reserve import ReservedJob
 from tests.faults.proxy import Link
 from tests.integration.ingest.bench import Bench, make_worker, metric, running
 from tests.integration.queue.conftest import Serve

@@ -7,11 +7,11 @@ from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError
 
 from streams.errors import Outage, QueueFull
-from streams.queue.fence import Fence
-from streams.queue.handoff import FENCED_PUSH, ChunkOfJobs, Push
-from streams.queue.memory import ASK_EVERY_S, MemoryGuard, guarded
-from streams.queue.pipelined import PipelinedScript
-from streams.queue.reserve import ReservingQueue
+from streams.laravel.fence import Fence
+from streams.laravel.pipelined_script import PipelinedScript
+from streams.laravel.push import FENCED_PUSH, ChunkOfJobs, Push
+from streams.laravel.redis_memory import ASK_EVERY_S, MemoryGuard, guarded
+from streams.laravel.reserve import ReservingQueue
 from tests.integration.queue.conftest import Serve
 from tests.integration.queue.queues import (
     KEYS,

@@ -14,11 +14,11 @@ from redis.asyncio import Redis
 from streams.dashboard.exchange import Exchange, workers_key
 from streams.dashboard.summary import Summary, encode
 from streams.errors import Outage
-from streams.queue.fence import Fence
-from streams.queue.handoff import ChunkOfJobs, Push
-from streams.queue.health import handoff_health
-from streams.queue.keys import QueueKeys
-from streams.queue.reserve import ReservingQueue
+from streams.laravel.fence import Fence
+from streams.laravel.push import ChunkOfJobs, Push
+from streams.laravel.redis_health import handoff_health
+from streams.laravel.redis_keys import QueueKeys
+from streams.laravel.reserve import ReservingQueue
 from tests.integration.queue.conftest import Serve
 from tests.integration.queue.queues import (
     FENCE,

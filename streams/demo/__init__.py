@@ -1,0 +1,1 @@
+"""The whole pipeline on one machine behind ``./dev run``: its servers, a simulated fleet, and the ledger."""

@@ -1,0 +1,137 @@
+"""What becomes of a job at hand: done, tried again, deleted, or given up.
+
+By the rules of ``streams.ingest.failing``; each way ends in the queue, whose outage is waited out.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+
+from streams.errors import RowsDoubted, RowsLocked, RowsRefused
+from streams.ingest.failing import FailedJob, next_try_s
+from streams.ingest.outage_wait import Patience
+from streams.ingest.prepared_job import Taken
+from streams.ingest.reservations import JobsAtHand
+from streams.ingest.store import MetricStore
+from streams.laravel.reserve import ReservedJob, ReservingQueue
+
+log = logging.getLogger(__name__)
+
+ASIDE_S = 10
+"""How long a job waits whose row is locked, or that cannot be kept in failed_jobs."""
+
+
+class Settlement:
+    """Settles jobs in the queue and takes them off the jobs at hand.
+
+    Every method raises `Outage` where the store is away, or the queue when the worker was told to stop.
+
+    Args:
+        queue: where the jobs were taken.
+        store: keeps those that are given up.
+        at_hand: the jobs at hand.
+        patience: waits for a queue that is away.
+        queue_name: the queue's name as ``failed_jobs`` records it.
+        queue_connection: the connection's name as ``failed_jobs`` records it.
+        delete_when_missing_models: whether the job's class says so, as Laravel before 13 asks it.
+        clock: returns Unix time in seconds.
+    """
+
+    def __init__(
+        self,
+        queue: ReservingQueue,
+        store: MetricStore,
+        at_hand: JobsAtHand,
+        patience: Patience,
+        *,
+        queue_name: str,
+        queue_connection: str,
+        delete_when_missing_models: bool,
+        clock: Callable[[], float],
+    ) -> None:
+        self._queue = queue
+        self._store = store
+        self._at_hand = at_hand
+        self._patience = patience
+        self._queue_name = queue_name
+        self._queue_connection = queue_connection
+        self._delete_when_missing_models = delete_when_missing_models
+        self._clock = clock
+
+    async def complete(self, jobs: Sequence[Taken]) -> None:
+        """Delete jobs whose rows are written, and publish what they announce."""
+        done = [(taken.reserved, taken.publication) for taken in jobs]
+        ours = await self._patience.wait_out(lambda: self._queue.complete(done))
+        self._at_hand.settled([reserved for reserved, _ in done], "jobs_done")
+        if not all(ours):
+            log.warning(
+                "%d jobs were written, but are no longer reserved by this worker: whoever took them writes "
+                "and publishes them again. Rows with a dedupe id are not doubled",
+                ours.count(False),
+            )
+
+    async def refused(self, taken: Taken, refusal: RowsRefused) -> None:
+        """Do with a job whose rows were refused what the refusal and its tries leave."""
+        if isinstance(refusal, RowsLocked):
+            await self._set_aside(taken, refusal)
+            return
+        job = taken.job
+        if refusal.for_good and (self._delete_when_missing_models or job.delete_when_missing_models):
+            await self._drop(taken, refusal)
+            return
+        delay_s = None if refusal.for_good else next_try_s(job, self._clock())
+        if delay_s is None:
+            await self.give_up(taken.reserved, str(refusal))
+            return
+        await self._try_again(taken, refusal, delay_s)
+
+    async def give_up(self, reserved: ReservedJob, why: str) -> None:
+        """Move a job to ``failed_jobs``."""
+        failed = FailedJob.of(reserved.payload, self._queue_name, why, self._queue_connection)
+        try:
+            await self._store.fail(failed)
+        except (RowsRefused, RowsDoubted) as refusal:
+            await self._keep(reserved, failed.uuid, why, refusal)
+            return
+        await self._patience.wait_out(lambda: self._queue.delete(reserved))
+        self._at_hand.settled([reserved], "jobs_failed")
+        log.error("job %s is given up and now in the table failed_jobs: %s", failed.uuid, why)
+
+    async def _keep(
+        self, reserved: ReservedJob, uuid: str, why: str, refusal: RowsRefused | RowsDoubted
+    ) -> None:
+        """Let a job wait that has failed, but that failed_jobs does not take: it must hold up no other."""
+        await self._patience.wait_out(lambda: self._queue.release(reserved, ASIDE_S, counted=False))
+        self._at_hand.settled([reserved], "jobs_released")
+        log.error(
+            "job %s has failed, but the table failed_jobs does not take it, so it is tried again in %d s, no "
+            "try used: %s; why it failed: %s",
+            uuid,
+            ASIDE_S,
+            refusal,
+            why,
+        )
+
+    async def _set_aside(self, taken: Taken, refusal: RowsLocked) -> None:
+        """Let a job wait that cannot be run now: at the front it would hold up all others."""
+        await self._patience.wait_out(lambda: self._queue.release(taken.reserved, ASIDE_S, counted=False))
+        self._at_hand.settled([taken.reserved], "jobs_released")
+        log.warning("job %s waits for %d s, no try used: %s", taken.job.uuid, ASIDE_S, refusal)
+
+    async def _drop(self, taken: Taken, refusal: RowsRefused) -> None:
+        await self._patience.wait_out(lambda: self._queue.delete(taken.reserved))
+        self._at_hand.settled([taken.reserved], "jobs_done")
+        log.info("job %s is deleted (deleteWhenMissingModels): %s", taken.job.uuid, refusal)
+
+    async def _try_again(self, taken: Taken, refusal: RowsRefused, delay_s: int) -> None:
+        ours = await self._patience.wait_out(lambda: self._queue.release(taken.reserved, delay_s))
+        self._at_hand.settled([taken.reserved], "jobs_released")
+        if not ours:
+            log.warning("job %s failed, but is another worker's by now: %s", taken.job.uuid, refusal)
+            return
+        log.warning(
+            "job %s failed at attempt %d and is tried again in %d s: %s",
+            taken.job.uuid,
+            taken.job.attempts + 1,
+            delay_s,
+            refusal,
+        )

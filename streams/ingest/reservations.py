@@ -1,0 +1,57 @@
+"""The jobs at hand: those that a worker has reserved and not settled yet."""
+
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from streams.counters import Statistics
+from streams.ingest.outage_wait import Patience
+from streams.laravel.reserve import ReservedJob, ReservingQueue
+
+log = logging.getLogger(__name__)
+
+
+class JobsAtHand:
+    """Knows which they are, and puts back what is left of them.
+
+    Args:
+        queue: where they come from.
+        patience: waits for a queue that is away.
+        statistics: counts them once they are settled.
+    """
+
+    def __init__(self, queue: ReservingQueue, patience: Patience, statistics: Statistics) -> None:
+        self._queue = queue
+        self._patience = patience
+        self._statistics = statistics
+        self._held: dict[ReservedJob, None] = {}
+
+    def __bool__(self) -> bool:
+        """Tell whether any is left."""
+        return bool(self._held)
+
+    @asynccontextmanager
+    async def holding(self, jobs: Sequence[ReservedJob]) -> AsyncIterator[None]:
+        """Put back whatever the block has not settled, whyever it ends: no attempt is burnt."""
+        self._held = dict.fromkeys(jobs)
+        self._statistics.messages["jobs_taken"] += len(jobs)
+        try:
+            yield
+        finally:
+            if self._held:
+                left = list(self._held)
+                try:
+                    await self._put_back(left)
+                finally:
+                    self._statistics.messages["jobs_returned"] += len(left)
+
+    def settled(self, jobs: Sequence[ReservedJob], how: str) -> None:
+        """Take in what became of some of them: ``jobs_done``, ``jobs_released`` or ``jobs_failed``."""
+        self._statistics.messages[how] += len(jobs)
+        for job in jobs:
+            self._held.pop(job, None)
+
+    async def _put_back(self, jobs: Sequence[ReservedJob]) -> None:
+        returned = await self._patience.wait_out(lambda: self._queue.put_back(jobs))
+        log.info("%d jobs are back at the front of the queue, as they were", returned)
+        self._held.clear()

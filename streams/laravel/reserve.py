@@ -1,0 +1,180 @@
+r"""Takes jobs from the Laravel queue and settles them, by the protocol of Laravel's own workers.
+
+Between Redis and ``streams.ingest``. What each step does is read from ``Illuminate\Queue\RedisQueue`` and
+``LuaScripts`` (8.83): a pop moves due jobs of ``:delayed`` and ``:reserved`` back to the list, takes the
+first, raises its ``attempts`` through cjson, and keeps that copy in ``:reserved`` until now + retry after.
+Workers of both kinds can share a queue, and either can die: the other gets its jobs back.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple, Self
+
+from redis.asyncio import Redis
+
+from streams.laravel.redis_health import ingest_health
+from streams.laravel.redis_keys import QueueKeys
+from streams.laravel.redis_outages import answered
+from streams.laravel.reserve_scripts import COMPLETE, PUT_BACK, RELEASE, RESERVE
+from streams.settings import Settings
+
+
+class ReservedJob(NamedTuple):
+    """A job that this worker holds until it settles it or its time has passed."""
+
+    payload: bytes
+    """As it stood in the list: what a worker reads and what goes into failed_jobs."""
+    reserved: bytes
+    """As it stands in ``:reserved``: what settles it."""
+
+
+class Publication(NamedTuple):
+    """What is published when a job is done."""
+
+    channel: str
+    """Without the prefix."""
+    message: bytes
+
+
+class Backlog(NamedTuple):
+    """How many jobs a queue holds."""
+
+    waiting: int
+    """In the list."""
+    delayed: int
+    """To be tried again later; those whose time has come among them."""
+    reserved: int
+    """In the hands of a worker; those whose time is over among them."""
+    due: int
+    """The lag: what could be taken now."""
+
+
+class ReservingQueue:
+    """A Laravel queue as its workers see it. Every method raises `Outage` when Redis does not answer.
+
+    Args:
+        redis: a client that does not retry by itself: a script whose answer was lost may have run.
+        prefix: Laravel's key prefix, which stands before channels too.
+        queue: the queue's name.
+        retry_after_s: seconds after which a job that was not settled goes to another worker.
+        clock: Unix time in seconds; all workers of a queue should agree on it.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        *,
+        prefix: str,
+        queue: str,
+        retry_after_s: int,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._redis = redis
+        self._prefix = prefix
+        self._retry_after_s = retry_after_s
+        self._clock = clock
+        self._list, self._delayed, self._reserved, self._notify = QueueKeys.of(prefix, queue)
+        self._woken = 0
+        self._reserved_at = 0.0
+        self._health = ingest_health(redis, prefix, queue)
+        self._reserve, self._complete, self._release, self._put_back = (
+            redis.register_script(script) for script in (RESERVE, COMPLETE, RELEASE, PUT_BACK)
+        )
+
+    @classmethod
+    def from_settings(cls, redis: Redis, settings: Settings) -> Self:
+        """Build the queue that handoff writes to."""
+        return cls(
+            redis,
+            prefix=settings.queue_prefix,
+            queue=settings.queue_name,
+            retry_after_s=settings.queue_retry_after_s,
+        )
+
+    async def reserve(self, *, max_jobs: int, max_bytes: int) -> list[ReservedJob]:
+        """Take jobs from the front, in order: at most `max_jobs` and `max_bytes`, but one in any case."""
+        self._reserved_at = self._clock()
+        now = int(self._reserved_at)
+        taken = await answered(
+            self._reserve(
+                keys=[self._list, self._delayed, self._reserved, self._notify],
+                args=[now, now + self._retry_after_s, max_jobs, max_bytes, self._woken],
+            )
+        )
+        self._woken = 0
+        return [ReservedJob(payload, reserved) for payload, reserved in taken]
+
+    @property
+    def is_late(self) -> bool:
+        """Whether nothing new should be begun with the jobs reserved last: they will soon be another's."""
+        return self._clock() - self._reserved_at >= self._retry_after_s / 2
+
+    async def wait(self, timeout_s: float) -> None:
+        """Return when there may be a job, at the latest after `timeout_s`.
+
+        Delayed and expired jobs announce themselves only to those who reserve, so the wait should be short.
+        """
+        if await answered(self._redis.blpop([self._notify], timeout=timeout_s)):
+            self._woken = 1
+
+    async def complete(self, done: Iterable[tuple[ReservedJob, Publication]]) -> list[bool]:
+        """Delete jobs and publish what they announce, in one step.
+
+        Returns:
+            Which of them were still ours. Of the others nothing was published: another worker has taken them.
+        """
+        arguments = [part for job, publication in done for part in self._announced(job, publication)]
+        return [bool(ours) for ours in await answered(self._complete(keys=[self._reserved], args=arguments))]
+
+    async def delete(self, job: ReservedJob) -> bool:
+        """Delete a job; return whether it was still ours."""
+        return bool(await answered(self._redis.zrem(self._reserved, job.reserved)))
+
+    async def release(self, job: ReservedJob, delay_s: int, *, counted: bool = True) -> bool:
+        """Let a job be tried again after a delay; return whether it was still ours.
+
+        Args:
+            job: what was reserved.
+            delay_s: until it is due.
+            counted: whether this was an attempt.
+        """
+        available_at = int(self._clock()) + delay_s
+        left = job.reserved if counted else job.payload
+        keys = [self._reserved, self._delayed]
+        released = self._release(keys=keys, args=[job.reserved, available_at, left])
+        return bool(await answered(released))
+
+    async def put_back(self, jobs: Sequence[ReservedJob]) -> int:
+        """Undo the reservation: back to the front in their old order, bytes and attempts as before.
+
+        Returns:
+            How many were still ours to put back.
+        """
+        arguments = [part for job in jobs for part in (job.reserved, job.payload)]
+        keys = [self._reserved, self._list, self._notify]
+        return int(await answered(self._put_back(keys=keys, args=arguments)))
+
+    async def backlog(self) -> Backlog:
+        """Count the jobs, all at the same moment."""
+        now = int(self._clock())
+        async with self._redis.pipeline(transaction=True) as counts:
+            counts.llen(self._list)
+            for later in (self._delayed, self._reserved):
+                counts.zcard(later)
+                counts.zcount(later, "-inf", now)
+            waiting, delayed, due, reserved, expired = await answered(counts.execute())
+        return Backlog(waiting, delayed, reserved, waiting + due + expired)
+
+    async def front(self) -> bytes | None:
+        """Return the job that is taken next, which stays where it is; None where none waits in the list."""
+        front: bytes | None = await answered(self._redis.lindex(self._list, 0))
+        return front
+
+    async def check(self) -> None:
+        """Return if jobs can be taken and settled: Redis takes writes, and grants every right."""
+        await self._health.check()
+
+    def _announced(self, job: ReservedJob, publication: Publication) -> Iterator[bytes | str]:
+        yield job.reserved
+        yield self._prefix + publication.channel
+        yield publication.message

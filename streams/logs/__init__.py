@@ -1,0 +1,1 @@
+"""What a process says in its log, and how its lines are written."""
