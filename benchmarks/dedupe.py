@@ -21,7 +21,7 @@ from pathlib import Path
 from streams.models import Origin
 from streams.wire.decision import FORMAT, ID_BYTES, Decision, decode, decode_key, encode, encode_key, unpack
 from tables.state import SeenState
-from tests.unit.plain_seen import PlainSeen
+from tests.unit.tables.plain_seen import PlainSeen
 
 Memory = SeenState | PlainSeen
 Row = tuple[bytes, bytes]

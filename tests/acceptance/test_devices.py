@@ -16,7 +16,7 @@ from streams.wire.devices import DeviceSeen
 from tests.acceptance.conftest import Pipeline
 from tests.parts.commands import call
 from tests.parts.eventually import eventually
-from tests.unit.test_last_seen import AT, AT_S, message
+from tests.unit.last_seen.test_table import AT, AT_S, message
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 

@@ -8,7 +8,7 @@ from streams.counters import Statistics
 from streams.errors import Outage
 from streams.laravel.replays import REMEMBERED, Chunk, Replays
 from streams.wire.decision import digest
-from tests.unit.logs import PARTITION, UNIQUE, Logs, values
+from tests.unit.known_logs import PARTITION, UNIQUE, Logs, values
 
 
 class Scene:

@@ -14,7 +14,7 @@ from streams.wire.decision import FORMAT, Decision
 from tables.decisions import Decisions
 from tables.fingerprints import Fingerprints
 from tables.state import PartitionState, SeenState
-from tests.unit.plain_seen import PlainPartition, PlainSeen
+from tests.unit.tables.plain_seen import PlainPartition, PlainSeen
 
 WINDOW_S = 10.0
 MAX_IDS = 60

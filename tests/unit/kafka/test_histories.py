@@ -11,7 +11,7 @@ from streams.kafka.log_reader import LogRecord, still_there
 from streams.kafka.positions import Anchor
 from streams.wire.decision import digest
 from streams.wire.headers import ChainLink
-from tests.unit.logs import PARTITION, RAW, UNIQUE, Logs, values
+from tests.unit.known_logs import PARTITION, RAW, UNIQUE, Logs, values
 
 
 async def test_a_record_of_metrics_unique_is_evidence_of_its_raw_record() -> None:

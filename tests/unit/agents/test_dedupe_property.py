@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from agents.examine import examine
 from streams.models import Origin
 from streams.wire import raw, unique
-from tests.unit.test_refine import Bench, chunk, message
+from tests.unit.agents.test_refine import Bench, chunk, message
 
 Row = tuple[str, Any, str]
 

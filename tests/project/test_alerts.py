@@ -14,7 +14,7 @@ from streams.models import Reason
 from streams.web.worker_metrics import NOTES
 from tests.conftest import real
 from tests.parts.process import find_program
-from tests.unit.alert_scenes import SCENES, Series
+from tests.project.alert_scenes import SCENES, Series
 
 REPOSITORY = Path(__file__).parents[2]
 PROMETHEUS = REPOSITORY / "docker" / "prometheus"

@@ -26,7 +26,7 @@ from streams.mqtt.select_transport import transport_of
 from streams.mqtt.transport import Session
 from streams.settings import Settings
 from streams.topics import topic_specs
-from tests.unit.environments import MARK, environments
+from tests.unit.config.environments import MARK, environments
 
 KAFKA_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
 """What Kafka takes for a topic (org.apache.kafka.common.internals.Topic)."""

@@ -17,7 +17,7 @@ from streams.wire.decision import FORMAT, NONE_EMITTED, Decision, digest
 from tables.seen_positions import OwnersSay, SeenPositions
 from tables.state import PartitionState
 from tables.testing import FakeSeen
-from tests.unit.logs import GROUP, PARTITION, RAW, UNIQUE, Logs, values
+from tests.unit.known_logs import GROUP, PARTITION, RAW, UNIQUE, Logs, values
 
 
 class Scene:

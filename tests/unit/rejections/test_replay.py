@@ -18,7 +18,7 @@ from streams.settings import Settings
 from streams.wire import raw, rejected, unique
 from streams.wire.headers import FIRSTS, REPLAY, read_firsts, written_firsts
 from streams.wire.mark import Mark, decode, encode
-from tests.unit.test_refine import AT, OTHER, TENANT, Bench, chunk, message
+from tests.unit.agents.test_refine import AT, OTHER, TENANT, Bench, chunk, message
 
 HEADERS = {REPLAY: b"1", "term": b"7"}
 

@@ -15,7 +15,7 @@ from streams.laravel.job import JobMetric, encode_job
 from streams.models import Message, Origin, Reason
 from streams.rules.payload import MAX_BYTES
 from streams.wire import raw
-from tests.unit.test_benchmarks_packets import NOW_US, read
+from tests.benchmarks.test_packets import NOW_US, read
 
 TENANT = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 MAX_PACKET_BYTES, MAX_LEVELS = 1_048_576, 200

@@ -17,7 +17,7 @@ from streams.laravel.push import ChunkOfJobs, Push
 from streams.laravel.replays import Chunk, Replays
 from streams.laravel.testing import FakeJobQueue, FakeRedis
 from streams.wire.decision import digest
-from tests.unit.logs import PARTITION, UNIQUE, Logs, values
+from tests.unit.known_logs import PARTITION, UNIQUE, Logs, values
 
 REWIND_S = 60.0
 

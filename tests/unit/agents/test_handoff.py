@@ -17,7 +17,7 @@ from streams.models import Origin, Reading
 from streams.timings import HANDOFF
 from streams.wire import unique
 from streams.wire.decision import digest
-from tests.unit.logs import PARTITION, UNIQUE, Logs
+from tests.unit.known_logs import PARTITION, UNIQUE, Logs
 
 NOW = 1_795_442_400.0
 TENANT = "7c9e6679-7425-40de-944b-e07fc1f90ae7"

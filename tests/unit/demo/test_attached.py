@@ -16,7 +16,7 @@ from streams.demo import attached
 from streams.demo.__main__ import HANDED_ON
 from streams.demo.psql import environment
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 SETTINGS = {"REDIS_URL": "redis://127.0.0.1:1/0?a=b", "WEB_PORT": "7"}
 
 

@@ -12,7 +12,7 @@ from streams.timings import Histogram
 from streams.web.prometheus import counter, gauge, histograms, page
 from streams.web.worker_metrics import MESSAGES, NOTES, book_metrics, message_metrics
 
-STREAMS = Path(__file__).parents[2]
+STREAMS = Path(__file__).parents[3]
 
 
 def read(families: object) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
