@@ -13,8 +13,7 @@ import msgspec
 from faust.cli import argument, option
 
 from agents.explanation import Explanation, Outcome, examine_alone, explain
-from streams.application import app, settings
-from streams.commands.base import PlainCommand
+from streams.commands.base import PlainCommand, command
 from streams.database.session import connected
 from streams.database.tenant_admin import existing_tenants
 from streams.errors import Outage
@@ -44,22 +43,21 @@ def _line(name: str, says: str) -> str:
     )
 
 
-async def does_exist(tenant_id: str | None) -> tuple[bool | None, str]:
+async def does_exist(tenant_id: str | None, database_url: str) -> tuple[bool | None, str]:
     """Return whether the application has a tenant, or None and why nobody can tell."""
     if tenant_id is None:
         return None, ""
     try:
-        async with connected(settings.database_url.get_secret_value()) as connection:
+        async with connected(database_url) as connection:
             return tenant_id in await existing_tenants(connection, [tenant_id]), ""
     except Outage as outage:
         return None, str(outage)
 
 
-@app.command(
+@command(
     argument("topic"),
     argument("payload"),
     option("--json", "as_json", is_flag=True, help="Print JSON."),
-    base=PlainCommand,
     name="explain",
 )
 async def explain_command(self: PlainCommand, topic: str, payload: str, *, as_json: bool) -> None:
@@ -72,8 +70,9 @@ async def explain_command(self: PlainCommand, topic: str, payload: str, *, as_js
     """
     content = sys.stdin.buffer.read() if payload == STDIN else os.fsencode(payload)
     received_at = rfc3339(time.time_ns())
+    settings = self.settings
     examined = examine_alone(topic, content, received_at, settings)
-    exists, why = await does_exist(examined.tenant_id)
+    exists, why = await does_exist(examined.tenant_id, settings.database_url.get_secret_value())
     told = explain(examined, settings, exists=exists, why_unknown=why)
     if self.json or as_json:
         self.say(msgspec.json.encode(told).decode())

@@ -11,10 +11,9 @@ from functools import partial
 
 from faust.types import StreamT
 
-from streams.application import app, settings, spans, statistics
 from streams.counters import Statistics
 from streams.errors import Displaced, MalformedRecord, QueueFull
-from streams.kafka.app import raw_bytes
+from streams.kafka.app import StreamsApp, raw_bytes
 from streams.kafka.record_loop import Record, carry
 from streams.laravel.fence import Fence
 from streams.laravel.fence_positions import FencePositions
@@ -250,46 +249,42 @@ def _read(record: Record) -> tuple[unique.UniqueChunk, int]:
     return chunk, read_epoch(record.headers)
 
 
-redis = connect(settings.redis_url.get_secret_value())
-queue = RedisJobQueue.from_settings(
-    redis,
-    settings,
-    guarded(
-        PipelinedScript(redis, FENCED_PUSH),
-        MemoryGuard(redis, max_share=settings.handoff_max_memory_share),
-    ),
-)
-health = handoff_health(
-    redis, settings.queue_prefix, settings.queue_name, fence_key(settings.queue_prefix, settings.topic_prefix)
-)
-replays = Replays(app.histories, statistics, settings.unique_topic)
-work = Handoff(
-    queue,
-    replays,
-    topic=settings.unique_topic,
-    derive_ids=settings.dedupe_id_when_missing == "derive",
-    statistics=statistics,
-    encode=encoder(settings),
-)
+def build(app: StreamsApp) -> Handoff:
+    """Add the agent to an app; nothing is opened."""
+    settings, statistics, spans = app.settings, app.statistics, app.spans
+    redis = connect(settings.redis_url.get_secret_value())
+    memory = MemoryGuard(redis, max_share=settings.handoff_max_memory_share)
+    queue = RedisJobQueue.from_settings(redis, settings, guarded(PipelinedScript(redis, FENCED_PUSH), memory))
+    fence = fence_key(settings.queue_prefix, settings.topic_prefix)
+    health = handoff_health(redis, settings.queue_prefix, settings.queue_name, fence)
+    replays = Replays(app.histories, statistics, settings.unique_topic)
+    agent = Handoff(
+        queue,
+        replays,
+        topic=settings.unique_topic,
+        derive_ids=settings.dedupe_id_when_missing == "derive",
+        statistics=statistics,
+        encode=encoder(settings),
+    )
+    work = traced(agent.hand_off, spans, HANDOFF, settings.unique_topic)
 
-hand_off = traced(work.hand_off, spans, HANDOFF, settings.unique_topic)
+    app.fences = queue
+    app.position_sources[settings.unique_topic] = FencePositions(
+        queue,
+        app.histories,
+        app.log_reader,
+        replays,
+        statistics,
+        topic=settings.unique_topic,
+        rewind_s=settings.fence_lost_rewind_s,
+        was_committed=partial(app.was_committed, settings.unique_topic),
+    )
+    app.use(queue, probe=health.check, part="redis")
+    app.measure(QueueGauge.from_settings(settings))
 
-app.fences = queue
-app.position_sources[settings.unique_topic] = FencePositions(
-    queue,
-    app.histories,
-    app.log_reader,
-    replays,
-    statistics,
-    topic=settings.unique_topic,
-    rewind_s=settings.fence_lost_rewind_s,
-    was_committed=partial(app.was_committed, settings.unique_topic),
-)
-app.use(queue, probe=health.check, part="redis")
-app.measure(QueueGauge.from_settings(settings))
+    @app.agent(raw_bytes(app, settings.unique_topic), isolated_partitions=True, name="handoff")
+    async def handoff(stream: StreamT[bytes]) -> None:
+        """Push metrics.unique as ProcessMetricSubmission jobs onto the Laravel queue."""
+        await carry(stream, app.deliverer, work, statistics)
 
-
-@app.agent(raw_bytes(app, settings.unique_topic), isolated_partitions=True, name="handoff")
-async def handoff(stream: StreamT[bytes]) -> None:
-    """Push metrics.unique as ProcessMetricSubmission jobs onto the Laravel queue."""
-    await carry(stream, app.deliverer, hand_off, statistics)
+    return agent

@@ -15,7 +15,6 @@ from typing import NoReturn
 import mqtt5
 from faust.types import StreamT
 
-from streams.application import app, settings, spans, statistics
 from streams.counters import Statistics
 from streams.errors import (
     ConnectionLost,
@@ -34,6 +33,7 @@ from streams.ingress.quota import Meter, Quota
 from streams.ingress.raw_tail import KafkaTail
 from streams.ingress.reconnect_delay import Patience
 from streams.ingress.terms import KafkaOffice, Office, Tenure
+from streams.kafka.app import StreamsApp
 from streams.mqtt.select_transport import transport_of
 from streams.mqtt.transport import Connection, Past, Session, Transport
 from streams.settings import Settings
@@ -231,48 +231,49 @@ class Ingress:
                 self._on_crash(bug)
 
 
-lease = Lease(LEASE_SHARE * settings.consumer_session_s)
-
-
 def _drop_on_bug(connection: Connection, opening: "asyncio.Task[MetricStreamsError | None]") -> None:
     """Let a bug in the opening end the connection; whoever awaits the task raises it."""
     if not opening.cancelled() and opening.exception() is not None:
         connection.drop(ConnectionLost("a bug has ended it while it was opened"))
 
 
-session = Session.of(settings, socket.gethostname())
-senders = Senders()
-tail = KafkaTail(settings)
-interlopers = Interlopers(tail, settings.raw_topic)
-writer: ChunkWriter = KafkaChunkWriter(settings, lease, interlopers)
-bridge = Ingress(
-    settings,
-    statistics,
-    transport_of(settings, statistics, read=mqtt5.read if spans is None else senders.read),
-    writer if spans is None else TracedWriter(writer, spans, settings.raw_topic, senders),
-    office=KafkaOffice(
-        None if settings.mqtt_share_group else app.leadership,
-        tail,
-        session.client_id,
-        session.subscription,
-        interlopers,
-    ),
-    lease=lease,
-    on_crash=app.end_on,
-)
-app.probes["mqtt"] = bridge.check
-app.gauges["mqtt_in_flight_messages"] = lambda: bridge.in_flight
+def build(app: StreamsApp) -> Ingress:
+    """Add the agent to an app; nothing is opened."""
+    settings, statistics, spans = app.settings, app.statistics, app.spans
+    lease = Lease(LEASE_SHARE * settings.consumer_session_s)
+    session, senders = Session.of(settings, socket.gethostname()), Senders()
+    tail = KafkaTail(settings)
+    interlopers = Interlopers(tail, settings.raw_topic)
+    writer: ChunkWriter = KafkaChunkWriter(settings, lease, interlopers)
+    bridge = Ingress(
+        settings,
+        statistics,
+        transport_of(settings, statistics, read=mqtt5.read if spans is None else senders.read),
+        writer if spans is None else TracedWriter(writer, spans, settings.raw_topic, senders),
+        office=KafkaOffice(
+            None if settings.mqtt_share_group else app.leadership,
+            tail,
+            session.client_id,
+            session.subscription,
+            interlopers,
+        ),
+        lease=lease,
+        on_crash=app.end_on,
+    )
+    app.probes["mqtt"] = bridge.check
+    app.gauges["mqtt_in_flight_messages"] = lambda: bridge.in_flight
 
+    @app.agent(app.channel(), name="ingress")
+    async def ingress(_unused: StreamT[bytes]) -> None:
+        """Carry MQTT into metrics.raw, on the worker that leads."""
+        # A source: what moves it is not a topic but leadership, and a shared subscription needs none.
+        try:
+            async for leads in app.leadership.changes():
+                if leads or settings.mqtt_share_group:
+                    await bridge.lead()
+                else:
+                    await bridge.stand_by()
+        finally:
+            await bridge.stand_by()
 
-@app.agent(app.channel(), name="ingress")
-async def ingress(_unused: StreamT[bytes]) -> None:
-    """Carry MQTT into metrics.raw, on the worker that leads."""
-    # A source: what moves it is not a topic but leadership, and a shared subscription needs none.
-    try:
-        async for leads in app.leadership.changes():
-            if leads or settings.mqtt_share_group:
-                await bridge.lead()
-            else:
-                await bridge.stand_by()
-    finally:
-        await bridge.stand_by()
+    return bridge

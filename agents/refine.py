@@ -13,11 +13,10 @@ from faust.types import StreamT
 
 from agents.decide import Judge, Judged, Standing
 from agents.examine import by_reason
-from streams.application import app, settings, spans, statistics
 from streams.counters import Statistics
 from streams.database.tenants import TenantDirectory, Tenants
 from streams.errors import Displaced
-from streams.kafka.app import raw_bytes
+from streams.kafka.app import StreamsApp, raw_bytes
 from streams.kafka.producer import Outgoing, deliver
 from streams.kafka.record_loop import Record, carry
 from streams.kafka.writer_names import WrittenRecords
@@ -178,40 +177,44 @@ def _arrival(messages: Sequence[Message]) -> str | None:
     return None if not messages or messages[0].first is not None else messages[0].received_at
 
 
-seen = SeenTable(
-    app,
-    memory=SeenState(window_s=settings.dedupe_window_s, max_ids=settings.dedupe_max_ids),
-    name=SEEN_TABLE,
-    help="What was decided on each chunk of the raw topic.",
-    partitions=settings.topic_partitions,
-    extra_topic_configs={"cleanup.policy": "compact"},
-)
-directory = TenantDirectory.from_settings(settings, statistics)
-refinery = Refinery(
-    settings,
-    seen=seen,
-    tenants=directory,
-    emit=cast("Emit", traced_emit(partial(deliver, app), spans, settings.unique_topic)),
-    statistics=statistics,
-)
-work = traced(refinery.refine, spans, REFINE, settings.raw_topic)
+def build(app: StreamsApp) -> Refinery:
+    """Add the agent and its table to an app; nothing is opened."""
+    settings, statistics, spans = app.settings, app.statistics, app.spans
+    seen = SeenTable(
+        app,
+        memory=SeenState(window_s=settings.dedupe_window_s, max_ids=settings.dedupe_max_ids),
+        name=SEEN_TABLE,
+        help="What was decided on each chunk of the raw topic.",
+        partitions=settings.topic_partitions,
+        extra_topic_configs={"cleanup.policy": "compact"},
+    )
+    directory = TenantDirectory.from_settings(settings, statistics)
+    refinery = Refinery(
+        settings,
+        seen=seen,
+        tenants=directory,
+        emit=cast("Emit", traced_emit(partial(deliver, app), spans, settings.unique_topic)),
+        statistics=statistics,
+    )
+    work = traced(refinery.refine, spans, REFINE, settings.raw_topic)
 
-app.tables.add(seen)
-app.keep(DeviceKeeper(settings, statistics.devices, lambda: app.held() if app.has_consumer else None))
-app.position_sources[settings.raw_topic] = SeenPositions(
-    seen,
-    app.histories,
-    statistics,
-    raw_topic=settings.raw_topic,
-    unique_topic=settings.unique_topic,
-    fence=app.fence,
-    owners=OwnersSay(settings.consumer_group, app.is_adopted),
-)
-app.gauges["dedupe_ids"] = lambda: seen.memory.ids
-app.use(directory, probe=directory.check, part="postgres")
+    app.tables.add(seen)
+    app.keep(DeviceKeeper(settings, statistics.devices, lambda: app.held() if app.has_consumer else None))
+    app.position_sources[settings.raw_topic] = SeenPositions(
+        seen,
+        app.histories,
+        statistics,
+        raw_topic=settings.raw_topic,
+        unique_topic=settings.unique_topic,
+        fence=app.fence,
+        owners=OwnersSay(settings.consumer_group, app.is_adopted),
+    )
+    app.gauges["dedupe_ids"] = lambda: seen.memory.ids
+    app.use(directory, probe=directory.check, part="postgres")
 
+    @app.agent(raw_bytes(app, settings.raw_topic), isolated_partitions=True, name="refine")
+    async def refine(stream: StreamT[bytes]) -> None:
+        """Parse, validate and dedupe metrics.raw into metrics.unique and metrics.rejected."""
+        await carry(stream, app.deliverer, work, statistics)
 
-@app.agent(raw_bytes(app, settings.raw_topic), isolated_partitions=True, name="refine")
-async def refine(stream: StreamT[bytes]) -> None:
-    """Parse, validate and dedupe metrics.raw into metrics.unique and metrics.rejected."""
-    await carry(stream, app.deliverer, work, statistics)
+    return refinery

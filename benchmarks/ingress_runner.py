@@ -11,9 +11,10 @@ import time
 
 import uvloop
 
-from agents.ingress import bridge
+from agents.ingress import build as build_ingress
 from benchmarks.usage import memory_mb
-from streams.application import statistics
+from streams.application import build, read_settings
+from streams.counters import Statistics
 from tests.parts.eventually import eventually
 
 LOOK_S, TIMEOUT_S = 0.005, 240.0
@@ -21,13 +22,15 @@ LOOK_S, TIMEOUT_S = 0.005, 240.0
 
 async def carry(messages: int) -> dict[str, object]:
     """Lead until so many messages are acknowledged; with none, until the session stands."""
-    await bridge.lead()
-    await eventually(_is_connected, TIMEOUT_S, interval_s=LOOK_S)
+    app = build(read_settings(os.environ))
+    statistics, ingress = app.statistics, build_ingress(app)
+    await ingress.lead()
+    await eventually(lambda: _is_connected(statistics), TIMEOUT_S, interval_s=LOOK_S)
     began, began_cpu = time.monotonic(), time.process_time()
     await eventually(lambda: statistics.messages["acknowledged"] >= messages, TIMEOUT_S, interval_s=LOOK_S)
     seconds, cpu_s = time.monotonic() - began, time.process_time() - began_cpu
     connection = statistics.parts["mqtt"].detail
-    await bridge.stand_by()
+    await ingress.stand_by()
     return {
         "connection": connection,
         "messages_a_s": round(messages / seconds),
@@ -37,7 +40,7 @@ async def carry(messages: int) -> dict[str, object]:
     }
 
 
-def _is_connected() -> bool:
+def _is_connected(statistics: Statistics) -> bool:
     part = statistics.parts.get("mqtt")
     return part is not None and part.up
 

@@ -4,24 +4,33 @@
 a pure module of the package needs no settings.
 """
 
+import os
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from streams.application import app
+    from streams.kafka.app import StreamsApp
+
+    app: StreamsApp
 
 __all__ = ["app"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "app":
-        # Not at the top: a pure module of the package must be importable without settings.
-        from faust.cli.faust import cli  # noqa: PLC0415
-
-        from streams.application import app, use_uvloop  # noqa: PLC0415
-        from streams.commands.left_out import leave_out  # noqa: PLC0415
-
-        # Whoever asks for the app by this name is a command line: ours, or Faust's.
-        use_uvloop()
-        leave_out(cli)
-        return app
+        return _app()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+@cache
+def _app() -> "StreamsApp":
+    # Not at the top: a pure module of the package must be importable without settings.
+    from faust.cli.faust import cli  # noqa: PLC0415
+
+    from streams.application import build, read_settings, use_uvloop  # noqa: PLC0415
+    from streams.commands.left_out import leave_out  # noqa: PLC0415
+
+    # Whoever asks for the app by this name is a command line: ours, or Faust's.
+    use_uvloop()
+    leave_out(cli)
+    return build(read_settings(os.environ))

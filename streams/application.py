@@ -1,13 +1,14 @@
 """Builds the settings and the Faust app: the one place where things are wired together.
 
-Agents and commands import `app`, `settings` and `statistics` from here; everything else is handed what it
-needs. Nothing is opened at import.
+Each agent's ``build`` adds it to the app; each command finds the app where Faust has put it. Everything else
+is handed what it needs. Nothing is built at import, and nothing is opened by building.
 """
 
 import os
 import socket
 import sys
 import tempfile
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,17 +18,16 @@ import mode.loop
 from streams.counters import Statistics
 from streams.dashboard.wiring import add_dashboard
 from streams.errors import SettingsError
-from streams.kafka.app import ClientKeeper, StreamsApp
+from streams.kafka.app import StreamsApp
 from streams.kafka.connection import credentials
 from streams.settings import Settings
 
 if TYPE_CHECKING:
     from streams.otel import OtelSpans
 
-LEAF_MODULES = [
-    "agents.ingress",
-    "agents.refine",
-    "agents.handoff",
+AGENTS = ("agents.ingress", "agents.refine", "agents.handoff")
+"""By name: agents import what is below them, and nothing imports an agent."""
+COMMANDS = [
     "agents.explain",
     "streams.commands.doctor",
     "streams.commands.ingest",
@@ -45,23 +45,27 @@ LEAF_MODULES = [
 """Each by name: of a package that it searches itself, Faust hides a module that does not import."""
 
 
-def _settings() -> Settings:
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Return the settings, or end the process with a line for each problem."""
     try:
-        return Settings.from_mapping(os.environ)
+        return Settings.from_mapping(environment)
     except SettingsError as error:
         lines = "".join(f"\n  - {problem}" for problem in error.problems)
         sys.stderr.write(f"metric-streams cannot start, the settings are not usable:{lines}\n")
         sys.exit(os.EX_CONFIG)
 
 
-def make_app(settings: Settings, statistics: Statistics) -> StreamsApp:
-    """Return the Faust app; nothing is opened."""
+def build(settings: Settings) -> StreamsApp:
+    """Return the Faust app; nothing is opened. Its agents are built when Faust asks what there is."""
+    spans = spans_of(settings)
     app = StreamsApp(
         settings.consumer_group,
         settings=settings,
-        statistics=statistics,
+        statistics=Statistics(),
+        spans=spans,
+        agents=AGENTS,
         origin="streams",
-        autodiscover=LEAF_MODULES,
+        autodiscover=COMMANDS,
         broker=[f"kafka://{server}" for server in settings.bootstrap_servers],
         broker_credentials=credentials(settings),
         datadir=Path(tempfile.gettempdir()) / f"{settings.consumer_group}-{os.getuid()}",
@@ -73,6 +77,8 @@ def make_app(settings: Settings, statistics: Statistics) -> StreamsApp:
         **StreamsApp.safe_options(settings),
     )
     add_dashboard(app)
+    if spans is not None:
+        app.keep(spans)
     return app
 
 
@@ -99,11 +105,3 @@ def spans_of(settings: Settings) -> "OtelSpans | None":
         sys.exit(os.EX_CONFIG)
     instance = settings.worker_id or socket.gethostname()
     return OtelSpans(settings.otel_exporter_otlp_endpoint, settings.otel_traces_sampler_arg, instance)
-
-
-settings = _settings()
-statistics = Statistics()
-app = make_app(settings, statistics)
-spans = spans_of(settings)
-if spans is not None:
-    app.services.append(ClientKeeper(spans))

@@ -10,8 +10,7 @@ import click
 import msgspec
 from faust.cli import argument, option
 
-from streams.application import app, settings
-from streams.commands.base import PlainCommand
+from streams.commands.base import PlainCommand, command
 from streams.commands.selecting import duration_s
 from streams.last_seen.reading import DeviceFilter, read_devices
 from streams.logs.plain import plain
@@ -20,7 +19,7 @@ from streams.wire.devices import DeviceSeen
 WIDTH = 80
 
 
-@app.command(
+@command(
     argument("action", type=click.Choice(["list"]), default="list"),
     option("--silent-for", help="only those that have been silent for 30s, 10m, 2h, 7d"),
     option("--heard-within", help="only those that sent within that time"),
@@ -28,7 +27,6 @@ WIDTH = 80
     option("--agent", "agents", multiple=True, help="a glob: 'edge-*'; repeatable"),
     option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="at most so many"),
     option("--json", "as_json", is_flag=True, help="print JSON: a line for each device"),
-    base=PlainCommand,
 )
 async def devices(
     self: PlainCommand,
@@ -51,7 +49,7 @@ async def devices(
     wanted = DeviceFilter(tenants, agents, _ago(silent_for, now), _ago(heard_within, now))
     longest: list[tuple[float, int, DeviceSeen]] = []
     total = 0
-    async for device in read_devices(settings, wanted):
+    async for device in read_devices(self.settings, wanted):
         total += 1
         heapq.heappush(longest, (-device.last, total, device))
         if len(longest) > limit:

@@ -6,8 +6,7 @@ from typing import ClassVar
 from faust.cli import option
 from rich.console import Console
 
-from streams.application import app, settings
-from streams.commands.base import PlainCommand
+from streams.commands.base import PlainCommand, command
 from streams.doctor.checks import diagnose
 from streams.doctor.finding import is_well
 from streams.doctor.shown import as_json, lines, show
@@ -20,7 +19,7 @@ class DoctorCommand(PlainCommand):
     log_level: ClassVar[str] = "CRITICAL"
 
 
-@app.command(
+@command(
     option("--before-start", is_flag=True, help="Leave out whether a worker and ingest run."),
     option("--json", "as_json_", is_flag=True, help="Print JSON."),
     base=DoctorCommand,
@@ -32,7 +31,7 @@ async def doctor(self: DoctorCommand, *, before_start: bool, as_json_: bool) -> 
 
     For example: metric-streams doctor --before-start && metric-streams worker
     """
-    found = await diagnose(settings, before_start=before_start)
+    found = await diagnose(self.settings, before_start=before_start)
     if self.json or as_json_:
         self.say(as_json(found))
     elif sys.stdout.isatty():

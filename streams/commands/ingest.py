@@ -9,8 +9,7 @@ from typing import ClassVar
 from click import IntRange
 from faust.cli import option
 
-from streams.application import app, settings, statistics
-from streams.commands.base import PlainCommand
+from streams.commands.base import PlainCommand, command
 from streams.counters import Statistics
 from streams.database.session import Session
 from streams.errors import NotFinished
@@ -149,7 +148,7 @@ async def _reported(crew: Crew, report: Report, logbook: Logbook) -> None:
         await report.tell()
 
 
-@app.command(
+@command(
     option("--once", is_flag=True, help="run one job, if one is due, and end"),
     option("--until-empty", is_flag=True, help="end as soon as no job is due"),
     option(
@@ -159,12 +158,12 @@ async def _reported(crew: Crew, report: Report, logbook: Logbook) -> None:
     ),
     base=IngestCommand,
 )
-async def ingest(self: IngestCommand, *, once: bool, until_empty: bool, concurrency: int | None) -> None:  # noqa: ARG001 - Faust's signature
+async def ingest(self: IngestCommand, *, once: bool, until_empty: bool, concurrency: int | None) -> None:
     """Run the jobs of the queue: write their rows, publish them; until SIGTERM or Ctrl+C.
 
     With --once or --until-empty it exits with 75 where a part is away for longer than INGEST_WAIT_LIMIT_S
     seconds, or a signal ends it early.
     """
     until = Until.ONE_JOB if once else Until.EMPTY if until_empty else Until.STOPPED
-    hands = 1 if once else concurrency or settings.ingest_concurrency
-    await Ingest(settings, statistics, until=until, concurrency=hands).run()
+    hands = 1 if once else concurrency or self.settings.ingest_concurrency
+    await Ingest(self.settings, Statistics(), until=until, concurrency=hands).run()

@@ -9,8 +9,7 @@ import click
 import msgspec
 from faust.cli import argument, option
 
-from streams.application import app, settings
-from streams.commands.base import PlainCommand
+from streams.commands.base import PlainCommand, command
 from streams.errors import BadArgument
 from streams.logs.plain import plain
 from streams.mqtt.address import Address
@@ -98,13 +97,12 @@ async def devices_of(asked: Control) -> list[Device]:
     return found
 
 
-@app.command(
+@command(
     argument("action", type=click.Choice(["init", "list", "add", "renew", "remove"]), default="list"),
     argument("subject", metavar="[DIRECTORY|TENANT]", required=False),
     argument("agent", metavar="[AGENT]", required=False),
     option("--whole-tenant", is_flag=True, help="add: a gateway, which publishes for all agents"),
     option("--json", "as_json", is_flag=True, help="print JSON"),
-    base=PlainCommand,
 )
 async def provision(
     self: PlainCommand,
@@ -126,7 +124,7 @@ async def provision(
     if action == "init":
         if not subject:
             raise BadArgument("name a directory: provision init DIRECTORY")
-        role = bridge_role(settings.mqtt_topic_filter, settings.mqtt_status_topic)
+        role = bridge_role(self.settings.mqtt_topic_filter, self.settings.mqtt_status_topic)
         self.say("\n".join(f"wrote {path}" for path in write_accounts(Path(subject), role)))
         return
     if whole_tenant and action != "add":
@@ -136,7 +134,7 @@ async def provision(
     if action == "list" and subject:
         raise BadArgument("list shows all devices, and takes no name")
     device = None if action == "list" else read_device(subject, agent, whole_tenant=whole_tenant)
-    async with control(administrator(settings)) as asked:
+    async with control(administrator(self.settings)) as asked:
         done = [Shown.of(each) for each in await devices_of(asked)] if device is None else []
         if device is not None:
             done = [await _act(asked, action, device)]

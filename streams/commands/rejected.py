@@ -15,21 +15,21 @@ from faust.cli import argument, option
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from streams.application import app, settings
 from streams.browse.messages import payload_text
-from streams.commands.base import PlainCommand
+from streams.commands.base import PlainCommand, command
 from streams.commands.selecting import filter_of, span_of
 from streams.errors import MetricStreamsError, Outage
 from streams.ingress.chunk_writer import KafkaChunkWriter
 from streams.logs.plain import plain
 from streams.rejections.listing import OnProgress, Rejected, Selection, quiet, rejections
 from streams.rejections.replay import Outcome, Plan, Replay, dismiss, plan
+from streams.settings import Settings
 
 WIDTH = 80
 ACTIONS = ["list", "show", "count", "export", "replay", "dismiss"]
 
 
-@app.command(
+@command(
     argument("action", type=click.Choice(ACTIONS), default="list"),
     argument("coordinates", nargs=-1, metavar="[COORDINATE]..."),
     option("--reason", "reasons", multiple=True, help="as the rejection has it; repeatable"),
@@ -45,7 +45,6 @@ ACTIONS = ["list", "show", "count", "export", "replay", "dismiss"]
     option("--yes", is_flag=True, help="replay, dismiss: do not ask"),
     option("--rate", type=click.FloatRange(min=0.1), help="replay: messages a second at most"),
     option("--json", "as_json", is_flag=True, help="print JSON: a line for each message"),
-    base=PlainCommand,
 )
 async def rejected(
     self: PlainCommand,
@@ -78,20 +77,26 @@ async def rejected(
     selection = Selection(wanted, span_of(since, until, datetime.now(UTC)), hidden or action == "show")
     as_json = as_json or bool(self.json)
     if action in {"replay", "dismiss"}:
-        act = _Act(self.say, action, as_json=as_json)
+        act = _Act(self.settings, self.say, action, as_json=as_json)
         await act(selection, ask=not yes, dry_run=dry_run, rate=rate)
     elif action == "count":
-        await _count(self.say, selection, as_json=as_json)
+        await _count(self.settings, self.say, selection, as_json=as_json)
     elif action == "list" and not as_json:
-        await _list(self.say, selection, limit)
+        await _list(self.settings, self.say, selection, limit)
     elif action == "list":
-        for each in await newest(selection, limit):
+        for each in await newest(self.settings, selection, limit):
             self.say(line_of_json(each))
     else:
-        await _each(self.say, selection, line_of_json if as_json or action == "export" else page)
+        form = line_of_json if as_json or action == "export" else page
+        await _each(self.settings, self.say, selection, form)
 
 
-async def _each(say: Callable[[str], Any], selection: Selection, form: Callable[[Rejected], str]) -> None:
+async def _each(
+    settings: Settings,
+    say: Callable[[str], Any],
+    selection: Selection,
+    form: Callable[[Rejected], str],
+) -> None:
     asked = [str(at) for at in selection.wanted.coordinates]
     shown = 0
     async with aclosing(rejections(settings, selection)) as found:
@@ -102,7 +107,7 @@ async def _each(say: Callable[[str], Any], selection: Selection, form: Callable[
         raise MetricStreamsError(f"nothing at {', '.join(asked)} was rejected, or it is no longer kept")
 
 
-async def newest(selection: Selection, limit: int) -> list[Rejected]:
+async def newest(settings: Settings, selection: Selection, limit: int) -> list[Rejected]:
     """Return the messages that were rejected last, the oldest of them first."""
     kept: list[tuple[int, int, Rejected]] = []
     order = count()
@@ -117,8 +122,8 @@ async def newest(selection: Selection, limit: int) -> list[Rejected]:
     return [each for _, _, each in sorted(kept)]
 
 
-async def _list(say: Callable[[str], Any], selection: Selection, limit: int) -> None:
-    found = await newest(selection, limit)
+async def _list(settings: Settings, say: Callable[[str], Any], selection: Selection, limit: int) -> None:
+    found = await newest(settings, selection, limit)
     if not found:
         say("nothing was rejected, or all of it was put back or dismissed (--all)")
         return
@@ -129,7 +134,9 @@ async def _list(say: Callable[[str], Any], selection: Selection, limit: int) -> 
         say(f"These are the newest {limit}; --limit shows more, count tells how many there are.")
 
 
-async def _count(say: Callable[[str], Any], selection: Selection, *, as_json: bool) -> None:
+async def _count(
+    settings: Settings, say: Callable[[str], Any], selection: Selection, *, as_json: bool
+) -> None:
     by_reason: Counter[str] = Counter()
     with progress("reading") as on_progress:
         async with aclosing(rejections(settings, selection, on_progress=on_progress)) as found:
@@ -146,14 +153,15 @@ async def _count(say: Callable[[str], Any], selection: Selection, *, as_json: bo
 class _Act:
     """Replays or dismisses: counts, asks, does it, and tells what came of it."""
 
-    def __init__(self, say: Callable[[str], Any], action: str, *, as_json: bool) -> None:
+    def __init__(self, settings: Settings, say: Callable[[str], Any], action: str, *, as_json: bool) -> None:
+        self._settings = settings
         self._say = say
         self._action = action
         self._as_json = as_json
 
     async def __call__(self, selection: Selection, *, ask: bool, dry_run: bool, rate: float | None) -> None:
         with progress("counting") as on_progress:
-            counted = await plan(settings, selection, on_progress=on_progress)
+            counted = await plan(self._settings, selection, on_progress=on_progress)
         if self._action == "dismiss":
             counted.messages, counted.cut = counted.messages + counted.cut, 0
         if not self._as_json:
@@ -166,7 +174,7 @@ class _Act:
             raise MetricStreamsError("nothing was done")
         if self._action == "dismiss":
             with progress("dismissing") as on_progress:
-                done = await dismiss(settings, selection, ends=counted.ends, on_progress=on_progress)
+                done = await dismiss(self._settings, selection, ends=counted.ends, on_progress=on_progress)
             self._tell_json(counted, Outcome(), dismissed=done)
             if not self._as_json:
                 self._say(f"dismissed {done:,} messages; --all still shows them")
@@ -180,9 +188,9 @@ class _Act:
     async def _replay(self, selection: Selection, counted: Plan, rate: float | None) -> Outcome:
         with progress("putting back") as on_progress:
             replay = Replay(
-                settings,
+                self._settings,
                 selection,
-                writer=KafkaChunkWriter(settings),
+                writer=KafkaChunkWriter(self._settings),
                 ends=counted.ends,
                 rate=rate,
                 on_progress=on_progress,

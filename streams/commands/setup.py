@@ -4,8 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from faust.cli import option
 
-from streams.application import app, settings
-from streams.commands.base import PlainCommand
+from streams.commands.base import PlainCommand, command
 from streams.database.schema import ensure_tables
 from streams.errors import MetricStreamsError
 from streams.kafka.admin import ensure_topics
@@ -50,13 +49,13 @@ async def hand_over(settings: Settings) -> list[str]:
     return [f"topics {settings.topic_prefix}.* and their fence belong to {settings.consumer_group} now"]
 
 
-@app.command(
+@command(
     option("--database", is_flag=True, help="Also create the tables, for those who run no Laravel."),
     option("--adopt", is_flag=True, help="Hand topics and fence over to this CONSUMER_GROUP, for good."),
-    base=PlainCommand,
 )
 async def setup(self: PlainCommand, *, database: bool, adopt: bool) -> None:
     """Create the topics and, with --database, the tables; what is there is left alone."""
+    settings = self.settings
     steps: list[Step] = [lambda: ensure_topics(settings)]
     if database:
         steps.append(lambda: ensure_tables(settings.database_url.get_secret_value()))

@@ -18,8 +18,7 @@ from faust.cli import option
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from streams.application import app, settings
-from streams.commands.base import PlainCommand
+from streams.commands.base import PlainCommand, command
 from streams.database.session import connected
 from streams.database.tenant_admin import list_tenants
 from streams.demo.fleet import Fleet, Publisher, Summary
@@ -50,7 +49,7 @@ def _share(default: float) -> dict[str, Any]:
     return {"type": FloatRange(0, 1), "default": default, "show_default": True}
 
 
-@app.command(
+@command(
     option("--rate", type=FloatRange(1e-3, 1e5), default=20, show_default=True, help="messages a second"),
     option("--seconds", type=FloatRange(min=0, min_open=True), help="stop after so many seconds"),
     option("--count", type=IntRange(min=1), help="stop after so many messages"),
@@ -72,7 +71,6 @@ def _share(default: float) -> dict[str, Any]:
     option("--qos", type=IntRange(0, 2), default=1, show_default=True, help="MQTT's quality of service"),
     option("--seed", type=int, help="repeat the values and dedupe_ids of an earlier run"),
     option("--json", "as_json", is_flag=True, help="print the summary as JSON"),
-    base=PlainCommand,
 )
 async def simulate(
     self: PlainCommand,
@@ -90,12 +88,12 @@ async def simulate(
     as_json: bool,
 ) -> None:
     """Publish as devices would; ends by itself with --seconds or --count, otherwise with Ctrl+C."""
-    tenants = list(tenant) or await known_tenants(settings.database_url.get_secret_value())
+    tenants = list(tenant) or await known_tenants(self.settings.database_url.get_secret_value())
     shares = Shares(duplicates, corrections, malformed)
     number = secrets.randbits(32) if seed is None else seed
     job = Job(rate, seconds, count, tenants, devices, shares, qos, number)
     form = as_json_line if as_json or self.json else shown
-    async with MqttPublisher(Address.of(settings)) as publisher:
+    async with MqttPublisher(Address.of(self.settings)) as publisher:
         await perform(job, publisher, lambda summary: self.say(form(job, summary)))
 
 

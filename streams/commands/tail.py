@@ -12,11 +12,10 @@ from faust.cli import argument, option
 from rich.console import Console
 from rich.padding import Padding
 
-from streams.application import app, settings
 from streams.browse.lines import INDENT, shown
 from streams.browse.messages import Browsed, Kind
 from streams.browse.reader import Span, follow_messages, scan_messages
-from streams.commands.base import PlainCommand
+from streams.commands.base import PlainCommand, command
 from streams.commands.pipe import quiet_pipe
 from streams.commands.selecting import filter_of, span_of
 from streams.errors import BadArgument
@@ -37,7 +36,7 @@ def glob(name: str, of: str) -> option:
     return option(f"--{name}", f"{name}s", multiple=True, help=f"only of this {of}; * and ? stand for others")
 
 
-@app.command(
+@command(
     argument("topic", type=click.Choice([kind.value for kind in Kind]), default=Kind.RAW.value),
     glob("tenant", "tenant"),
     glob("agent", "device"),
@@ -82,7 +81,8 @@ async def tail(
     wanted = filter_of(tenants=tenants, agents=agents, metrics=metrics, reasons=reasons, text=text)
     span = begin(since, once=once)
     show = printer(as_json=as_json or bool(self.json) or not sys.stdout.isatty())
-    click.echo(notice(kind, since, once=once), err=True)
+    settings = self.settings
+    click.echo(notice(f"{settings.topic_prefix}.{kind}", since, once=once), err=True)
     messages = (
         scan_messages(settings, kind, wanted, span)
         if once
@@ -106,11 +106,11 @@ def begin(since: str | None, *, once: bool) -> Span:
     return Span() if once else Span(newest=0)
 
 
-def notice(kind: Kind, since: str | None, *, once: bool) -> str:
+def notice(name: str, since: str | None, *, once: bool) -> str:
     """Return what is said before anything is shown."""
     begin = f"since {since}" if since else "from the beginning" if once else "from now on"
     end = "up to now" if once else "Ctrl+C ends it"
-    return f"{settings.topic_prefix}.{kind} {begin}; {end}. Times are UTC"
+    return f"{name} {begin}; {end}. Times are UTC"
 
 
 def printer(*, as_json: bool) -> Show:

@@ -8,8 +8,7 @@ import click
 import msgspec
 from faust.cli import argument, option
 
-from streams.application import app, settings
-from streams.commands.base import PlainCommand
+from streams.commands.base import PlainCommand, command
 from streams.database.session import connected
 from streams.database.tenant_admin import Tenant, add_tenant, list_tenants, remove_tenant
 from streams.errors import BadArgument
@@ -56,13 +55,12 @@ def _uuid(text: str | None) -> UUID:
         raise BadArgument(f"remove needs a tenant's id, not {text!r}: tenants remove ID") from None
 
 
-@app.command(
+@command(
     argument("action", type=click.Choice(["list", "add", "remove"]), default="list"),
     argument("subject", metavar="[NAME|ID]", required=False),
     option("--id", "tenant_id", type=click.UUID, help="add: the id of the new tenant; default: a random one"),
     option("--with-metrics", is_flag=True, help="remove: also a tenant that has metrics, which are deleted"),
     option("--json", "as_json", is_flag=True, help="print JSON"),
-    base=PlainCommand,
 )
 async def tenants(
     self: PlainCommand,
@@ -74,7 +72,7 @@ async def tenants(
     as_json: bool,
 ) -> None:
     """List the tenants, add one by NAME, or remove one by ID. Workers notice at once."""
-    async with connected(settings.database_url.get_secret_value()) as connection:
+    async with connected(self.settings.database_url.get_secret_value()) as connection:
         found = await act(connection, action, subject, tenant_id=tenant_id, with_metrics=with_metrics)
     if self.json or as_json:
         self.say(msgspec.json.encode(found).decode())

@@ -15,8 +15,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from streams.application import app, settings
-from streams.commands.base import PlainCommand
+from streams.commands.base import PlainCommand, command
 from streams.commands.pipe import quiet_pipe
 from streams.doctor.pages import ingest_url, worker_url
 from streams.errors import MetricStreamsError, worded
@@ -36,7 +35,7 @@ class TopCommand(PlainCommand):
     log_level: ClassVar[str] = "CRITICAL"
 
 
-@app.command(
+@command(
     option("--url", "urls", multiple=True, help="where a worker or ingest is; repeatable"),
     option("--every", default=1.0, type=click.FloatRange(0.2, 3_600), show_default=True, help="seconds"),
     option("--once", is_flag=True, help="show what flows in one interval, and end"),
@@ -50,8 +49,10 @@ async def top(self: TopCommand, *, urls: tuple[str, ...], every: float, once: bo
 
     For example: metric-streams top --url http://10.0.0.7:6066
     """
+    settings = self.settings
     pages = [url.rstrip("/") for url in urls] or [worker_url(settings), *filter(None, [ingest_url(settings)])]
-    flows = watch(pages, every, required=pages if urls else pages[:1], once=once)
+    token = settings.web_token.get_secret_value()
+    flows = watch(pages, every, token, required=pages if urls else pages[:1], once=once)
     with quiet_pipe():
         if as_json or self.json or not sys.stdout.isatty():
             await write(flows)
@@ -77,13 +78,14 @@ async def show(flows: AsyncIterator[Flow | str]) -> None:
 
 
 async def watch(
-    pages: Sequence[str], every_s: float, *, required: Sequence[str], once: bool
+    pages: Sequence[str], every_s: float, token: str, *, required: Sequence[str], once: bool
 ) -> AsyncIterator[Flow | str]:
     """Yield what flows, again and again; where a process is gone meanwhile, that.
 
     Args:
         pages: where the processes are.
         every_s: seconds between two looks.
+        token: that lets us see them; empty where none is asked for.
         required: of those pages, without which there is nothing to show.
         once: yield once.
 
@@ -92,7 +94,7 @@ async def watch(
     """
     recent: deque[Sample] = deque()
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
-    async with aiohttp.ClientSession(timeout=timeout, headers=_headers()) as session:
+    async with aiohttp.ClientSession(timeout=timeout, headers=_headers(token)) as session:
         while True:
             try:
                 recent.append(await look(session, pages, required))
@@ -114,8 +116,7 @@ def _forget(recent: deque[Sample]) -> None:
         recent.popleft()
 
 
-def _headers() -> dict[str, str]:
-    token = settings.web_token.get_secret_value()
+def _headers(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"} if token else {}
 
 

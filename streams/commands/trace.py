@@ -10,12 +10,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from streams.application import app, settings
 from streams.browse.coordinate import Coordinate
-from streams.commands.base import PlainCommand
+from streams.commands.base import PlainCommand, command
 from streams.commands.selecting import moment
 from streams.errors import MetricStreamsError
 from streams.logs.plain import plain
+from streams.settings import Settings
 from streams.tracing.rows import Row, rows_of
 from streams.tracing.search import search
 from streams.tracing.way import follow
@@ -33,7 +33,7 @@ class TraceCommand(PlainCommand):
     log_level = "CRITICAL"
 
 
-@app.command(
+@command(
     argument("message", metavar="COORDINATE|DEDUPE_ID|JOB_UUID"),
     option(
         "--since",
@@ -52,8 +52,8 @@ async def trace(self: TraceCommand, message: str, *, since: str, as_json: bool) 
 
     For example: metric-streams trace 3-1841-4
     """
-    for at in await places(message, since):
-        way = await follow(settings, at)
+    for at in await places(self.settings, message, since):
+        way = await follow(self.settings, at)
         rows = rows_of(way)
         if self.json or as_json:
             self.say(msgspec.json.encode({"coordinate": str(at), "stages": rows}).decode())
@@ -61,7 +61,7 @@ async def trace(self: TraceCommand, message: str, *, since: str, as_json: bool) 
             show(str(way.raw.coordinate if way.raw else at), rows)
 
 
-async def places(message: str, since: str) -> list[Coordinate]:
+async def places(settings: Settings, message: str, since: str) -> list[Coordinate]:
     """Return where the message stands, or those that have an id.
 
     Raises:

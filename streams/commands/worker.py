@@ -4,7 +4,7 @@ import logging
 import os
 import platform
 import sys
-from typing import Any
+from typing import Any, cast
 
 import click
 import faust
@@ -13,14 +13,19 @@ from faust.cli import worker as faust_worker
 from faust.cli.base import now_builtin_worker_options
 from faust.worker import Worker
 
-from streams.application import settings
 from streams.config.clashes import is_loopback
+from streams.kafka.app import StreamsApp
 from streams.logs.json_lines import write_json
+from streams.settings import Settings
 from streams.version import PRODUCT, product_version
 
 log = logging.getLogger(__name__)
 
 LOG_OPTIONS, RARE_OPTIONS = now_builtin_worker_options[:2], now_builtin_worker_options[2:]
+
+
+def _settings_of(app: Any) -> Settings:
+    return cast("StreamsApp", app).settings
 
 
 class StreamsWorker(Worker):
@@ -29,7 +34,7 @@ class StreamsWorker(Worker):
     def on_setup_root_logger(self, logger: logging.Logger, level: int) -> None:
         """Log the versions, as soon as there is a log."""
         super().on_setup_root_logger(logger, level)
-        if settings.log_format == "json":
+        if _settings_of(self.app).log_format == "json":
             write_json()
         versions = (PRODUCT, product_version(), faust.__version__, platform.python_version())
         log.info("%s %s starts as a worker, on Faust %s and Python %s", *versions)
@@ -62,11 +67,11 @@ class worker(faust_worker.worker):  # noqa: N801 - the class's name is the comma
 
     def on_worker_created(self, worker: Any) -> None:
         """Print the table, where people read it."""
-        if settings.log_format != "json":
+        if _settings_of(self.app).log_format != "json":
             super().on_worker_created(worker)
 
     def _init_worker_options(self, *args: Any, web_bind: str | None, **options: Any) -> None:
-        if web_bind and not is_loopback(web_bind) and not settings.web_token.get_secret_value():
+        if web_bind and not is_loopback(web_bind) and not _settings_of(self.app).web_token.get_secret_value():
             refusal = f"--web-bind={web_bind} is reachable from outside: set WEB_TOKEN, or bind 127.0.0.1"
             click.echo(f"{self.ctx.command_path}: {refusal}", err=True)
             sys.exit(os.EX_CONFIG)

@@ -6,7 +6,8 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from importlib import import_module
 from typing import Any, NoReturn, Protocol, cast
 
 import faust
@@ -43,6 +44,7 @@ from streams.logs.plain import escape_logs
 from streams.logs.rate_limit import quieten
 from streams.refusal import refuse_start
 from streams.settings import Settings
+from streams.spans import Spans
 from streams.topics import MAX_RECORD_BYTES
 from streams.web.server import WorkerWeb
 
@@ -166,6 +168,14 @@ class Boot(BootStrategy):
 class StreamsApp(faust.App):
     """What the agents share.
 
+    Args:
+        id: the consumer group.
+        settings: of the worker.
+        statistics: what its parts count in.
+        spans: where they tell of each chunk; None where nobody collects that.
+        agents: names of the modules whose ``build`` adds an agent.
+        options: Faust's.
+
     Attributes:
         position_sources: by topic, who tells where its effects stand.
         boards: started with the web pages, for which they gather what is shown.
@@ -180,10 +190,21 @@ class StreamsApp(faust.App):
 
     BootStrategy = Boot
 
-    def __init__(self, id: str, *, settings: Settings, statistics: Statistics, **options: Any) -> None:  # noqa: A002 - Faust's name
+    def __init__(
+        self,
+        id: str,  # noqa: A002 - Faust's name
+        *,
+        settings: Settings,
+        statistics: Statistics,
+        spans: Spans | None = None,
+        agents: Sequence[str] = (),
+        **options: Any,
+    ) -> None:
         super().__init__(id, **options)
         self.settings = settings
         self.statistics = statistics
+        self.spans = spans
+        self._agents_to_build = agents
         self.position_sources: dict[str, PositionSource] = {}
         self.log_reader = KafkaLogReader(settings)
         self.histories = Histories(
@@ -340,6 +361,13 @@ class StreamsApp(faust.App):
             "web_graph_enabled": False,
             "web_metrics_enabled": False,
         }
+
+    def discover(self, *extra_modules: str, **options: Any) -> None:
+        """Build the agents, then let Faust find the commands: it asks once a command line has the app."""
+        names, self._agents_to_build = self._agents_to_build, ()
+        for name in names:
+            import_module(name).build(self)
+        super().discover(*extra_modules, **options)
 
     def _discovery_modules(self) -> list[str]:
         # Faust adds the package of `origin`, and warns of each module in it that needs an extra.

@@ -57,7 +57,7 @@ async def nothing(*_, **__):
 push = handoff.RedisJobQueue.push
 
 async def kill_the_thread(*args):
-    from streams.application import app
+    from streams import app
     loop = app.consumer._thread.thread_loop
     loop.call_soon_threadsafe(loop.stop)
     return await push(*args)

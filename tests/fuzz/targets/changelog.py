@@ -10,7 +10,9 @@ from typing import Any, cast
 
 from faust.types import TP
 
-from agents.refine import Refinery, seen
+from agents.refine import Refinery
+from agents.refine import build as build_refine
+from streams.application import build
 from streams.counters import Statistics
 from streams.database.tenants import FakeTenants
 from streams.errors import Displaced, MalformedRecord, MetricStreamsError, NewerFormat
@@ -18,6 +20,7 @@ from streams.kafka.record_loop import Record
 from streams.kafka.testing import FakeTopics
 from streams.models import Origin, Reason, Stage
 from streams.settings import Settings
+from streams.topics import SEEN_TABLE
 from streams.wire import decision as wire
 from streams.wire import raw, rejected
 from streams.wire.decision import FORMAT, Decision, Refusal
@@ -33,6 +36,8 @@ GOOD = range(100, 104)
 TIMES = [0.0, 1.0, 1_795_442_400.0, 1e18, -1.0, math.inf, -math.inf, math.nan]
 INDEXES = [0, 1, 2, 499, 500, -1, 2**40]
 SETTINGS = Settings()
+APP = build(SETTINGS)
+build_refine(APP)
 TENANT = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 CHUNK = raw.join(
     [
@@ -76,7 +81,7 @@ WORDS = [
 def fuzz(data: bytes) -> None:
     """Whatever stands in the changelog, recovery ends with what can be read, and work goes on."""
     source, state = Source(data), SeenState(window_s=3_600.0, max_ids=10)
-    store = SeenStore("memory://", seen.app, seen, table_name="seen", memory=state)
+    store = SeenStore("memory://", APP, APP.tables[SEEN_TABLE], table_name="seen", memory=state)
     refused: list[MetricStreamsError] = []
     store.app = cast("Any", SimpleNamespace(refuse=refused.append))
     expected: dict[int, Decision] = {}

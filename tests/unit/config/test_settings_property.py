@@ -13,7 +13,7 @@ from asyncpg import connect_utils
 from faust.transport.drivers.aiokafka import server_list
 from hypothesis import given, settings
 
-from streams.application import make_app
+from streams.application import build
 from streams.config.urls import shown_url
 from streams.counters import Statistics
 from streams.errors import SettingsError
@@ -57,7 +57,7 @@ def _says_what_is_wrong(error: SettingsError, environment: dict[str, str]) -> No
 
 
 async def _builds_every_client(built: Settings) -> None:
-    app = make_app(built, Statistics())
+    app = build(built)
     assert server_list(app.conf.broker_consumer, 9092) == built.bootstrap_servers
     assert app.conf.web_port == built.web_port
     assert len(collect_hosts(built.bootstrap_servers)) == len(built.bootstrap_servers)
@@ -101,11 +101,11 @@ def _speaks_mqtt(built: Settings) -> None:
 def test_the_environment_does_not_reach_past_the_settings_into_faust(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    usual = make_app(Settings.from_mapping({}), Statistics())
+    usual = build(Settings.from_mapping({}))
     monkeypatch.setenv(
         name, {"PRODUCER_ACKS": "0", "STREAM_BUFFER_MAXSIZE": "1"}.get(name, "kafka://elsewhere")
     )
-    app = make_app(Settings.from_mapping({}), Statistics())
+    app = build(Settings.from_mapping({}))
     assert getattr(app.conf, name.lower().removesuffix("_url")) == getattr(
         usual.conf, name.lower().removesuffix("_url")
     )
