@@ -13,7 +13,7 @@ from faust.types import StreamT
 
 from streams.counters import Statistics
 from streams.errors import Displaced, MalformedRecord, QueueFull
-from streams.kafka.app import StreamsApp, raw_bytes
+from streams.faust_app import StreamsApp, raw_bytes
 from streams.kafka.record_loop import Record, carry
 from streams.laravel.fence import Fence
 from streams.laravel.fence_positions import FencePositions

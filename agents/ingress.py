@@ -24,6 +24,7 @@ from streams.errors import (
     SessionTakenOver,
     worded,
 )
+from streams.faust_app import StreamsApp
 from streams.ingress.chunk_writer import ChunkWriter, KafkaChunkWriter
 from streams.ingress.connection_log import News
 from streams.ingress.flow import Carrier
@@ -33,7 +34,6 @@ from streams.ingress.quota import Meter, Quota
 from streams.ingress.raw_tail import KafkaTail
 from streams.ingress.reconnect_delay import Patience
 from streams.ingress.terms import KafkaOffice, Office, Tenure
-from streams.kafka.app import StreamsApp
 from streams.mqtt.select_transport import transport_of
 from streams.mqtt.transport import Connection, Past, Session, Transport
 from streams.settings import Settings

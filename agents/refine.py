@@ -16,7 +16,7 @@ from agents.examine import by_reason
 from streams.counters import Statistics
 from streams.database.tenants import TenantDirectory, Tenants
 from streams.errors import Displaced
-from streams.kafka.app import StreamsApp, raw_bytes
+from streams.faust_app import StreamsApp, raw_bytes
 from streams.kafka.producer import Outgoing, deliver
 from streams.kafka.record_loop import Record, carry
 from streams.kafka.writer_names import WrittenRecords

@@ -9,7 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from streams.kafka.app import StreamsApp
+    from streams.faust_app import StreamsApp
 
     app: StreamsApp
 

@@ -18,7 +18,7 @@ import mode.loop
 from streams.counters import Statistics
 from streams.dashboard.wiring import add_dashboard
 from streams.errors import SettingsError
-from streams.kafka.app import StreamsApp
+from streams.faust_app import StreamsApp
 from streams.kafka.connection import credentials
 from streams.settings import Settings
 

@@ -11,7 +11,7 @@ from faust.cli.base import AppCommand
 from mode.utils.logging import setup_logging
 
 from streams.errors import MetricStreamsError
-from streams.kafka.app import StreamsApp
+from streams.faust_app import StreamsApp
 from streams.logs.json_lines import write_json
 from streams.logs.plain import escape_logs, plain
 from streams.settings import Settings

@@ -14,7 +14,7 @@ from faust.cli.base import now_builtin_worker_options
 from faust.worker import Worker
 
 from streams.config.clashes import is_loopback
-from streams.kafka.app import StreamsApp
+from streams.faust_app import StreamsApp
 from streams.logs.json_lines import write_json
 from streams.settings import Settings
 from streams.version import PRODUCT, product_version

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from streams.dashboard.sampler import Seen
-from streams.kafka.app import StreamsApp
+from streams.faust_app import StreamsApp
 from streams.timings import HANDOFF
 from streams.web.lags import lags
 

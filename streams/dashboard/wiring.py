@@ -11,7 +11,7 @@ from streams.dashboard.exchange import Exchange, workers_key
 from streams.dashboard.sampler import Sampler
 from streams.dashboard.tasks import Tasks
 from streams.dashboard.view import WorkerView
-from streams.kafka.app import StreamsApp
+from streams.faust_app import StreamsApp
 from streams.laravel.redis_client import connect
 from streams.laravel.redis_keys import QueueKeys
 from streams.version import product_version

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from faust.tables.manager import TableManager
 
-from streams.kafka.app import StreamsApp
+from streams.faust_app import StreamsApp
 from streams.version import product_version
 from streams.web.lags import lags
 from streams.web.shared import PartHealth, ask_all, parts_shown

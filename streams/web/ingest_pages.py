@@ -10,8 +10,8 @@ from prometheus_client.metrics_core import Metric
 
 from streams.counters import Statistics
 from streams.errors import StartupRefused
+from streams.faust_app import Probe
 from streams.ingest.report import Report
-from streams.kafka.app import Probe
 from streams.laravel.queue_gauge import QueueGauge, QueueState
 from streams.laravel.reserve import Backlog
 from streams.version import product_version

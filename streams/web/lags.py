@@ -12,7 +12,7 @@ from typing import NamedTuple
 from faust.types import TP
 
 from streams.errors import Outage
-from streams.kafka.app import StreamsApp
+from streams.faust_app import StreamsApp
 from streams.kafka.log_reader import LogReader
 
 READ_LIMIT_S = 2.0

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from faust import web
 
-from streams.kafka.app import StreamsApp
+from streams.faust_app import StreamsApp
 from streams.web.health import readiness, statistics_page
 from streams.web.prometheus import page
 from streams.web.shared import REFUSAL, REFUSAL_HEADERS, is_allowed, ready_page

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from streams.counters import Statistics
 from streams.errors import Outage
-from streams.kafka.app import Probe
+from streams.faust_app import Probe
 
 PROBE_TIMEOUT_S = 2.0
 

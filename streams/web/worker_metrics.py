@@ -8,7 +8,7 @@ from prometheus_client.metrics_core import Metric
 
 from streams.book import Book
 from streams.counters import Statistics
-from streams.kafka.app import StreamsApp
+from streams.faust_app import StreamsApp
 from streams.laravel.fence import Fence
 from streams.laravel.queue_gauge import QueueState
 from streams.models import Reason

@@ -34,7 +34,7 @@ sys.meta_path.insert(0, Faulty())
 # A short limit on the orderly stop, and, below, one fault.
 FAULTY = """
 import asyncio, time
-import streams.kafka.app as app
+import streams.faust_app as app
 import streams.kafka.consumer as consumer
 import streams.laravel.push as handoff
 import tables.seen as seen
