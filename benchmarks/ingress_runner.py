@@ -22,7 +22,7 @@ LOOK_S, TIMEOUT_S = 0.005, 240.0
 
 async def carry(messages: int) -> dict[str, object]:
     """Lead until so many messages are acknowledged; with none, until the session stands."""
-    app = build(read_settings(os.environ))
+    app = build(read_settings())
     statistics, ingress = app.statistics, build_ingress(app)
     await ingress.lead()
     await eventually(lambda: _is_connected(statistics), TIMEOUT_S, interval_s=LOOK_S)

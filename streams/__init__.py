@@ -4,7 +4,6 @@
 a pure module of the package needs no settings.
 """
 
-import os
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -33,4 +32,4 @@ def _app() -> "StreamsApp":
     # Whoever asks for the app by this name is a command line: ours, or Faust's.
     use_uvloop()
     leave_out(cli)
-    return build(read_settings(os.environ))
+    return build(read_settings())

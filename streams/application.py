@@ -8,7 +8,6 @@ import os
 import socket
 import sys
 import tempfile
-from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,10 +44,10 @@ COMMANDS = [
 """Each by name: of a package that it searches itself, Faust hides a module that does not import."""
 
 
-def read_settings(environment: Mapping[str, str]) -> Settings:
-    """Return the settings, or end the process with a line for each problem."""
+def read_settings() -> Settings:
+    """Return what the environment says, or end the process with a line for each problem."""
     try:
-        return Settings.from_mapping(environment)
+        return Settings.from_mapping(os.environ)
     except SettingsError as error:
         lines = "".join(f"\n  - {problem}" for problem in error.problems)
         sys.stderr.write(f"metric-streams cannot start, the settings are not usable:{lines}\n")

@@ -7,6 +7,9 @@ from streams.counters import Statistics
 from streams.errors import Outage
 from streams.tasks import ended
 
+Probe = Callable[[], Awaitable[None]]
+"""Asks a part whether it answers; raises Outage if not."""
+
 ASK_EVERY_S = 5.0
 WHO = "asked now and then"
 """Who has trouble with a part that does not answer here."""
@@ -21,7 +24,7 @@ class Asking:
         statistics: told what it answers.
     """
 
-    def __init__(self, part: str, probe: Callable[[], Awaitable[None]], statistics: Statistics) -> None:
+    def __init__(self, part: str, probe: Probe, statistics: Statistics) -> None:
         self._part = part
         self._probe = probe
         self._statistics = statistics

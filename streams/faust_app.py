@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, NoReturn, Protocol, cast
 
@@ -18,7 +18,7 @@ from faust.types import TP, ChannelT, ServiceT
 from faust.web.base import Web
 from mode import Service
 
-from streams.asking import Asking
+from streams.asking import Asking, Probe
 from streams.backoff import delays
 from streams.counters import Statistics
 from streams.errors import MetricStreamsError, Outage, StartupRefused
@@ -54,9 +54,6 @@ STOP_LIMIT_S = 25.0
 """Below the 30 s that supervisors grant; with Kafka away a stop cannot be an orderly one."""
 
 WHO, WAITS = "the start", ("the start of this worker",)
-
-Probe = Callable[[], Awaitable[None]]
-"""Asks a part whether it answers; raises Outage if not."""
 
 
 class Transport(driver.Transport):

@@ -8,9 +8,9 @@ from typing import Any
 from aiohttp import web
 from prometheus_client.metrics_core import Metric
 
+from streams.asking import Probe
 from streams.counters import Statistics
 from streams.errors import StartupRefused
-from streams.faust_app import Probe
 from streams.ingest.report import Report
 from streams.laravel.queue_gauge import QueueGauge, QueueState
 from streams.laravel.reserve import Backlog

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
+from streams.asking import Probe
 from streams.counters import Statistics
 from streams.errors import Outage
-from streams.faust_app import Probe
 
 PROBE_TIMEOUT_S = 2.0
 
