@@ -11,12 +11,12 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from agents.dedupe import TogetherSeen, Verdict, accepted, dedupe, dedupe_replay
+from agents.dedupe import DedupeResult, Overlay, accepted, dedupe, dedupe_replay
 from agents.examine import Examined, begun, go_on, read_chunk
 from agents.stale import is_stale
 from agents.validate import tenant_unknown
 from streams.database.tenants import Tenants
-from streams.errors import Displaced
+from streams.errors import PositionMoved
 from streams.kafka.record_loop import Record
 from streams.models import Candidate, Message, Origin
 from streams.settings import Settings
@@ -29,13 +29,13 @@ log = logging.getLogger(__name__)
 NO_CHUNK = "%s[%d] offset %d goes to %s as it is: %s. Look who else writes to this topic"
 
 
-class Standing(Protocol):
+class DecisionStore(Protocol):
     """The table of decisions, as it is asked here."""
 
     memory: SeenState
 
 
-class Judged(NamedTuple):
+class DecidedChunk(NamedTuple):
     """A chunk and what becomes of its messages."""
 
     origin: Origin
@@ -60,7 +60,7 @@ class Attempts:
     def __init__(self) -> None:
         self._decisions: dict[int, dict[int, Decision]] = {}
 
-    def begin(self, partition: int, chunks: Iterable[Judged]) -> None:
+    def begin(self, partition: int, chunks: Iterable[DecidedChunk]) -> None:
         """Keep what is about to be recorded."""
         self._decisions[partition] = {chunk.origin.offset: chunk.decision for chunk in chunks}
 
@@ -74,7 +74,7 @@ class Attempts:
         return decision if decision is not None and decision.digest == digest(record.value) else None
 
 
-class Judge:
+class Decider:
     """Judges chunks of one worker's partitions.
 
     Args:
@@ -85,7 +85,7 @@ class Judge:
     """
 
     def __init__(
-        self, settings: Settings, *, seen: Standing, tenants: Tenants, clock: Callable[[], float]
+        self, settings: Settings, *, seen: DecisionStore, tenants: Tenants, clock: Callable[[], float]
     ) -> None:
         self._settings = settings
         self._earliest = settings.earliest  # worked out once
@@ -94,7 +94,7 @@ class Judge:
         self._clock = clock
         self.attempts = Attempts()
 
-    async def judge(self, records: Sequence[Record]) -> list[Judged]:
+    async def judge(self, records: Sequence[Record]) -> list[DecidedChunk]:
         """Say of each chunk what becomes of it; what was decided before stands, whatever holds by now.
 
         Raises:
@@ -119,8 +119,8 @@ class Judge:
                 self._go_on(each, record)
             examined.append(each)
         await self._check_tenants([each for each in examined if each is not None])
-        together = TogetherSeen(state)
-        chunks: list[Judged] = []
+        together = Overlay(state)
+        chunks: list[DecidedChunk] = []
         highest = state.term
         for record, each in zip(records, examined, strict=True):
             if each is None:
@@ -157,13 +157,13 @@ class Judge:
         self,
         record: Record,
         examined: Examined,
-        seen: TogetherSeen,
+        seen: Overlay,
         state: PartitionState,
         *,
         unsettled: int,
         term: int,
         stale: bool,
-    ) -> Judged:
+    ) -> DecidedChunk:
         now = self._clock()
         horizon = self._seen.memory.timeline.at(now) - self._settings.dedupe_window_s
         if is_replay(record.headers):
@@ -185,14 +185,14 @@ class Judge:
         )
         kept = accepted(examined.candidates, verdict.duplicates)
         origin = Origin(record.partition, record.offset)
-        return Judged(
+        return DecidedChunk(
             origin, examined.messages, decision, kept, examined.disagreeing, is_new=True, is_stale=stale
         )
 
-    async def _again(self, record: Record, decision: Decision, *, is_new: bool) -> Judged:
+    async def _again(self, record: Record, decision: Decision, *, is_new: bool) -> DecidedChunk:
         """Return what was decided, if it was about this very record."""
         if decision.digest != digest(record.value):
-            raise Displaced("another record was decided on here")
+            raise PositionMoved("another record was decided on here")
         origin = Origin(record.partition, record.offset)
         messages, _ = read_chunk(record.value)
         settled = {refusal.index for refusal in decision.refusals} | set(decision.duplicates)
@@ -213,7 +213,7 @@ class Judge:
             )
             decision = msgspec.structs.replace(decision, refusals=[*decision.refusals, *_refusals(examined)])
         kept = list(examined.candidates.values())
-        return Judged(origin, messages, decision, kept, examined.disagreeing, is_new=is_new)
+        return DecidedChunk(origin, messages, decision, kept, examined.disagreeing, is_new=is_new)
 
     async def _check_tenants(self, chunks: Sequence[Examined]) -> None:
         """Turn the candidates of unknown tenants into rejections."""
@@ -225,7 +225,7 @@ class Judge:
                 chunk.rejections[index] = tenant_unknown(candidates.pop(index).reading.tenant_id)
 
 
-def _dedupe_replay(record: Record, examined: Examined, seen: TogetherSeen, epoch: int) -> Verdict:
+def _dedupe_replay(record: Record, examined: Examined, seen: Overlay, epoch: int) -> DedupeResult:
     candidates, messages = examined.candidates, examined.messages
     firsts: dict[int, First] = {}
     for index in candidates:

@@ -20,7 +20,7 @@ class SeenIds(Protocol):
         ...
 
 
-class Remembered(SeenIds, Protocol):
+class OrderedSeenIds(SeenIds, Protocol):
     """What a partition remembers, with the order of arrival."""
 
     def accepted_at(self, ids: Iterable[bytes]) -> dict[bytes, First]:
@@ -28,10 +28,10 @@ class Remembered(SeenIds, Protocol):
         ...
 
 
-class TogetherSeen:
+class Overlay:
     """What a partition remembers, and what chunks accepted that are decided on together with the next one."""
 
-    def __init__(self, seen: Remembered) -> None:
+    def __init__(self, seen: OrderedSeenIds) -> None:
         self._seen = seen
         self._contents: dict[bytes, bytes] = {}
         self._decisions: list[tuple[int, Decision]] = []
@@ -61,7 +61,7 @@ class TogetherSeen:
         self._decisions.append((offset, decision))
 
 
-class Verdict(NamedTuple):
+class DedupeResult(NamedTuple):
     """What dedupe found in one chunk."""
 
     duplicates: list[int]
@@ -73,7 +73,7 @@ class Verdict(NamedTuple):
 
 def dedupe(
     candidates: Mapping[int, Candidate], seen: SeenIds, horizon: float, *, stale: bool = False
-) -> Verdict:
+) -> DedupeResult:
     """Tell which of a chunk's candidates, by index and in order, are duplicates.
 
     Args:
@@ -90,14 +90,14 @@ def dedupe(
     return _dedupe(candidates, contents)
 
 
-def _dedupe_stale(candidates: Mapping[int, Candidate], contents: dict[bytes, bytes]) -> Verdict:
+def _dedupe_stale(candidates: Mapping[int, Candidate], contents: dict[bytes, bytes]) -> DedupeResult:
     late = [index for index, candidate in candidates.items() if candidate.id in contents]
     # Among themselves the others are in the order of their arrival, as in any chunk.
     verdict = _dedupe({i: one for i, one in candidates.items() if one.id not in contents}, contents)
-    return Verdict(sorted([*late, *verdict.duplicates]), verdict.fingerprints)
+    return DedupeResult(sorted([*late, *verdict.duplicates]), verdict.fingerprints)
 
 
-def _dedupe(candidates: Mapping[int, Candidate], contents: dict[bytes, bytes]) -> Verdict:
+def _dedupe(candidates: Mapping[int, Candidate], contents: dict[bytes, bytes]) -> DedupeResult:
     """Tell the duplicates, given the content with which each id was accepted last."""
     duplicates: list[int] = []
     packed: list[bytes] = []
@@ -109,12 +109,12 @@ def _dedupe(candidates: Mapping[int, Candidate], contents: dict[bytes, bytes]) -
             continue
         contents[candidate.id] = candidate.content
         packed += (candidate.id, candidate.content)
-    return Verdict(duplicates, b"".join(packed))
+    return DedupeResult(duplicates, b"".join(packed))
 
 
 def dedupe_replay(
     candidates: Mapping[int, Candidate], firsts: Mapping[int, First], accepted_at: Mapping[bytes, First]
-) -> Verdict:
+) -> DedupeResult:
     """Tell the duplicates of a chunk that holds what was rejected before.
 
     A message goes on only if none that came after it has its id, and none that is this very message: so what
@@ -126,7 +126,7 @@ def dedupe_replay(
         accepted_at: where the messages stood first with which their ids were accepted last.
     """
     latest = dict(accepted_at)
-    verdict = Verdict([], b"", [])
+    verdict = DedupeResult([], b"", [])
     packed: list[bytes] = []
     for index, candidate in candidates.items():
         id_, first = candidate.id, firsts[index]

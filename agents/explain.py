@@ -12,7 +12,7 @@ import click
 import msgspec
 from faust.cli import argument, option
 
-from agents.explanation import Explanation, Outcome, examine_alone, explain
+from agents.explanation import Explanation, Prospect, examine_alone, explain
 from streams.commands.base import PlainCommand, command
 from streams.database.session import connected
 from streams.database.tenant_admin import existing_tenants
@@ -21,7 +21,7 @@ from streams.ingress.flow import rfc3339
 from streams.logs.plain import plain
 
 WIDTH, INDENT = 80, 11
-STYLES = {Outcome.ACCEPTED: "green", Outcome.REJECTED: "red", Outcome.NOT_RECEIVED: "yellow"}
+STYLES = {Prospect.ACCEPTED: "green", Prospect.REJECTED: "red", Prospect.NOT_RECEIVED: "yellow"}
 STDIN = "-"
 
 
@@ -78,5 +78,5 @@ async def explain_command(self: PlainCommand, topic: str, payload: str, *, as_js
         self.say(msgspec.json.encode(told).decode())
         return
     self.say(shown(told))
-    doubt = ", if its tenant exists" if told.outcome is Outcome.ACCEPTED and exists is None else ""
+    doubt = ", if its tenant exists" if told.outcome is Prospect.ACCEPTED and exists is None else ""
     self.say(click.style(f"=> {told.outcome}{doubt}", fg=STYLES[told.outcome], bold=True))

@@ -14,7 +14,7 @@ from streams.settings import Settings
 from streams.wire import raw
 
 
-class Outcome(StrEnum):
+class Prospect(StrEnum):
     """What would become of it."""
 
     NOT_RECEIVED = "not received"
@@ -29,7 +29,7 @@ class Step(msgspec.Struct, frozen=True):
     says: str
 
 
-class Row(msgspec.Struct, frozen=True):
+class ExplainedRow(msgspec.Struct, frozen=True):
     """The row that would be written."""
 
     tenant_id: str
@@ -44,13 +44,13 @@ class Row(msgspec.Struct, frozen=True):
 class Explanation(msgspec.Struct, frozen=True):
     """What would become of a message."""
 
-    outcome: Outcome
+    outcome: Prospect
     steps: list[Step]
     rejection: Rejection | None = None
-    row: Row | None = None
+    row: ExplainedRow | None = None
 
 
-class Examined(msgspec.Struct, frozen=True):
+class ExaminedAlone(msgspec.Struct, frozen=True):
     """A message after the steps that need no part."""
 
     message: Message
@@ -63,7 +63,7 @@ class Examined(msgspec.Struct, frozen=True):
         return self.result.reading.tenant_id if isinstance(self.result, Candidate) else None
 
 
-def examine_alone(topic: str, payload: bytes, received_at: str, settings: Settings) -> Examined:
+def examine_alone(topic: str, payload: bytes, received_at: str, settings: Settings) -> ExaminedAlone:
     """Run parse and validate over a message.
 
     Args:
@@ -75,11 +75,11 @@ def examine_alone(topic: str, payload: bytes, received_at: str, settings: Settin
     (message,) = raw.decode(raw.join([raw.encode_message(topic, payload, received_at, 1)]))
     partition = partition_of(tenant_level(topic), settings.topic_partitions)
     examined = examine([message], Origin(partition, 0), settings.max_clock_skew_s, earliest=settings.earliest)
-    return Examined(message, partition, examined.candidates.get(0) or examined.rejections[0])
+    return ExaminedAlone(message, partition, examined.candidates.get(0) or examined.rejections[0])
 
 
 def explain(
-    examined: Examined, settings: Settings, *, exists: bool | None, why_unknown: str = ""
+    examined: ExaminedAlone, settings: Settings, *, exists: bool | None, why_unknown: str = ""
 ) -> Explanation:
     """Return what would become of it.
 
@@ -92,7 +92,7 @@ def explain(
     topic = examined.message.topic
     if not matches(settings.mqtt_topic_filter, topic):
         says = f"not subscribed to: MQTT_TOPIC_FILTER={settings.mqtt_topic_filter} does not match {topic}"
-        return Explanation(Outcome.NOT_RECEIVED, [Step("ingress", says)])
+        return Explanation(Prospect.NOT_RECEIVED, [Step("ingress", says)])
     says = f"received by {settings.mqtt_topic_filter}, written to {settings.raw_topic}[{examined.partition}]"
     steps = [Step("ingress", says)]
     result = examined.result
@@ -103,11 +103,11 @@ def explain(
     if isinstance(result, Rejection):
         step = Step(result.stage, f"rejected as {result.reason}: {result.detail}")
         goes = Step("refine", f"written to {settings.rejected_topic}, as it came")
-        return Explanation(Outcome.REJECTED, [*steps, step, goes], result)
+        return Explanation(Prospect.REJECTED, [*steps, step, goes], result)
     reading = result.reading
     tenant = Step("tenant", "exists" if exists else f"not known whether it exists: {why_unknown}")
     steps += [tenant, _deduped(reading, examined.message, settings), _handed_off(reading, settings)]
-    return Explanation(Outcome.ACCEPTED, steps, row=_row(reading, examined.message, settings))
+    return Explanation(Prospect.ACCEPTED, steps, row=_row(reading, examined.message, settings))
 
 
 def _parsed(reading: Reading) -> Step:
@@ -142,7 +142,7 @@ def _lacks_time(reading: Reading, message: Message) -> bool:
     return reading.timestamp == arrival(message.received_at)
 
 
-def _row(reading: Reading, message: Message, settings: Settings) -> Row:
+def _row(reading: Reading, message: Message, settings: Settings) -> ExplainedRow:
     dedupe_id = reading.dedupe_id
     # That of a message without a timestamp is made of where it stands.
     if (
@@ -151,6 +151,6 @@ def _row(reading: Reading, message: Message, settings: Settings) -> Row:
         and not _lacks_time(reading, message)
     ):
         dedupe_id = reading.key
-    return Row(
+    return ExplainedRow(
         reading.tenant_id, reading.agent_id, reading.metric_name, reading.value, reading.timestamp, dedupe_id
     )

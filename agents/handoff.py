@@ -12,12 +12,12 @@ from functools import partial
 from faust.types import StreamT
 
 from streams.counters import Statistics
-from streams.errors import Displaced, MalformedRecord, QueueFull
+from streams.errors import MalformedRecord, PositionMoved, QueueFull
 from streams.faust_app import StreamsApp, raw_bytes
-from streams.kafka.record_loop import Record, carry
+from streams.kafka.record_loop import Record, process_in_order
 from streams.laravel.fence import Fence
 from streams.laravel.fence_positions import FencePositions
-from streams.laravel.job import JobMetric, Row, encode_job
+from streams.laravel.job import JobMetric, JobRow, encode_job
 from streams.laravel.job_names import job_names
 from streams.laravel.pipelined_script import PipelinedScript
 from streams.laravel.push import FENCED_PUSH, ChunkOfJobs, JobQueue, Push, RedisJobQueue
@@ -26,7 +26,7 @@ from streams.laravel.redis_client import connect
 from streams.laravel.redis_health import handoff_health
 from streams.laravel.redis_keys import fence_key
 from streams.laravel.redis_memory import MemoryGuard, guarded
-from streams.laravel.replays import Chunk, Replays
+from streams.laravel.replays import ChunkId, Replays
 from streams.models import Reading
 from streams.settings import Settings
 from streams.spans import traced
@@ -36,10 +36,10 @@ from streams.wire.headers import read_arrival, read_digest, read_epoch, read_lin
 
 log = logging.getLogger(__name__)
 
-Encode = Callable[[str, Sequence[Row], str, str], bytes]
+Encode = Callable[[str, Sequence[JobRow], str, str], bytes]
 """`encode_job`, with what differs between applications."""
 
-Told = tuple[Record, unique.UniqueChunk, Chunk]
+Told = tuple[Record, unique.UniqueChunk, ChunkId]
 """A record, what it says, and what its chunk is known by."""
 
 NOT_OURS = "%s[%d] offset %d is no chunk of ours and is passed over: %s"
@@ -112,7 +112,7 @@ class Handoff:
         if outcome is Push.FULL:
             raise QueueFull
         if outcome is Push.MOVED:
-            raise Displaced(f"the fence is not where this worker left it before chunk {chunks[0].fence}")
+            raise PositionMoved(f"the fence is not where this worker left it before chunk {chunks[0].fence}")
         self._count(chunks)
         page, now = self._statistics.book.page(self._topic, partition), self._clock()
         for (record, _, known_by), handed_off in zip(told, chunks, strict=False):
@@ -128,7 +128,7 @@ class Handoff:
 
     async def _next_chunks(self, partition: int, told: Sequence[Told]) -> list[ChunkOfJobs]:
         chunks: list[ChunkOfJobs] = []
-        together: list[Chunk] = []
+        together: list[ChunkId] = []
         for record, chunk, known_by in told:
             is_replay = await self._replays.is_proved(partition, known_by, record.offset, together)
             goes_back = not is_replay and self._replays.goes_back(partition, known_by, together)
@@ -155,10 +155,10 @@ class Handoff:
         except MalformedRecord as error:
             log.error(NOT_OURS, self._topic, record.partition, record.offset, error)
             return None
-        return record, chunk, Chunk(epoch, chunk.origin.offset, read_digest(record.headers))
+        return record, chunk, ChunkId(epoch, chunk.origin.offset, read_digest(record.headers))
 
     def _jobs_of(
-        self, record: Record, chunk: unique.UniqueChunk, known_by: Chunk, *, is_replay: bool
+        self, record: Record, chunk: unique.UniqueChunk, known_by: ChunkId, *, is_replay: bool
     ) -> ChunkOfJobs:
         epoch, raw_offset, digest = known_by
         fence = Fence(epoch, raw_offset, record.offset, digest, read_link(record.headers))
@@ -170,7 +170,7 @@ class Handoff:
         return ChunkOfJobs(fence, jobs, len(chunk.readings), tenants=tenants)
 
     def _encoded(
-        self, chunk: unique.UniqueChunk, known_by: Chunk, by_tenant: Mapping[str, Sequence[Reading]]
+        self, chunk: unique.UniqueChunk, known_by: ChunkId, by_tenant: Mapping[str, Sequence[Reading]]
     ) -> list[bytes]:
         return _jobs_of(
             chunk.origin.partition, by_tenant, known_by, derive_ids=self._derive_ids, encode=self._encode
@@ -178,7 +178,7 @@ class Handoff:
 
 
 def jobs_of(
-    chunk: unique.UniqueChunk, known_by: Chunk, *, derive_ids: bool, encode: Encode = encode_job
+    chunk: unique.UniqueChunk, known_by: ChunkId, *, derive_ids: bool, encode: Encode = encode_job
 ) -> list[bytes]:
     """Return a chunk's jobs, one for each tenant, the same ones whenever it is asked, but for `Extras`."""
     return _jobs_of(chunk.origin.partition, _by_tenant(chunk), known_by, derive_ids=derive_ids, encode=encode)
@@ -194,7 +194,7 @@ def _by_tenant(chunk: unique.UniqueChunk) -> dict[str, list[Reading]]:
 def _jobs_of(
     partition: int,
     by_tenant: Mapping[str, Sequence[Reading]],
-    known_by: Chunk,
+    known_by: ChunkId,
     *,
     derive_ids: bool,
     encode: Encode,
@@ -209,7 +209,7 @@ def _jobs_of(
     ]
 
 
-def _metrics_of(readings: Sequence[Reading], *, derive_ids: bool) -> Sequence[Row]:
+def _metrics_of(readings: Sequence[Reading], *, derive_ids: bool) -> Sequence[JobRow]:
     """Return a job's metrics, no dedupe id twice (PostgreSQL would refuse the upsert): the last one wins."""
     ids = {reading.dedupe_id for reading in readings}
     if len(ids) == len(readings) and all(ids):  # usual, and then a reading says all that a metric does
@@ -285,6 +285,6 @@ def build(app: StreamsApp) -> Handoff:
     @app.agent(raw_bytes(app, settings.unique_topic), isolated_partitions=True, name="handoff")
     async def handoff(stream: StreamT[bytes]) -> None:
         """Push metrics.unique as ProcessMetricSubmission jobs onto the Laravel queue."""
-        await carry(stream, app.deliverer, work, statistics)
+        await process_in_order(stream, app.deliverer, work, statistics)
 
     return agent

@@ -1,7 +1,7 @@
 """Ingress: MQTT → metrics.raw, by the worker that leads.
 
 It keeps one connection to the broker for as long as this worker leads, and comes back after an outage. What
-flows through a connection is the business of `streams.ingress.flow.Carrier`.
+flows through a connection is the business of `streams.ingress.flow.Flow`.
 """
 
 import asyncio
@@ -26,16 +26,16 @@ from streams.errors import (
 )
 from streams.faust_app import StreamsApp
 from streams.ingress.chunk_writer import ChunkWriter, KafkaChunkWriter
-from streams.ingress.connection_log import News
-from streams.ingress.flow import Carrier
+from streams.ingress.connection_log import ConnectionLog
+from streams.ingress.flow import Flow
 from streams.ingress.lease import Lease
-from streams.ingress.other_writers import Interlopers
+from streams.ingress.other_writers import OtherWriters
 from streams.ingress.quota import Meter, Quota
 from streams.ingress.raw_tail import KafkaTail
-from streams.ingress.reconnect_delay import Patience
-from streams.ingress.terms import KafkaOffice, Office, Tenure
+from streams.ingress.reconnect_delay import ReconnectDelay
+from streams.ingress.terms import KafkaTermSource, LeaderTerm, TermSource
 from streams.mqtt.select_transport import transport_of
-from streams.mqtt.transport import Connection, Past, Session, Transport
+from streams.mqtt.transport import Connection, MqttSession, Past, Transport
 from streams.settings import Settings
 from streams.spans import Senders, TracedWriter
 from streams.tasks import ended
@@ -71,7 +71,7 @@ class Ingress:
         transport: Transport,
         writer: ChunkWriter,
         *,
-        office: Office,
+        office: TermSource,
         lease: Lease,
         on_crash: Callable[[BaseException], None] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -86,14 +86,14 @@ class Ingress:
         self._on_crash = on_crash
         self._sleep = sleep
         self._monotonic = monotonic
-        self._news = News(statistics, settings.mqtt_client_id, monotonic)
+        self._news = ConnectionLog(statistics, settings.mqtt_client_id, monotonic)
         quota = Quota.of(settings)
         self._meter = None if quota is None else Meter(quota)
-        self._tenure: Tenure | None = None
+        self._tenure: LeaderTerm | None = None
         """That of the last connection."""
         self._changing = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
-        self._carrier: Carrier | None = None
+        self._carrier: Flow | None = None
         """That of the last connection, which may have writes under way."""
 
     @property
@@ -132,7 +132,7 @@ class Ingress:
 
     async def _run(self) -> None:
         """Keep a connection until cancelled, as `stand_by` does."""
-        patience = Patience()
+        patience = ReconnectDelay()
         try:
             while True:
                 end, lasted_s = await self._attempt()
@@ -153,7 +153,7 @@ class Ingress:
         except (Outage, SessionTakenOver) as end:
             return end, 0.0 if connected_at is None else self._monotonic() - connected_at
 
-    async def _connect(self) -> tuple[Past, Tenure, Connection]:
+    async def _connect(self) -> tuple[Past, LeaderTerm, Connection]:
         self._lease.begin()
         await self._writer.open()
         if self._carrier is not None:
@@ -169,8 +169,8 @@ class Ingress:
         self._tenure = tenure
         return past, tenure, connection
 
-    async def _carry(self, past: Past, tenure: Tenure, connection: Connection) -> NoReturn:
-        carrier = self._carrier = Carrier(
+    async def _carry(self, past: Past, tenure: LeaderTerm, connection: Connection) -> NoReturn:
+        carrier = self._carrier = Flow(
             self._settings,
             self._statistics,
             connection,
@@ -211,7 +211,7 @@ class Ingress:
     async def _keep_lease(self, connection: Connection) -> None:
         connection.drop(await self._lease.keep())
 
-    async def _leave(self, carrier: Carrier, connection: Connection) -> None:
+    async def _leave(self, carrier: Flow, connection: Connection) -> None:
         try:
             await asyncio.wait_for(carrier.finish(), FINISH_TIMEOUT_S)
         except (DeliveryFailed, TimeoutError) as error:
@@ -241,16 +241,16 @@ def build(app: StreamsApp) -> Ingress:
     """Add the agent to an app; nothing is opened."""
     settings, statistics, spans = app.settings, app.statistics, app.spans
     lease = Lease(LEASE_SHARE * settings.consumer_session_s)
-    session, senders = Session.of(settings, socket.gethostname()), Senders()
+    session, senders = MqttSession.of(settings, socket.gethostname()), Senders()
     tail = KafkaTail(settings)
-    interlopers = Interlopers(tail, settings.raw_topic)
+    interlopers = OtherWriters(tail, settings.raw_topic)
     writer: ChunkWriter = KafkaChunkWriter(settings, lease, interlopers)
     bridge = Ingress(
         settings,
         statistics,
         transport_of(settings, statistics, read=mqtt5.read if spans is None else senders.read),
         writer if spans is None else TracedWriter(writer, spans, settings.raw_topic, senders),
-        office=KafkaOffice(
+        office=KafkaTermSource(
             None if settings.mqtt_share_group else app.leadership,
             tail,
             session.client_id,

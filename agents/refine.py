@@ -11,14 +11,14 @@ from typing import Protocol, cast
 
 from faust.types import StreamT
 
-from agents.decide import Judge, Judged, Standing
+from agents.decide import DecidedChunk, Decider, DecisionStore
 from agents.examine import by_reason
 from streams.counters import Statistics
 from streams.database.tenants import TenantDirectory, Tenants
-from streams.errors import Displaced
+from streams.errors import PositionMoved
 from streams.faust_app import StreamsApp, raw_bytes
 from streams.kafka.producer import Outgoing, deliver
-from streams.kafka.record_loop import Record, carry
+from streams.kafka.record_loop import Record, process_in_order
 from streams.kafka.writer_names import WrittenRecords
 from streams.last_seen.keeper import DeviceKeeper
 from streams.models import Message, Origin
@@ -34,7 +34,7 @@ from tables.seen_positions import OwnersSay, SeenPositions
 from tables.state import SeenState
 
 
-class Seen(Standing, Protocol):
+class DecisionLog(DecisionStore, Protocol):
     """The table, as refine needs it."""
 
     async def record(self, decisions: Sequence[tuple[Origin, Decision]]) -> None:
@@ -66,7 +66,7 @@ class Refinery:
         self,
         settings: Settings,
         *,
-        seen: Seen,
+        seen: DecisionLog,
         tenants: Tenants,
         emit: Emit,
         statistics: Statistics,
@@ -74,7 +74,7 @@ class Refinery:
     ) -> None:
         self._settings = settings
         self._seen = seen
-        self._judge = Judge(settings, seen=seen, tenants=tenants, clock=clock)
+        self._judge = Decider(settings, seen=seen, tenants=tenants, clock=clock)
         self._emit = emit
         self._clock = clock
         self._statistics = statistics
@@ -104,14 +104,14 @@ class Refinery:
             self._enter(chunk, came_in[chunk.origin.offset] or len(chunk.messages))
             self._statistics.timings.passed(REFINE, len(chunk.messages), _arrival(chunk.messages), now)
 
-    def _enter(self, chunk: Judged, came_in: int) -> None:
+    def _enter(self, chunk: DecidedChunk, came_in: int) -> None:
         page = self._statistics.book.page(self._settings.raw_topic, chunk.origin.partition)
         page.came_in += came_in
         page.accepted += len(chunk.accepted)
         page.rejected += len(chunk.decision.refusals)
         page.duplicates += len(chunk.decision.duplicates)
 
-    async def _emit_all(self, chunks: Sequence[Judged]) -> None:
+    async def _emit_all(self, chunks: Sequence[DecidedChunk]) -> None:
         partition = chunks[0].origin.partition
         outgoing = [(chunk.origin, record) for chunk in chunks for record in self._records_of(chunk)]
         if not outgoing:
@@ -125,11 +125,11 @@ class Refinery:
         for (origin, record), at in zip(outgoing, landed, strict=True):
             is_unique = record.topic == self._settings.unique_topic
             if is_unique and not state.emitted(origin.offset, at.offset):
-                raise Displaced(
+                raise PositionMoved(
                     f"{record.topic}[{partition}] is shorter than it had been: it has lost records"
                 )
 
-    def _count(self, chunk: Judged) -> None:
+    def _count(self, chunk: DecidedChunk) -> None:
         counts, decision = self._statistics.messages, chunk.decision
         self._statistics.devices.note(chunk.origin.partition, chunk.messages, decision.refusals)
         counts["refined"] += len(chunk.messages)
@@ -144,7 +144,7 @@ class Refinery:
         self._statistics.notes["payload_disagrees"] += chunk.disagreeing
         self._statistics.notes["stale_chunks"] += chunk.is_stale
 
-    def _records_of(self, chunk: Judged) -> Iterator[Outgoing]:
+    def _records_of(self, chunk: DecidedChunk) -> Iterator[Outgoing]:
         origin, decision = chunk.origin, chunk.decision
         readings = [candidate.reading for candidate in chunk.accepted]
         if readings:
@@ -215,6 +215,6 @@ def build(app: StreamsApp) -> Refinery:
     @app.agent(raw_bytes(app, settings.raw_topic), isolated_partitions=True, name="refine")
     async def refine(stream: StreamT[bytes]) -> None:
         """Parse, validate and dedupe metrics.raw into metrics.unique and metrics.rejected."""
-        await carry(stream, app.deliverer, work, statistics)
+        await process_in_order(stream, app.deliverer, work, statistics)
 
     return refinery

@@ -30,7 +30,7 @@ from streams.database.tenants import FakeTenants
 from streams.errors import ConnectionLost, MetricStreamsError
 from streams.faust_app import StreamsApp
 from streams.ingress.fake_chunk_writer import FakeChunkWriter
-from streams.ingress.flow import Carrier
+from streams.ingress.flow import Flow
 from streams.kafka.positions import Cursor, Position
 from streams.kafka.record_loop import Record
 from streams.kafka.testing import FakeTopics
@@ -42,7 +42,7 @@ from streams.timings import HANDOFF, INGRESS, REFINE, Timings
 from streams.web.lags import Lag
 from streams.web.prometheus import page
 from streams.web.shared import PartHealth
-from streams.web.worker_metrics import Seen, worker_metrics
+from streams.web.worker_metrics import AskedFigures, worker_metrics
 from streams.wire.unique import decode_origin
 from tables.testing import FakeSeen
 
@@ -189,7 +189,7 @@ async def _carried(
     began = time.process_time()
     writer = FakeChunkWriter()
     await writer.open()
-    carrier = Carrier(settings, statistics, Line(iter(reads)), writer)
+    carrier = Flow(settings, statistics, Line(iter(reads)), writer)
     try:
         await carrier.run()
     except ConnectionLost:
@@ -266,7 +266,7 @@ def _page_ms(turns: int) -> float:
     ]
     for tp in tps:
         statistics.book.page(*tp)
-    seen = Seen(
+    seen = AskedFigures(
         {name: PartHealth(up=True, detail="") for name in ("kafka", "mqtt", "redis", "postgres")},
         {tp: Lag(5, 0) for tp in tps},
         dict.fromkeys(tps, 0.0),

@@ -19,7 +19,7 @@ from benchmarks.material import Mix, publications
 from benchmarks.report import report, say
 from benchmarks.stack import Run, stack
 from benchmarks.usage import Usage
-from streams.laravel.replays import Chunk
+from streams.laravel.replays import ChunkId
 from streams.models import Origin
 from streams.wire import raw
 from streams.wire.unique import UniqueChunk
@@ -97,4 +97,4 @@ def _jobs(mix: Mix, rows: int, size: int) -> Iterator[bytes]:
         messages, _ = read_chunk(raw.join(encoded))
         candidates = examine(messages, origin, SKEW_S).candidates.values()
         chunk = UniqueChunk(origin, [candidate.reading for candidate in candidates])
-        yield from jobs_of(chunk, Chunk(EPOCH, chunk.origin.offset, b""), derive_ids=True)
+        yield from jobs_of(chunk, ChunkId(EPOCH, chunk.origin.offset, b""), derive_ids=True)

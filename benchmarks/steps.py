@@ -25,7 +25,7 @@ from streams.database.tenants import FakeTenants
 from streams.ingress.chunking import Chunker, Linger
 from streams.kafka.record_loop import Record
 from streams.kafka.testing import FakeTopics
-from streams.laravel.replays import Chunk
+from streams.laravel.replays import ChunkId
 from streams.laravel.testing import FakeJobQueue, FakeReplays
 from streams.models import Origin
 from streams.settings import Settings
@@ -133,7 +133,7 @@ def _pure(stopwatch: Stopwatch, values: Iterable[bytes]) -> None:
         readings = [candidate.reading for candidate in candidates]
         sent = stopwatch("encode_unique", unique.encode, origin, readings)
         received = stopwatch("decode_unique", unique.decode, sent)
-        stopwatch("jobs", jobs_of, received, Chunk(EPOCH, offset, decision.digest), derive_ids=True)
+        stopwatch("jobs", jobs_of, received, ChunkId(EPOCH, offset, decision.digest), derive_ids=True)
 
 
 async def _agents(stopwatch: Stopwatch, values: Iterable[bytes], ids: Sequence[str]) -> None:

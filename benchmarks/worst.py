@@ -16,7 +16,7 @@ from agents.examine import examine
 from agents.handoff import jobs_of
 from benchmarks.report import report, say
 from streams.laravel import command
-from streams.laravel.replays import Chunk
+from streams.laravel.replays import ChunkId
 from streams.models import Message, Origin
 from streams.rules import timestamp, topic, written_time, zones
 from streams.rules.payload import MAX_BYTES
@@ -85,7 +85,7 @@ TIMES = (
 )
 FILLERS = ("0", "1", "9", " ", "\t", "\n", "e", ".", "-", "+", ":", "T", "Z", "/", "A", "a", "é", "@", ",")
 LETTERS = ("a", "9", "é", "\u0301", "\U0001f321", " ", "'", "\\", '"', "\0", "\x1b", "\u202e", "\ufffd")
-KNOWN_BY = Chunk(1, 0, bytes(16))
+KNOWN_BY = ChunkId(1, 0, bytes(16))
 LONGEST = MAX_BYTES - 200
 KEPT = 8
 """The worst ones, which are changed further."""

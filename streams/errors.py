@@ -126,7 +126,7 @@ class RowsDoubted(Outage):
     """
 
 
-class Displaced(MetricStreamsError):  # noqa: N818 - states what happened
+class PositionMoved(MetricStreamsError):  # noqa: N818 - states what happened
     """The effects say another position than the one that an agent works at."""
 
 

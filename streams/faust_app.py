@@ -24,8 +24,8 @@ from streams.counters import Statistics
 from streams.errors import MetricStreamsError, Outage, StartupRefused
 from streams.kafka.admin import ensure_topics
 from streams.kafka.audit import Audit
-from streams.kafka.broker_monitor import KafkaEnds, KafkaWatch
-from streams.kafka.consumer import GovernedConsumer
+from streams.kafka.broker_monitor import BrokerMonitor, KafkaEnds
+from streams.kafka.consumer import OrderedConsumer
 from streams.kafka.faust_build_check import check_compiled
 from streams.kafka.group import KafkaGroup
 from streams.kafka.histories import Histories
@@ -56,10 +56,10 @@ STOP_LIMIT_S = 25.0
 WHO, WAITS = "the start", ("the start of this worker",)
 
 
-class Transport(driver.Transport):
+class OrderedTransport(driver.Transport):
     """Kafka with the governed consumer and the idempotent producer."""
 
-    Consumer = GovernedConsumer
+    Consumer = OrderedConsumer
     Producer = Producer
 
 
@@ -216,7 +216,7 @@ class StreamsApp(faust.App):
             KafkaGroup(settings, [settings.raw_topic, settings.unique_topic]),
             self._refresh_metadata,
         )
-        self.watch = KafkaWatch(statistics, self.held, KafkaEnds(settings))
+        self.watch = BrokerMonitor(statistics, self.held, KafkaEnds(settings))
         self.topics_watch = TopicsWatch(settings, statistics)
         self.watchdog = Watchdog(self, settings.watchdog_limit_s, self.end_on)
         self.boards: list[Client] = []
@@ -265,9 +265,9 @@ class StreamsApp(faust.App):
         _limit_the_stop()
         self.add_future(self.crash(bug))
 
-    def deliverer(self) -> GovernedConsumer:
+    def deliverer(self) -> OrderedConsumer:
         """Return the consumer, which stands only once the app has started."""
-        return cast("GovernedConsumer", self.consumer)
+        return cast("OrderedConsumer", self.consumer)
 
     @property
     def has_consumer(self) -> bool:
@@ -370,11 +370,11 @@ class StreamsApp(faust.App):
         # Faust adds the package of `origin`, and warns of each module in it that needs an extra.
         return list(cast("Any", self.conf).autodiscover)
 
-    def _new_transport(self) -> Transport:
-        return Transport(self.conf.broker_consumer, self)
+    def _new_transport(self) -> OrderedTransport:
+        return OrderedTransport(self.conf.broker_consumer, self)
 
-    def _new_producer_transport(self) -> Transport:
-        return Transport(self.conf.broker_producer, self)
+    def _new_producer_transport(self) -> OrderedTransport:
+        return OrderedTransport(self.conf.broker_producer, self)
 
     def _new_web(self) -> Web:
         return WorkerWeb(self)

@@ -70,7 +70,7 @@ class Spans(Protocol):
         ...
 
 
-class Record(Protocol):
+class TracedRecord(Protocol):
     """A record of a topic, as the agents' loop has it."""
 
     @property
@@ -166,7 +166,7 @@ def traced(work: Work, spans: Spans | None, stage: str, topic: str) -> Work:
         return work
     begin = spans.begin
 
-    async def work_traced(records: Sequence[Record]) -> None:
+    async def work_traced(records: Sequence[TracedRecord]) -> None:
         now_ns, opened = time.time_ns(), dict[int, Span]()
         for each in records:
             attributes: Attributes = {"topic": topic, "partition": each.partition, "offset": each.offset}

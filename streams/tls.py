@@ -111,20 +111,20 @@ def _stand(path: str) -> tuple[int, int]:
     return found.st_ino, found.st_mtime_ns
 
 
-class Named(NamedTuple):
+class TlsNames(NamedTuple):
     """What our certificates are called in the settings of one connection."""
 
     ca: str
     cert: str
 
 
-KAFKA = Named("KAFKA_CA_FILE", "KAFKA_CERT_FILE")
-MQTT = Named("MQTT_CA_FILE", "MQTT_CERT_FILE")
-REDIS = Named("ssl_ca_certs in REDIS_URL", "ssl_certfile in REDIS_URL")
-POSTGRES = Named("sslrootcert in DATABASE_URL", "sslcert in DATABASE_URL")
+KAFKA = TlsNames("KAFKA_CA_FILE", "KAFKA_CERT_FILE")
+MQTT = TlsNames("MQTT_CA_FILE", "MQTT_CERT_FILE")
+REDIS = TlsNames("ssl_ca_certs in REDIS_URL", "ssl_certfile in REDIS_URL")
+POSTGRES = TlsNames("sslrootcert in DATABASE_URL", "sslcert in DATABASE_URL")
 
 
-class Fault(NamedTuple):
+class TlsFault(NamedTuple):
     """What a handshake failed on."""
 
     seen: str
@@ -135,7 +135,7 @@ class Fault(NamedTuple):
         return f"{self.seen}: {self.mend}"
 
 
-def tls_fault(error: BaseException, named: Named) -> Fault | None:
+def tls_fault(error: BaseException, named: TlsNames) -> TlsFault | None:
     """Return what a handshake failed on; None for what has nothing to do with TLS.
 
     Args:
@@ -152,8 +152,8 @@ def tls_fault(error: BaseException, named: Named) -> Fault | None:
     text = f"{found.reason or found}".replace("_", " ").lower()
     for part, (seen, mend) in _FAULTS.items():
         if part in text:
-            return Fault(seen, mend.format(cert=named.cert))
-    return Fault(f"no TLS handshake, {text}", "see the server's log")
+            return TlsFault(seen, mend.format(cert=named.cert))
+    return TlsFault(f"no TLS handshake, {text}", "see the server's log")
 
 
 _FAULTS = {
@@ -170,14 +170,14 @@ Of one that is missing, expired or of another CA, Kafka says "bad certificate" a
 """
 
 
-def _of_their_certificate(message: str, named: Named) -> Fault:
+def _of_their_certificate(message: str, named: TlsNames) -> TlsFault:
     text = message.lower()
     if "expired" in text:
-        return Fault("its certificate has expired", "renew it, there")
+        return TlsFault("its certificate has expired", "renew it, there")
     if "not yet valid" in text:
-        return Fault("its certificate is not valid yet", "look at the clocks of both machines")
+        return TlsFault("its certificate is not valid yet", "look at the clocks of both machines")
     if "mismatch" in text or "not valid for" in text:
-        return Fault(
+        return TlsFault(
             f"its certificate is for another host ({message.rstrip('.')})", "call it by a name in it"
         )
-    return Fault(f"its certificate is of no CA that is trusted here ({message})", f"set {named.ca}")
+    return TlsFault(f"its certificate is of no CA that is trusted here ({message})", f"set {named.ca}")

@@ -21,7 +21,7 @@ from streams.errors import MalformedRecord, NewerFormat
 from streams.kafka.producer import Outgoing, deliver, send
 from streams.models import Origin
 from streams.wire.decision import Decision, decode, decode_key, encode, encode_key
-from tables.skipped_rows import PassedOver
+from tables.skipped_rows import SkippedRows
 from tables.state import SeenState
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class SeenStore(Store[bytes, bytes]):
         super().__init__(*args, **kwargs)
         self.memory = memory
         self.offsets: dict[TP, int] = {}
-        self._passed_over = PassedOver()
+        self._passed_over = SkippedRows()
 
     def persisted_offset(self, tp: TP) -> int | None:
         """Return the changelog offset up to which the state is complete."""

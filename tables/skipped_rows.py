@@ -13,7 +13,7 @@ NAMED = 10
 SHOWN_CHARACTERS = 200
 
 
-class PassedOver:
+class SkippedRows:
     """The rows of one recovery."""
 
     def __init__(self) -> None:

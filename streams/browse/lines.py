@@ -17,7 +17,7 @@ INDENT = 13
 S_PER_MS = 1 / 1_000
 
 
-class Shown(NamedTuple):
+class ShownMessage(NamedTuple):
     """A message for a person."""
 
     line: Text
@@ -28,7 +28,7 @@ class Shown(NamedTuple):
     """Of a rejected message, on a line of its own; cut likewise."""
 
 
-def shown(message: Browsed) -> Shown:
+def shown(message: Browsed) -> ShownMessage:
     """Return a message for a person."""
     written = datetime.fromtimestamp(message.record.written_ms * S_PER_MS, UTC)
     line = Text(f"{written:%H:%M:%S}.{written.microsecond // 1_000:03} ", style="dim")
@@ -36,12 +36,14 @@ def shown(message: Browsed) -> Shown:
     line.append(_series(message), style="bold")
     body = message.body
     if isinstance(body, Reading):
-        return Shown(line.append(f" {body.value}", style="green").append(f" at {body.timestamp}{_id(body)}"))
+        return ShownMessage(
+            line.append(f" {body.value}", style="green").append(f" at {body.timestamp}{_id(body)}")
+        )
     payload = _on_one_line(payload_text(body))
     if isinstance(body, RejectedMessage):
         why = Text(f"{message.reason}", style="red").append(f": {plain(body.detail)}", style="default")
-        return Shown(line, why, Text(payload, style="dim"))
-    return Shown(line.append(f" {payload}"))
+        return ShownMessage(line, why, Text(payload, style="dim"))
+    return ShownMessage(line.append(f" {payload}"))
 
 
 def _on_one_line(text: str) -> str:

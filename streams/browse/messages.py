@@ -18,7 +18,7 @@ KEPT_BYTES = 1024
 """How much is kept of a record that is none of ours."""
 
 
-class Kind(StrEnum):
+class TopicKind(StrEnum):
     """Which of our topics a message stands on."""
 
     RAW = "raw"
@@ -30,7 +30,7 @@ class TopicRecord(NamedTuple):
     """A record as its topic holds it."""
 
     kind: str
-    """As `Kind`, or the name of another topic of ours behind the prefix."""
+    """As `TopicKind`, or the name of another topic of ours behind the prefix."""
     partition: int
     offset: int
     written_ms: int
@@ -90,7 +90,7 @@ def payload_text(body: Message | RejectedMessage) -> str:
 def messages_of(record: TopicRecord) -> Iterator[Browsed]:
     """Yield a record's messages in order; one that is none of ours yields its beginning as a message."""
     try:
-        yield from _READ[Kind(record.kind)](record)
+        yield from _READ[TopicKind(record.kind)](record)
     except MalformedRecord:
         beginning = record.value[:KEPT_BYTES].decode(errors="replace")
         message = Message(topic="", payload=beginning, size_bytes=len(record.value))
@@ -122,8 +122,8 @@ def _rejected(record: TopicRecord) -> Sequence[Browsed]:
     ]
 
 
-_READ: dict[Kind, Callable[[TopicRecord], Sequence[Browsed]]] = {
-    Kind.RAW: _raw,
-    Kind.UNIQUE: _unique,
-    Kind.REJECTED: _rejected,
+_READ: dict[TopicKind, Callable[[TopicRecord], Sequence[Browsed]]] = {
+    TopicKind.RAW: _raw,
+    TopicKind.UNIQUE: _unique,
+    TopicKind.REJECTED: _rejected,
 }

@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, UnsupportedVersionError
 
 from streams.browse.filters import Filter
-from streams.browse.messages import Browsed, Kind, TopicRecord, messages_of
+from streams.browse.messages import Browsed, TopicKind, TopicRecord, messages_of
 from streams.errors import MetricStreamsError, Outage
 from streams.kafka.connection import connection_options
 from streams.kafka.outages import as_outage
@@ -33,7 +33,7 @@ RECORDS_AT_ONCE = 200
 
 
 @dataclass(frozen=True, kw_only=True)
-class Span:
+class Range:
     """Where to begin and to end. The times are the broker's, of when it took the record.
 
     Attributes:
@@ -59,7 +59,7 @@ class Span:
         )
 
 
-EVERYTHING = Span()
+EVERYTHING = Range()
 
 
 class OpenTopics:
@@ -75,7 +75,7 @@ class OpenTopics:
         consumer: AIOKafkaConsumer,
         kinds: Mapping[str, str],
         ranges: Mapping[TopicPartition, LogRange],
-        span: Span,
+        span: Range,
     ) -> None:
         self.ranges = ranges
         self.read = 0
@@ -154,13 +154,13 @@ class OpenTopics:
 
 @asynccontextmanager
 async def opened(
-    settings: Settings, kinds: Collection[str], span: Span = EVERYTHING
+    settings: Settings, kinds: Collection[str], span: Range = EVERYTHING
 ) -> AsyncIterator[OpenTopics]:
     """Open topics to be read, in one of both ways.
 
     Args:
         settings: name the topics.
-        kinds: which of them, as `Kind` or another one's name behind the prefix.
+        kinds: which of them, as `TopicKind` or another one's name behind the prefix.
         span: where to begin and to end.
 
     Raises:
@@ -182,9 +182,9 @@ async def opened(
 
 async def scan_messages(
     settings: Settings,
-    kind: Kind,
+    kind: TopicKind,
     wanted: Filter,
-    span: Span = EVERYTHING,
+    span: Range = EVERYTHING,
     *,
     on_progress: Callable[[int, int], None] = lambda read, total: None,  # noqa: ARG005 - says nothing
 ) -> AsyncGenerator[Browsed, None]:
@@ -213,7 +213,7 @@ async def scan_messages(
 
 
 async def follow_messages(
-    settings: Settings, kinds: Collection[Kind], wanted: Filter, span: Span
+    settings: Settings, kinds: Collection[TopicKind], wanted: Filter, span: Range
 ) -> AsyncGenerator[Browsed, None]:
     """Yield the messages that are wanted, and go on with those that come; closed as `scan_messages` is.
 
@@ -249,7 +249,7 @@ def _consumer(settings: Settings) -> AIOKafkaConsumer:
 
 
 async def _begin(
-    consumer: AIOKafkaConsumer, settings: Settings, topics: Sequence[str], span: Span
+    consumer: AIOKafkaConsumer, settings: Settings, topics: Sequence[str], span: Range
 ) -> dict[TopicPartition, LogRange]:
     await consumer.start()
     missing = set(topics) - await consumer.topics()

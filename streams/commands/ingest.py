@@ -11,13 +11,13 @@ from faust.cli import option
 
 from streams.commands.base import PlainCommand, command
 from streams.counters import Statistics
-from streams.database.session import Session
+from streams.database.session import DatabaseSession
 from streams.errors import NotFinished
 from streams.ingest.report import SETTLED, Report
 from streams.ingest.store import PostgresStore
 from streams.ingest.wait_limit import WaitLimit
 from streams.ingest.worker import IngestWorker, Until
-from streams.ingest.worker_pool import Crew
+from streams.ingest.worker_pool import WorkerPool
 from streams.laravel.queue_gauge import QueueGauge
 from streams.laravel.redis_client import connect
 from streams.laravel.reserve import ReservingQueue
@@ -41,7 +41,7 @@ class IngestCommand(PlainCommand):
     log_level: ClassVar[str] = "INFO"
 
 
-class Ingest:
+class IngestRun:
     """One run of the command: workers, report and web pages on the clients that it opens.
 
     Args:
@@ -77,7 +77,9 @@ class Ingest:
                 ReservingQueue.from_settings(redis, self._settings) for _ in range(1 + self._concurrency)
             )
             sessions = [self._session(self._command_timeout_s) for _ in queues]
-            crew = Crew([self._worker(*clients_of) for clients_of in zip(queues, sessions, strict=True)])
+            crew = WorkerPool(
+                [self._worker(*clients_of) for clients_of in zip(queues, sessions, strict=True)]
+            )
             for caught in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(caught, self._stop, crew)
             report = Report(self._statistics, queue)
@@ -89,7 +91,7 @@ class Ingest:
             if self._until is not Until.STOPPED:
                 await self._tell_the_end(report)
 
-    def _stop(self, crew: Crew) -> None:
+    def _stop(self, crew: WorkerPool) -> None:
         self._was_told_to_stop = True
         crew.stop()
 
@@ -106,7 +108,7 @@ class Ingest:
     def _command_timeout_s(self) -> float:
         return min(COMMAND_TIMEOUT_S, self._settings.queue_retry_after_s / 3)
 
-    def _worker(self, queue: ReservingQueue, session: Session) -> IngestWorker:
+    def _worker(self, queue: ReservingQueue, session: DatabaseSession) -> IngestWorker:
         return IngestWorker(
             queue,
             PostgresStore(session),
@@ -131,12 +133,12 @@ class Ingest:
         bind, port = self._settings.web_bind, self._settings.ingest_web_port
         await clients.enter_async_context(serving(pages.application(), bind, port))
 
-    def _session(self, timeout_s: float) -> Session:
+    def _session(self, timeout_s: float) -> DatabaseSession:
         database_url = self._settings.database_url.get_secret_value()
-        return Session(database_url, self._statistics, timeout_s=timeout_s)
+        return DatabaseSession(database_url, self._statistics, timeout_s=timeout_s)
 
 
-async def _reported(crew: Crew, report: Report, logbook: Logbook) -> None:
+async def _reported(crew: WorkerPool, report: Report, logbook: Logbook) -> None:
     """Run the crew, with a line now and then, and one in the end."""
     reporting = asyncio.create_task(report.run(), name="ingest report")
     await logbook.start()
@@ -166,4 +168,4 @@ async def ingest(self: IngestCommand, *, once: bool, until_empty: bool, concurre
     """
     until = Until.ONE_JOB if once else Until.EMPTY if until_empty else Until.STOPPED
     hands = 1 if once else concurrency or self.settings.ingest_concurrency
-    await Ingest(self.settings, Statistics(), until=until, concurrency=hands).run()
+    await IngestRun(self.settings, Statistics(), until=until, concurrency=hands).run()

@@ -32,7 +32,7 @@ PAGE = 200
 """Roles that the broker is asked for at once."""
 
 
-class Shown(msgspec.Struct, omit_defaults=True):
+class ShownDevice(msgspec.Struct, omit_defaults=True):
     """A device as it is printed."""
 
     tenant_id: str
@@ -42,7 +42,7 @@ class Shown(msgspec.Struct, omit_defaults=True):
     password: str = ""
 
     @classmethod
-    def of(cls, device: Device, password: str = "") -> "Shown":
+    def of(cls, device: Device, password: str = "") -> "ShownDevice":
         """Return it."""
         return cls(device.tenant_id, device.agent_id, device.username, device.topic, password)
 
@@ -135,7 +135,7 @@ async def provision(
         raise BadArgument("list shows all devices, and takes no name")
     device = None if action == "list" else read_device(subject, agent, whole_tenant=whole_tenant)
     async with control(administrator(self.settings)) as asked:
-        done = [Shown.of(each) for each in await devices_of(asked)] if device is None else []
+        done = [ShownDevice.of(each) for each in await devices_of(asked)] if device is None else []
         if device is not None:
             done = [await _act(asked, action, device)]
     if as_json or self.json:
@@ -144,7 +144,7 @@ async def provision(
         self.say(_text(action, done))
 
 
-async def _act(asked: Control, action: str, device: Device) -> Shown:
+async def _act(asked: Control, action: str, device: Device) -> ShownDevice:
     password = "" if action == "remove" else new_password()
     commands: dict[str, Any] = {
         "add": device_commands(device, password),
@@ -152,10 +152,10 @@ async def _act(asked: Control, action: str, device: Device) -> Shown:
         "remove": removal_commands(device),
     }
     await asked.ask(commands[action])
-    return Shown.of(device, password)
+    return ShownDevice.of(device, password)
 
 
-def _text(action: str, done: list[Shown]) -> str:
+def _text(action: str, done: list[ShownDevice]) -> str:
     if action == "list":
         lines = [f"{'tenant':36}  {'publishes for':13}  agent"]
         whom = {True: "all agents", False: "itself"}

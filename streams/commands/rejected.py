@@ -22,7 +22,7 @@ from streams.errors import MetricStreamsError, Outage
 from streams.ingress.chunk_writer import KafkaChunkWriter
 from streams.logs.plain import plain
 from streams.rejections.listing import OnProgress, Rejected, Selection, quiet, rejections
-from streams.rejections.replay import Outcome, Plan, Replay, dismiss, plan
+from streams.rejections.replay import Plan, Replay, ReplayOutcome, dismiss, plan
 from streams.settings import Settings
 
 WIDTH = 80
@@ -168,14 +168,14 @@ class _Act:
             for line in plan_lines(self._action, counted):
                 self._say(line)
         if dry_run or not counted.messages:
-            self._tell_json(counted, Outcome())
+            self._tell_json(counted, ReplayOutcome())
             return
         if ask and not confirmed(self._action):
             raise MetricStreamsError("nothing was done")
         if self._action == "dismiss":
             with progress("dismissing") as on_progress:
                 done = await dismiss(self._settings, selection, ends=counted.ends, on_progress=on_progress)
-            self._tell_json(counted, Outcome(), dismissed=done)
+            self._tell_json(counted, ReplayOutcome(), dismissed=done)
             if not self._as_json:
                 self._say(f"dismissed {done:,} messages; --all still shows them")
             return
@@ -185,7 +185,7 @@ class _Act:
             for line in outcome_lines(outcome):
                 self._say(line)
 
-    async def _replay(self, selection: Selection, counted: Plan, rate: float | None) -> Outcome:
+    async def _replay(self, selection: Selection, counted: Plan, rate: float | None) -> ReplayOutcome:
         with progress("putting back") as on_progress:
             replay = Replay(
                 self._settings,
@@ -204,7 +204,7 @@ class _Act:
                     "it goes on with the rest"
                 ) from outage
 
-    def _tell_json(self, counted: Plan, outcome: Outcome, **more: int) -> None:
+    def _tell_json(self, counted: Plan, outcome: ReplayOutcome, **more: int) -> None:
         if self._as_json:
             told = {"messages": counted.messages, "by_reason": counted.by_reason}
             done = {"replayed": outcome.replayed, "superseded": outcome.superseded, "cut": counted.cut}
@@ -232,7 +232,7 @@ def plan_lines(action: str, counted: Plan) -> Iterator[str]:
         yield f"{counted.cut:12,}  cannot be put back: only their beginning was kept"
 
 
-def outcome_lines(outcome: Outcome) -> Iterator[str]:
+def outcome_lines(outcome: ReplayOutcome) -> Iterator[str]:
     """Yield what a replay has done."""
     yield f"put back {outcome.replayed:,} messages; what is rejected again shows up with its attempts"
     if outcome.superseded:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from streams.browse.coordinate import Coordinate
 from streams.browse.filters import Filter
-from streams.browse.reader import Span
+from streams.browse.reader import Range
 from streams.errors import BadArgument
 from streams.models import Reason
 
@@ -55,9 +55,9 @@ def milliseconds(text: str | None, now: datetime) -> int | None:
     return None if text is None else max(0, int(moment(text, now).timestamp() * 1000))
 
 
-def span_of(since: str | None, until: str | None, now: datetime) -> Span:
+def span_of(since: str | None, until: str | None, now: datetime) -> Range:
     """Return the span between two times, of which either may be left out."""
-    return Span(since_ms=milliseconds(since, now), until_ms=milliseconds(until, now))
+    return Range(since_ms=milliseconds(since, now), until_ms=milliseconds(until, now))
 
 
 def filter_of(

@@ -21,8 +21,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from streams.commands.base import PlainCommand, command
 from streams.database.session import connected
 from streams.database.tenant_admin import list_tenants
-from streams.demo.fleet import Fleet, Publisher, Summary
-from streams.demo.simulation import DEFAULT_SHARES, Kind, Shares, Simulation
+from streams.demo.fleet import Fleet, FleetSummary, Publisher
+from streams.demo.simulation import DEFAULT_SHARES, PublicationKind, Shares, Simulation
 from streams.errors import MetricStreamsError, Outage
 from streams.mqtt.address import Address
 from streams.mqtt.publisher import MqttPublisher
@@ -30,7 +30,7 @@ from streams.mqtt.publisher import MqttPublisher
 SAY_EVERY_S = 1.0
 
 
-class Job(msgspec.Struct, frozen=True):
+class SimulationRun(msgspec.Struct, frozen=True):
     """What is asked for."""
 
     rate: float
@@ -91,13 +91,13 @@ async def simulate(
     tenants = list(tenant) or await known_tenants(self.settings.database_url.get_secret_value())
     shares = Shares(duplicates, corrections, malformed)
     number = secrets.randbits(32) if seed is None else seed
-    job = Job(rate, seconds, count, tenants, devices, shares, qos, number)
+    job = SimulationRun(rate, seconds, count, tenants, devices, shares, qos, number)
     form = as_json_line if as_json or self.json else shown
     async with MqttPublisher(Address.of(self.settings)) as publisher:
         await perform(job, publisher, lambda summary: self.say(form(job, summary)))
 
 
-async def perform(job: Job, publisher: Publisher, tell: Callable[[Summary], Any]) -> None:
+async def perform(job: SimulationRun, publisher: Publisher, tell: Callable[[FleetSummary], Any]) -> None:
     """Publish until the end or an interrupt, and tell what came of it, also of a run that broke off.
 
     Raises:
@@ -139,7 +139,7 @@ async def known_tenants(database_url: str) -> list[str]:
     return tenants
 
 
-def _plan(job: Job) -> Iterator[Any]:
+def _plan(job: SimulationRun) -> Iterator[Any]:
     step = max(timedelta(seconds=1 / job.rate), timedelta(microseconds=1))
     start = datetime.now(UTC)
     try:
@@ -152,7 +152,7 @@ def _plan(job: Job) -> Iterator[Any]:
 
 
 @contextmanager
-def progress(job: Job) -> Iterator[Callable[[Summary], None]]:
+def progress(job: SimulationRun) -> Iterator[Callable[[FleetSummary], None]]:
     """Yield what shows progress on stderr: a bar on a terminal, a line a second elsewhere."""
     if not sys.stderr.isatty():
         yield _Lines()
@@ -171,18 +171,18 @@ class _Lines:
     def __init__(self) -> None:
         self._said = time.monotonic()
 
-    def __call__(self, summary: Summary) -> None:
+    def __call__(self, summary: FleetSummary) -> None:
         if time.monotonic() - self._said >= SAY_EVERY_S:
             self._said = time.monotonic()
             click.echo(f"{summary.sent:,} sent, {summary.acked.total():,} acknowledged", err=True)
 
 
-def shown(job: Job, summary: Summary) -> str:
+def shown(job: SimulationRun, summary: FleetSummary) -> str:
     """Return a summary for a person."""
     lines = [
         f"{summary.sent:,} messages sent at QoS {job.qos} in {summary.seconds:.1f} s",
         f"{summary.acked.total():,} acknowledged: {summary.rate:,.0f}/s of the {job.rate:,.0f}/s asked for",
-        *(f"  {kind:10} {summary.acked[kind]:>10,}" for kind in Kind),
+        *(f"  {kind:10} {summary.acked[kind]:>10,}" for kind in PublicationKind),
     ]
     if summary.refused:
         lines.append(f"  refused    {summary.refused.total():>10,}")
@@ -191,14 +191,14 @@ def shown(job: Job, summary: Summary) -> str:
     return "\n".join([*lines, f"  (--seed {job.seed} gives the same values again)"])
 
 
-def as_json_line(job: Job, summary: Summary) -> str:
+def as_json_line(job: SimulationRun, summary: FleetSummary) -> str:
     """Return a summary for a program."""
     outcome = {
         "sent": summary.sent,
         "acked": summary.acked.total(),
         "refused": summary.refused.total(),
         "unanswered": summary.unanswered,
-        "acked_by_kind": {kind: summary.acked[kind] for kind in Kind},
+        "acked_by_kind": {kind: summary.acked[kind] for kind in PublicationKind},
         "seconds": round(summary.seconds, 3),
         "rate": round(summary.rate, 1),
         "rate_asked": job.rate,

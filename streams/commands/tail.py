@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.padding import Padding
 
 from streams.browse.lines import INDENT, shown
-from streams.browse.messages import Browsed, Kind
-from streams.browse.reader import Span, follow_messages, scan_messages
+from streams.browse.messages import Browsed, TopicKind
+from streams.browse.reader import Range, follow_messages, scan_messages
 from streams.commands.base import PlainCommand, command
 from streams.commands.pipe import quiet_pipe
 from streams.commands.selecting import filter_of, span_of
@@ -37,7 +37,7 @@ def glob(name: str, of: str) -> option:
 
 
 @command(
-    argument("topic", type=click.Choice([kind.value for kind in Kind]), default=Kind.RAW.value),
+    argument("topic", type=click.Choice([kind.value for kind in TopicKind]), default=TopicKind.RAW.value),
     glob("tenant", "tenant"),
     glob("agent", "device"),
     glob("metric", "metric"),
@@ -75,8 +75,8 @@ async def tail(
 
     For example: metric-streams tail rejected --agent 'edge-*' | jq .detail
     """
-    kind = Kind(topic)
-    if reasons and kind is not Kind.REJECTED:
+    kind = TopicKind(topic)
+    if reasons and kind is not TopicKind.REJECTED:
         raise BadArgument(f"--reason goes with rejected alone: nothing on {topic} has one")
     wanted = filter_of(tenants=tenants, agents=agents, metrics=metrics, reasons=reasons, text=text)
     span = begin(since, once=once)
@@ -99,11 +99,11 @@ async def show_all(messages: AsyncIterator[Browsed], show: Show) -> None:
         show(message)
 
 
-def begin(since: str | None, *, once: bool) -> Span:
+def begin(since: str | None, *, once: bool) -> Range:
     """Return where to begin: at a time, or now; with `once` at the beginning."""
     if since is not None:
         return span_of(since, None, datetime.now(UTC))
-    return Span() if once else Span(newest=0)
+    return Range() if once else Range(newest=0)
 
 
 def notice(name: str, since: str | None, *, once: bool) -> str:

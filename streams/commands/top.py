@@ -20,7 +20,7 @@ from streams.commands.pipe import quiet_pipe
 from streams.doctor.pages import ingest_url, worker_url
 from streams.errors import MetricStreamsError, worded
 from streams.top.sample import Sample, any_of
-from streams.top.stages import Flow, flow_of, table
+from streams.top.stages import StageFlow, flow_of, table
 
 TIMEOUT_S = 3.0
 OVER_S = 5.0
@@ -60,17 +60,17 @@ async def top(self: TopCommand, *, urls: tuple[str, ...], every: float, once: bo
             await show(flows)
 
 
-async def write(flows: AsyncIterator[Flow | str]) -> None:
+async def write(flows: AsyncIterator[StageFlow | str]) -> None:
     """Write what flows as JSON lines."""
     async for flow in flows:
-        if isinstance(flow, Flow):
+        if isinstance(flow, StageFlow):
             sys.stdout.write(msgspec.json.encode(flow).decode() + "\n")
             sys.stdout.flush()
         else:
             click.echo(flow, err=True)
 
 
-async def show(flows: AsyncIterator[Flow | str]) -> None:
+async def show(flows: AsyncIterator[StageFlow | str]) -> None:
     """Draw in place what flows, or why nobody can tell."""
     with Live(Text("looking ..."), console=Console(highlight=False), auto_refresh=False) as live:
         async for flow in flows:
@@ -79,7 +79,7 @@ async def show(flows: AsyncIterator[Flow | str]) -> None:
 
 async def watch(
     pages: Sequence[str], every_s: float, token: str, *, required: Sequence[str], once: bool
-) -> AsyncIterator[Flow | str]:
+) -> AsyncIterator[StageFlow | str]:
     """Yield what flows, again and again; where a process is gone meanwhile, that.
 
     Args:

@@ -16,7 +16,7 @@ from streams.commands.selecting import moment
 from streams.errors import MetricStreamsError
 from streams.logs.plain import plain
 from streams.settings import Settings
-from streams.tracing.rows import Row, rows_of
+from streams.tracing.rows import StageRow, rows_of
 from streams.tracing.search import search
 from streams.tracing.way import follow
 
@@ -82,7 +82,7 @@ async def places(settings: Settings, message: str, since: str) -> list[Coordinat
     return found[-MOST:]
 
 
-def show(title: str, rows: list[Row]) -> None:
+def show(title: str, rows: list[StageRow]) -> None:
     """Show the rows of one message."""
     console = Console(highlight=False)
     console.print(Text(f"{title}{_day(rows)}", style="bold cyan"))
@@ -102,7 +102,7 @@ def show(title: str, rows: list[Row]) -> None:
     sys.stdout.flush()
 
 
-def _day(rows: list[Row]) -> str:
+def _day(rows: list[StageRow]) -> str:
     at_ms = next((row.at_ms for row in rows if row.at_ms is not None), None)
     return "" if at_ms is None else f", on {datetime.fromtimestamp(at_ms // MS_PER_S, UTC):%Y-%m-%d}"
 

@@ -97,6 +97,6 @@ def _quota_clashes(settings: "Settings") -> Iterator[Clash]:
 
 
 def _status_topic(settings: "Settings") -> str:
-    """Return the topic as `streams.mqtt.transport.Session` makes it."""
+    """Return the topic as `streams.mqtt.transport.MqttSession` makes it."""
     worker = f"/{settings.worker_id or 'a-host'}" if settings.mqtt_share_group else ""
     return f"{settings.mqtt_status_topic}{worker}"

@@ -5,7 +5,7 @@ A worker is known to live by what it tells changing, and not by the time that it
 
 from collections.abc import Mapping, Sequence
 
-from streams.dashboard.summary import Peer, Summary, decode
+from streams.dashboard.summary import Peer, WorkerSummary, decode
 from streams.errors import MalformedRecord
 
 FRESH_S = 5.0
@@ -20,7 +20,7 @@ class Peers:
     """The other workers."""
 
     def __init__(self) -> None:
-        self._told: dict[str, tuple[bytes, float, Summary]] = {}
+        self._told: dict[str, tuple[bytes, float, WorkerSummary]] = {}
 
     def hear(self, told: Mapping[str, bytes], now: float) -> None:
         """Take what all have told.
@@ -35,7 +35,7 @@ class Peers:
             if (heard := self._heard(name, line, now)) is not None
         }
 
-    def _heard(self, name: str, line: bytes, now: float) -> tuple[bytes, float, Summary] | None:
+    def _heard(self, name: str, line: bytes, now: float) -> tuple[bytes, float, WorkerSummary] | None:
         before = self._told.get(name)
         if before is not None and before[0] == line:
             return before

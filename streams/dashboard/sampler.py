@@ -15,7 +15,7 @@ from streams.dashboard.busiest import Busy
 from streams.dashboard.exchange import Queued
 from streams.dashboard.peers import FRESH_S, Peers
 from streams.dashboard.ring import Ring
-from streams.dashboard.summary import TENANTS_TOLD, PartSeen, Summary, TenantSeen
+from streams.dashboard.summary import TENANTS_TOLD, PartSeen, TenantSeen, WorkerSummary
 from streams.models import Reason
 
 STAGES = ("received", "written", "accepted", "duplicate", "rejected", "pushed", "jobs")
@@ -35,7 +35,7 @@ NAMES = (
 )
 
 
-class Mark(msgspec.Struct, frozen=True):
+class EventMark(msgspec.Struct, frozen=True):
     """Something that happened, as a line through the plots."""
 
     at: float
@@ -45,7 +45,7 @@ class Mark(msgspec.Struct, frozen=True):
     text: str
 
 
-class Seen(NamedTuple):
+class OwnFigures(NamedTuple):
     """What the worker itself knows in a second."""
 
     leads: bool
@@ -61,10 +61,10 @@ class Seen(NamedTuple):
     """From arrival to the job, by percentile as ``p95``; empty where nothing came."""
 
 
-class Worker(Protocol):
+class SampledWorker(Protocol):
     """The worker, as the sampler needs it."""
 
-    def seen(self) -> Seen:
+    def seen(self) -> OwnFigures:
         """Return what there is to know now."""
         ...
 
@@ -92,7 +92,7 @@ class Sampler:
         name: str,
         version: str,
         statistics: Statistics,
-        worker: Worker,
+        worker: SampledWorker,
         *,
         topics: tuple[str, str],
         peers: Peers,
@@ -107,12 +107,12 @@ class Sampler:
         self._queued = queued
         self._counts: Counter[str] | None = None
         self._looked_at = 0.0
-        self._before: Seen | None = None
+        self._before: OwnFigures | None = None
         self._parts_up: dict[str, bool] = {}
         self.ring = Ring(NAMES, quiet=REASONS)
-        self.marks: deque[Mark] = deque(maxlen=MARKS_KEPT)
-        self.marks.append(Mark(statistics.started_at, "start", f"{name} started"))
-        self.summary = Summary(name, version, statistics.started_at)
+        self.marks: deque[EventMark] = deque(maxlen=MARKS_KEPT)
+        self.marks.append(EventMark(statistics.started_at, "start", f"{name} started"))
+        self.summary = WorkerSummary(name, version, statistics.started_at)
 
     def look(self, now: float, wall: float) -> dict[str, float]:
         """Take a look; return the figures of the group.
@@ -147,27 +147,27 @@ class Sampler:
         self._statistics.busy_tenants.fold(wall, elapsed_s)
         self._statistics.refused.unknown_tenants.fold(wall, elapsed_s)
 
-    def _mark(self, seen: Seen, wall: float) -> None:
+    def _mark(self, seen: OwnFigures, wall: float) -> None:
         before, self._before = self._before, seen
         if before is not None and seen.rebalances != before.rebalances:
-            self.marks.append(Mark(wall, "rebalance", f"the group rebalanced, seen by {self._name}"))
+            self.marks.append(EventMark(wall, "rebalance", f"the group rebalanced, seen by {self._name}"))
         if before is not None and seen.leads != before.leads:
             does = "now carries MQTT" if seen.leads else "carries MQTT no more"
-            self.marks.append(Mark(wall, "leader", f"{self._name} {does}"))
+            self.marks.append(EventMark(wall, "leader", f"{self._name} {does}"))
         self._mark_parts(wall)
 
     def _mark_parts(self, wall: float) -> None:
         for name, part in self._statistics.parts.items():
             was_up = self._parts_up.get(name)
             if was_up is not None and was_up is not part.up:
-                self.marks.append(Mark(wall, "part", f"{name} {'is back' if part.up else 'is away'}"))
+                self.marks.append(EventMark(wall, "part", f"{name} {'is back' if part.up else 'is away'}"))
             # At the start nothing is up, and that says nothing.
             if part.up or was_up is not None:
                 self._parts_up[name] = part.up
 
-    def _summary(self, seen: Seen, rates: Mapping[str, float]) -> Summary:
+    def _summary(self, seen: OwnFigures, rates: Mapping[str, float]) -> WorkerSummary:
         refused = self._statistics.refused
-        return Summary(
+        return WorkerSummary(
             self._name,
             self._version,
             self._statistics.started_at,
@@ -186,7 +186,7 @@ class Sampler:
             refused.examples(),
         )
 
-    def _figures(self, now: float, rates: Mapping[str, float], seen: Seen) -> dict[str, float]:
+    def _figures(self, now: float, rates: Mapping[str, float], seen: OwnFigures) -> dict[str, float]:
         """Add up what this worker and the others tell."""
         others = [peer.summary for peer in self._peers.all(now) if peer.silent_s < FRESH_S]
         known = dict.fromkeys((*STAGES, *REASONS), 0.0)

@@ -34,7 +34,7 @@ class TenantSeen(msgspec.Struct, frozen=True):
     """Unix time in seconds."""
 
 
-class Summary(msgspec.Struct, frozen=True):
+class WorkerSummary(msgspec.Struct, frozen=True):
     """One worker."""
 
     id: str
@@ -64,21 +64,21 @@ class Summary(msgspec.Struct, frozen=True):
 class Peer(NamedTuple):
     """Another worker, as it was heard of last."""
 
-    summary: Summary
+    summary: WorkerSummary
     silent_s: float
     """Seconds since it has told anything new, on this worker's clock."""
 
 
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(Summary)
+_decoder = msgspec.json.Decoder(WorkerSummary)
 
 
-def encode(summary: Summary) -> bytes:
+def encode(summary: WorkerSummary) -> bytes:
     """Return it as it is told."""
     return _encoder.encode(summary)
 
 
-def decode(told: bytes) -> Summary:
+def decode(told: bytes) -> WorkerSummary:
     """Read it.
 
     Raises:

@@ -35,7 +35,7 @@ STOPPED = "stopped: what was done until then stays done"
 OnProgress = Callable[[tuple[int, int]], None]
 
 
-class State(msgspec.Struct):
+class ChangeState(msgspec.Struct):
     """What the page shows of the last change."""
 
     does: str
@@ -64,7 +64,7 @@ class Tasks:
         self._searches = asyncio.Semaphore(SEARCHES_AT_ONCE)
         self._change: asyncio.Task[None] | None = None
         self._processes: set[Process] = set()
-        self.state: State | None = None
+        self.state: ChangeState | None = None
 
     @property
     def is_changing(self) -> bool:
@@ -85,7 +85,7 @@ class Tasks:
                     f"not done within {SEARCH_LIMIT_S:g} s: choose a shorter time"
                 ) from None
 
-    def change(self, task: Task) -> State:
+    def change(self, task: Task) -> ChangeState:
         """Begin to replay or to dismiss; `state` tells how it fares.
 
         Raises:
@@ -93,7 +93,7 @@ class Tasks:
         """
         if self.is_changing:
             raise MetricStreamsError("another replay or dismissal is under way: wait for it, or stop it")
-        self.state = State(task.does, time.time())
+        self.state = ChangeState(task.does, time.time())
         self._change = asyncio.create_task(self._run_change(task, self.state), name=task.does)
         return self.state
 
@@ -112,7 +112,7 @@ class Tasks:
         await self.cancel()
         await asyncio.gather(*(_end(process) for process in list(self._processes)))
 
-    async def _run_change(self, task: Task, state: State) -> None:
+    async def _run_change(self, task: Task, state: ChangeState) -> None:
         def note(progress: tuple[int, int]) -> None:
             state.progress = progress
 

@@ -5,7 +5,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any
 
-from streams.dashboard.sampler import Seen
+from streams.dashboard.sampler import OwnFigures
 from streams.faust_app import StreamsApp
 from streams.timings import HANDOFF
 from streams.web.lags import lags
@@ -28,12 +28,12 @@ class WorkerView:
         self._wall = wall
         self._latencies: deque[tuple[int, ...]] = deque(maxlen=LATENCY_OF_S)
 
-    def seen(self) -> Seen:
+    def seen(self) -> OwnFigures:
         """Return what there is to know now."""
         app = self._app
         found = lags(app) if app.has_consumer else {}
         oldest = [lag.oldest_at for lag in found.values() if lag.records and lag.oldest_at is not None]
-        return Seen(
+        return OwnFigures(
             app.leadership.leads,
             app.rebalancing_count,
             Counter(tp.topic for tp in found),

@@ -119,7 +119,7 @@ def _fits(index: UniqueIndex) -> bool:
     return set(IDENTITY) <= columns <= {*WRITTEN["metrics_raw"]} and index.where in {"", PRESENT}
 
 
-class Fault(NamedTuple):
+class SchemaFault(NamedTuple):
     """What ingest cannot work with."""
 
     seen: str
@@ -134,7 +134,7 @@ def problems(tables: Tables) -> list[str]:
     return [str(fault) for fault in faults(tables)]
 
 
-def faults(tables: Tables) -> list[Fault]:
+def faults(tables: Tables) -> list[SchemaFault]:
     """Return everything that ingest cannot work with."""
     found = [fault for name, table in tables.items() for fault in _faults_of(name, table)]
     metrics = tables.get("metrics_raw")
@@ -143,28 +143,32 @@ def faults(tables: Tables) -> list[Fault]:
             "metrics_raw has no unique index over tenant_id and dedupe_id, without which a job that is "
             "tried again doubles its rows"
         )
-        found.append(Fault(seen, IDENTITY_MEND))
+        found.append(SchemaFault(seen, IDENTITY_MEND))
     return found
 
 
-def _faults_of(name: str, table: Table | None) -> Iterator[Fault]:
+def _faults_of(name: str, table: Table | None) -> Iterator[SchemaFault]:
     if table is None:
-        yield Fault(f"there is no table {name}", SETUP)
+        yield SchemaFault(f"there is no table {name}", SETUP)
         return
     if table.kind not in WRITABLE:
-        yield Fault(f"{name} is {KINDS.get(table.kind, 'no table')}, which takes no rows", "make it a table")
+        yield SchemaFault(
+            f"{name} is {KINDS.get(table.kind, 'no table')}, which takes no rows", "make it a table"
+        )
         return
     if name == "tenants" and table.type_of("id") in {"bigint", "integer", "smallint"}:
-        yield Fault(
+        yield SchemaFault(
             "tenants.id is a number, and topics name a tenant by its UUID", "is an id no uuid? rename it"
         )
     columns, written = table.columns or {}, WRITTEN.get(name, ("id",))
     for column in written:
         if column not in columns:
-            yield Fault(f'{name} has no column "{column}"', f"alter table {name} add it, as in schema.sql")
+            yield SchemaFault(
+                f'{name} has no column "{column}"', f"alter table {name} add it, as in schema.sql"
+            )
     for column, what in columns.items():
         if name in WRITTEN and what.must_be_given and column not in written:
-            yield Fault(
+            yield SchemaFault(
                 f'{name} wants a value for "{column}", which the job does not write',
                 f'alter table {name} alter "{column}" set default, or drop not null',
             )

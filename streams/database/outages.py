@@ -2,7 +2,7 @@
 
 import asyncpg
 
-from streams.database.refusals import IN_DOUBT, Mender, mender
+from streams.database.refusals import IN_DOUBT, SqlMender, mender
 from streams.errors import Outage, RowsDoubted
 from streams.logs.plain import plain
 from streams.tls import POSTGRES, tls_fault
@@ -30,14 +30,14 @@ MENDS = {
 """What to do, by SQLSTATE."""
 
 
-def who_mends(error: BaseException) -> Mender:
+def who_mends(error: BaseException) -> SqlMender:
     """Return who can mend an error of `ERRORS`."""
     if isinstance(error, asyncpg.PostgresError):
         return mender(error.sqlstate or "")
     # asyncpg could not put a value into the column's type.
     if isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError):
-        return Mender.ROWS
-    return Mender.CONNECTION
+        return SqlMender.ROWS
+    return SqlMender.CONNECTION
 
 
 def describe(error: BaseException) -> str:

@@ -7,7 +7,7 @@ the table does not hold is `UNKNOWN`, and tried in this order: a new connection,
 from enum import Enum, auto
 
 
-class Mender(Enum):
+class SqlMender(Enum):
     """Who can mend a refusal."""
 
     ROWS = auto()
@@ -27,43 +27,43 @@ class Mender(Enum):
 
 # PostgreSQL, appendix A. A code of its own stands before its class.
 MENDERS = {
-    "21": Mender.ROWS,  # cardinality violation
-    "22": Mender.ROWS,  # data exception
-    "23": Mender.ROWS,  # integrity constraint violation
-    "44": Mender.ROWS,  # a view's check option
-    "P0": Mender.ROWS,  # an exception raised by a trigger
-    "55P03": Mender.LOCK,  # lock not available
-    "40": Mender.LOCK,  # deadlock, serialization failure
-    "57014": Mender.SIZE,  # statement timeout
-    "53200": Mender.SIZE,  # out of memory
-    "53400": Mender.SIZE,  # a configured limit, such as temp_file_limit
-    "54": Mender.SIZE,  # too large, too complex
-    "08": Mender.CONNECTION,  # the protocol; also what pgbouncer says itself
-    "24": Mender.CONNECTION,  # a cursor's state
-    "25": Mender.CONNECTION,  # a transaction's state; 25006 is read-only
-    "26": Mender.CONNECTION,  # a prepared statement that is not there
-    "2D": Mender.CONNECTION,  # a transaction cannot end here
-    "3B": Mender.CONNECTION,  # a savepoint that is not there
-    "42P05": Mender.CONNECTION,  # a prepared statement that is there already
-    "57": Mender.CONNECTION,  # an administrator ended it, the server restarts
-    "53": Mender.SERVER,  # disk full, too many connections
-    "28": Mender.SETTINGS,  # user, password, pg_hba.conf
-    "3D": Mender.SETTINGS,  # no such database
-    "3F": Mender.SETTINGS,  # no such schema
-    "42": Mender.SETTINGS,  # no such table or column, no right
+    "21": SqlMender.ROWS,  # cardinality violation
+    "22": SqlMender.ROWS,  # data exception
+    "23": SqlMender.ROWS,  # integrity constraint violation
+    "44": SqlMender.ROWS,  # a view's check option
+    "P0": SqlMender.ROWS,  # an exception raised by a trigger
+    "55P03": SqlMender.LOCK,  # lock not available
+    "40": SqlMender.LOCK,  # deadlock, serialization failure
+    "57014": SqlMender.SIZE,  # statement timeout
+    "53200": SqlMender.SIZE,  # out of memory
+    "53400": SqlMender.SIZE,  # a configured limit, such as temp_file_limit
+    "54": SqlMender.SIZE,  # too large, too complex
+    "08": SqlMender.CONNECTION,  # the protocol; also what pgbouncer says itself
+    "24": SqlMender.CONNECTION,  # a cursor's state
+    "25": SqlMender.CONNECTION,  # a transaction's state; 25006 is read-only
+    "26": SqlMender.CONNECTION,  # a prepared statement that is not there
+    "2D": SqlMender.CONNECTION,  # a transaction cannot end here
+    "3B": SqlMender.CONNECTION,  # a savepoint that is not there
+    "42P05": SqlMender.CONNECTION,  # a prepared statement that is there already
+    "57": SqlMender.CONNECTION,  # an administrator ended it, the server restarts
+    "53": SqlMender.SERVER,  # disk full, too many connections
+    "28": SqlMender.SETTINGS,  # user, password, pg_hba.conf
+    "3D": SqlMender.SETTINGS,  # no such database
+    "3F": SqlMender.SETTINGS,  # no such schema
+    "42": SqlMender.SETTINGS,  # no such table or column, no right
 }
 
-KEEPS_CONNECTION = {Mender.ROWS, Mender.LOCK, Mender.SIZE}
+KEEPS_CONNECTION = {SqlMender.ROWS, SqlMender.LOCK, SqlMender.SIZE}
 """After these the connection is as good as before."""
 
-IN_DOUBT = {Mender.SIZE, Mender.SETTINGS, Mender.UNKNOWN}
+IN_DOUBT = {SqlMender.SIZE, SqlMender.SETTINGS, SqlMender.UNKNOWN}
 """These may be about one job alone: a trigger's missing table, a row's policy, a chunk that is compressed."""
 
 
-def mender(sqlstate: str) -> Mender:
+def mender(sqlstate: str) -> SqlMender:
     """Return who can mend a refusal.
 
     >>> mender("22001"), mender("25006"), mender("XX000")
     (<Mender.ROWS: 1>, <Mender.CONNECTION: 4>, <Mender.UNKNOWN: 7>)
     """
-    return MENDERS.get(sqlstate) or MENDERS.get(sqlstate[:2]) or Mender.UNKNOWN
+    return MENDERS.get(sqlstate) or MENDERS.get(sqlstate[:2]) or SqlMender.UNKNOWN

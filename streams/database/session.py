@@ -80,7 +80,7 @@ async def is_pooled(connection: asyncpg.Connection) -> bool:
     return serving != connection.get_server_pid()
 
 
-class Session:
+class DatabaseSession:
     """Keeps one connection open: notices that it is gone, and reconnects with backoff.
 
     Args:

@@ -6,7 +6,7 @@ from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 
-class Answer(NamedTuple):
+class CachedTenants(NamedTuple):
     """What the cache can say of some ids."""
 
     known: AbstractSet[str]
@@ -41,7 +41,7 @@ class TenantCache:
         self.generation = 0
         """Raised by everything that makes answers invalid, also those still on their way."""
 
-    def look_up(self, tenant_ids: Collection[str]) -> Answer:
+    def look_up(self, tenant_ids: Collection[str]) -> CachedTenants:
         """Sort the ids into those that exist, those to ask for, and (in neither) those that do not exist."""
         now = self._clock()
         known = {tenant_id for tenant_id in tenant_ids if self._fresh(self._known, tenant_id, now)}
@@ -50,7 +50,7 @@ class TenantCache:
             for tenant_id in tenant_ids
             if tenant_id not in known and not self._fresh(self._unknown, tenant_id, now)
         }
-        return Answer(known, missing)
+        return CachedTenants(known, missing)
 
     def stale(self, tenant_ids: Collection[str]) -> AbstractSet[str]:
         """Return those that existed when last asked for, however long ago."""

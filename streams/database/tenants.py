@@ -14,7 +14,7 @@ from streams.counters import Statistics
 from streams.database.catalogue import problems, read_tables
 from streams.database.outages import PART
 from streams.database.schema import TENANTS_CHANNEL
-from streams.database.session import Session, connected, is_pooled
+from streams.database.session import DatabaseSession, connected, is_pooled
 from streams.database.tenant_cache import TenantCache
 from streams.errors import Outage
 from streams.settings import Settings
@@ -76,7 +76,9 @@ class TenantDirectory:
     ) -> None:
         self._cache = cache
         self._database_url = database_url
-        self._session = Session(database_url, statistics, on_connect=self._listen, timeout_s=timeout_s)
+        self._session = DatabaseSession(
+            database_url, statistics, on_connect=self._listen, timeout_s=timeout_s
+        )
         self._asking = asyncio.Lock()
         self._wanted: set[str] = set()
         """What those ask for who wait for the question that is under way."""

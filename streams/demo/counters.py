@@ -17,7 +17,7 @@ PARTS = ("worker", "ingest", *SERVERS)
 """In the order in which they are shown."""
 
 
-class Glance(NamedTuple):
+class Counts(NamedTuple):
     """What there was to see."""
 
     seconds: float
@@ -54,9 +54,9 @@ class Watcher:
         self._pipeline = pipeline
         self._connection = connection
         self._sent = sent
-        self._last = Glance(0)
+        self._last = Counts(0)
 
-    async def look(self, seconds: float) -> Glance:
+    async def look(self, seconds: float) -> Counts:
         """Return what there is to see now."""
         worker, ingest = self._pipeline.worker, self._pipeline.ingest
         flow, jobs, *ready = await asyncio.gather(

@@ -20,7 +20,7 @@ from streams.demo.ledger import Ledger, reconcile
 from streams.demo.parts import MqttBroker
 from streams.demo.pipeline import Pipeline
 from streams.demo.readers import Topics, read_rows
-from streams.demo.simulation import Publication, Shares, Simulation
+from streams.demo.simulation import PlannedPublication, Shares, Simulation
 from streams.demo.stack import Stack
 from streams.mqtt.address import Address
 from streams.mqtt.publisher import MqttPublisher
@@ -49,7 +49,7 @@ class Demonstration:
     def __init__(self, seconds: float | None, display: Display) -> None:
         self._seconds = seconds
         self._display = display
-        self._sent: list[Publication] = []
+        self._sent: list[PlannedPublication] = []
         self._hurry = asyncio.Event()
         self._give_up: Callable[[], object] = lambda: None
 

@@ -17,7 +17,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from streams.demo.counters import PARTS, SERVERS, Glance
+from streams.demo.counters import PARTS, SERVERS, Counts
 
 RATE_OVER_S = 5.0
 OFTEN_S = (1, 2, 3, 5, 10, 20, 30, 60)
@@ -33,7 +33,7 @@ class Display(Protocol):
         """Show a line for good."""
         ...
 
-    def show(self, glance: Glance) -> None:
+    def show(self, glance: Counts) -> None:
         """Show what flows now."""
         ...
 
@@ -63,7 +63,7 @@ class Lines:
         except OSError:
             nobody_reads()
 
-    def show(self, glance: Glance) -> None:
+    def show(self, glance: Counts) -> None:
         """Write a line if it is time for one, and one for each part that changed."""
         for part in (each for each in PARTS if self._changed(each, glance.troubles)):
             self.say(f"{glance.seconds:>5.0f} s  {part}: {glance.troubles.get(part, 'all is well again')}")
@@ -85,7 +85,7 @@ class Screen:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._live: Live | None = None
-        self._recent: deque[Glance] = deque()
+        self._recent: deque[Counts] = deque()
 
     def say(self, line: str) -> None:
         """Print a line above the table."""
@@ -94,7 +94,7 @@ class Screen:
         except OSError:
             nobody_reads()
 
-    def show(self, glance: Glance) -> None:
+    def show(self, glance: Counts) -> None:
         """Draw the table anew."""
         self._recent.append(glance)
         while glance.seconds - self._recent[0].seconds > RATE_OVER_S:
@@ -129,13 +129,13 @@ def next_line_s(seconds: float) -> float:
     return next((at for at in OFTEN_S if at > seconds), (seconds // 60 + 1) * 60)
 
 
-def flow(glance: Glance) -> str:
+def flow(glance: Counts) -> str:
     """Return what flows as a line."""
     counts = "  ".join(f"{name} {_count(glance, name):,}" for name in IN_A_LINE)
     return f"{glance.seconds:>5.0f} s  {counts}  lag {glance.lag:,}"
 
 
-def table(before: Glance, now: Glance, *, running: bool = True) -> Group:
+def table(before: Counts, now: Counts, *, running: bool = True) -> Group:
     """Return what flows as a table, with rates since an earlier look."""
     both = Table.grid(padding=(0, 6))
     both.add_row(_flows(before, now), _parts(now))
@@ -148,7 +148,7 @@ def table(before: Glance, now: Glance, *, running: bool = True) -> Group:
     return Group(*shown)
 
 
-def _flows(before: Glance, now: Glance) -> Table:
+def _flows(before: Counts, now: Counts) -> Table:
     flows = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     flows.add_column("messages")
     flows.add_column("total", justify="right", min_width=9)
@@ -160,7 +160,7 @@ def _flows(before: Glance, now: Glance) -> Table:
     return flows
 
 
-def _parts(now: Glance) -> Table:
+def _parts(now: Counts) -> Table:
     parts = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     parts.add_column("part")
     parts.add_column("state", no_wrap=True, overflow="ellipsis", max_width=24)
@@ -174,7 +174,7 @@ def _parts(now: Glance) -> Table:
     return parts
 
 
-def _count(glance: Glance, name: str) -> int:
+def _count(glance: Counts, name: str) -> int:
     value = getattr(glance, name)
     return int(value if isinstance(value, int) else sum(value.values()))
 

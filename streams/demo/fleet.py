@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from streams.demo.simulation import Kind, Publication
+from streams.demo.simulation import PlannedPublication, PublicationKind
 from streams.errors import Outage
 
 TICK_S = 0.005
@@ -47,12 +47,12 @@ class Publisher(Protocol):
 
 
 @dataclass(slots=True)
-class Summary:
+class FleetSummary:
     """What came of a run."""
 
     sent: int = 0
-    acked: Counter[Kind] = field(default_factory=Counter)
-    refused: Counter[Kind] = field(default_factory=Counter)
+    acked: Counter[PublicationKind] = field(default_factory=Counter)
+    refused: Counter[PublicationKind] = field(default_factory=Counter)
     unanswered: int = 0
     """Sent, and neither acknowledged nor refused: nobody can tell whether the broker has them."""
     seconds: float = 0.0
@@ -80,15 +80,15 @@ class Fleet:
 
     def __init__(
         self,
-        plan: Iterator[Publication],
+        plan: Iterator[PlannedPublication],
         publisher: Publisher,
         *,
         rate: float,
         qos: int = 1,
-        on_sent: Callable[[Publication], None] = lambda _: None,
-        on_progress: Callable[[Summary], None] = lambda _: None,
+        on_sent: Callable[[PlannedPublication], None] = lambda _: None,
+        on_progress: Callable[[FleetSummary], None] = lambda _: None,
     ) -> None:
-        self.summary = Summary()
+        self.summary = FleetSummary()
         self._plan = plan
         self._publisher = publisher
         self._rate = rate
@@ -106,7 +106,7 @@ class Fleet:
         self._stopped = True
         self._wake.set()
 
-    async def run(self) -> Summary:
+    async def run(self) -> FleetSummary:
         """Publish until the plan ends or `stop` is called, then wait for the last acknowledgements.
 
         Raises:
@@ -149,14 +149,14 @@ class Fleet:
             self._send(publication)
         return max(TICK_S, schedule.next_at - now)
 
-    def _send(self, publication: Publication) -> None:
+    def _send(self, publication: PlannedPublication) -> None:
         answer = self._publisher.publish(publication.topic, publication.payload, self._qos)
         self.summary.sent += 1
         self._on_sent(publication)
         self._waiting.add(answer)
         answer.add_done_callback(lambda done: self._on_answer(publication.kind, done))
 
-    def _on_answer(self, kind: Kind, answer: "asyncio.Future[bool]") -> None:
+    def _on_answer(self, kind: PublicationKind, answer: "asyncio.Future[bool]") -> None:
         self._waiting.discard(answer)
         failure = answer.exception()
         if failure is None:

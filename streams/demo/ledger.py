@@ -21,13 +21,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from streams.demo.simulation import Publication, RowId
+from streams.demo.simulation import PlannedPublication, RowId
 from streams.models import Message, Origin, Reason
 from streams.wire.rejected import RejectedChunk
 from streams.wire.unique import UniqueChunk
 
 
-class Place(NamedTuple):
+class LedgerPlace(NamedTuple):
     """A message's identity in the pipeline."""
 
     partition: int
@@ -43,7 +43,7 @@ class RawChunk(NamedTuple):
     messages: Sequence[Message]
 
 
-class Row(NamedTuple):
+class LedgerRow(NamedTuple):
     """One row of metrics_raw."""
 
     tenant_id: str
@@ -84,8 +84,8 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def reconcile(
-    sent: Sequence[Publication],
-    rows: Iterable[Row],
+    sent: Sequence[PlannedPublication],
+    rows: Iterable[LedgerRow],
     raw: Iterable[RawChunk],
     unique: Iterable[UniqueChunk],
     rejected: Iterable[RejectedChunk],
@@ -126,14 +126,14 @@ def reconcile(
 class _Found(NamedTuple):
     """Where in metrics.raw the publications are."""
 
-    places: dict[Place, Publication]
+    places: dict[LedgerPlace, PlannedPublication]
     redelivered: int
     others: int
 
 
-def _find(sent: Iterable[Publication], raw: Iterable[RawChunk]) -> _Found:
+def _find(sent: Iterable[PlannedPublication], raw: Iterable[RawChunk]) -> _Found:
     """Give each message of metrics.raw the publication it is; equal ones in the order of sending."""
-    waiting: defaultdict[object, deque[Publication]] = defaultdict(deque)
+    waiting: defaultdict[object, deque[PlannedPublication]] = defaultdict(deque)
     for publication in sent:
         waiting[_published(publication)].append(publication)
     found = _Found({}, 0, 0)
@@ -141,7 +141,7 @@ def _find(sent: Iterable[Publication], raw: Iterable[RawChunk]) -> _Found:
         for index, message in enumerate(chunk.messages):
             queue = waiting.get(_received(message))
             if queue:
-                found.places[Place(*_coordinate(chunk.origin), index)] = queue.popleft()
+                found.places[LedgerPlace(*_coordinate(chunk.origin), index)] = queue.popleft()
             elif queue is not None:
                 found = found._replace(redelivered=found.redelivered + 1)
             else:
@@ -149,7 +149,7 @@ def _find(sent: Iterable[Publication], raw: Iterable[RawChunk]) -> _Found:
     return found
 
 
-def _published(publication: Publication) -> tuple[str, object]:
+def _published(publication: PlannedPublication) -> tuple[str, object]:
     """Return what a publication is known by: a payload that is cut on its way, by its size."""
     too_large = publication.reason is Reason.PAYLOAD_TOO_LARGE
     return publication.topic, len(publication.payload) if too_large else publication.payload
@@ -168,15 +168,15 @@ class _Fates:
     """What the topics behind metrics.raw say of each message."""
 
     def __init__(self, unique: Iterable[UniqueChunk], rejected: Iterable[RejectedChunk]) -> None:
-        self._fates: defaultdict[Place, set[Reason | None]] = defaultdict(set)
+        self._fates: defaultdict[LedgerPlace, set[Reason | None]] = defaultdict(set)
         for accepted in unique:
             for reading in accepted.readings:
-                self._fates[Place(*_coordinate(accepted.origin), reading.index)].add(None)
+                self._fates[LedgerPlace(*_coordinate(accepted.origin), reading.index)].add(None)
         for refused in rejected:
             for message in refused.messages:
-                self._fates[Place(*_coordinate(refused.origin), message.index)].add(refused.reason)
+                self._fates[LedgerPlace(*_coordinate(refused.origin), message.index)].add(refused.reason)
 
-    def of(self, place: Place) -> set[Reason | None]:
+    def of(self, place: LedgerPlace) -> set[Reason | None]:
         """Return why a message was rejected, None if it was accepted, nothing if it was dropped."""
         return self._fates.get(place, set())
 
@@ -184,7 +184,7 @@ class _Fates:
 class _Table:
     """metrics_raw, by the identities of the readings that were sent."""
 
-    def __init__(self, rows: Iterable[Row], sent: Iterable[Publication]) -> None:
+    def __init__(self, rows: Iterable[LedgerRow], sent: Iterable[PlannedPublication]) -> None:
         ours = {publication.reading.row_id for publication in sent if publication.reading}
         self._values: defaultdict[RowId, list[float]] = defaultdict(list)
         for row in rows:
@@ -219,7 +219,7 @@ class _Books:
         self._accepted: Counter[RowId] = Counter()
         self._accepted_malformed = 0
 
-    def enter(self, publication: Publication, fates: set[Reason | None]) -> None:
+    def enter(self, publication: PlannedPublication, fates: set[Reason | None]) -> None:
         """Enter a message that stands in metrics.raw."""
         self.two_fates += max(0, len(fates) - 1)
         if None in fates:
@@ -233,7 +233,7 @@ class _Books:
         else:
             self.dropped += 1
 
-    def _accept(self, publication: Publication) -> None:
+    def _accept(self, publication: PlannedPublication) -> None:
         reading = publication.reading
         if reading is None:
             self.misjudged += 1

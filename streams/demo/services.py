@@ -56,14 +56,14 @@ class Service(Part):
         return {**self._settings, "PYTHONUNBUFFERED": "1"}
 
 
-class Worker(Service):
+class WorkerPart(Service):
     """``metric-streams worker``."""
 
     name = "worker"
     command: ClassVar[list[str]] = ["worker"]
 
 
-class Ingest(Service):
+class IngestPart(Service):
     """``metric-streams ingest``."""
 
     name = "ingest"

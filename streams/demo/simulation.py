@@ -35,7 +35,7 @@ RECENT = 200
 """Copies and corrections follow their reading within so many others, far inside any dedupe window."""
 
 
-class Kind(StrEnum):
+class PublicationKind(StrEnum):
     """What a publication is, in the eyes of the device that sends it."""
 
     VALID = "valid"
@@ -99,10 +99,10 @@ class Planned(NamedTuple):
         return RowId(self.tenant_id, "", self.agent_id, self.metric_name, self.timestamp)
 
 
-class Publication(NamedTuple):
+class PlannedPublication(NamedTuple):
     """One message to publish. It has either a reading or the reason for which it must be rejected."""
 
-    kind: Kind
+    kind: PublicationKind
     topic: str
     payload: bytes
     reading: Planned | None = None
@@ -120,7 +120,7 @@ class Expectation(NamedTuple):
     rejected: Counter[Reason]
 
 
-def expect(publications: Iterable[Publication]) -> Expectation:
+def expect(publications: Iterable[PlannedPublication]) -> Expectation:
     """Tell what becomes of publications that arrive in this order.
 
     Each of them is one of these: the last value of a row, superseded, duplicate, rejected.
@@ -140,7 +140,7 @@ def expect(publications: Iterable[Publication]) -> Expectation:
     return Expectation(rows, superseded, duplicates, rejected)
 
 
-class Simulation(Iterator[Publication]):
+class Simulation(Iterator[PlannedPublication]):
     """The publications of a fleet of devices, without end.
 
     Args:
@@ -174,26 +174,26 @@ class Simulation(Iterator[Publication]):
         self._run = f"{self._random.getrandbits(32):08x}"
         self._time, self._step = start.astimezone(UTC), step
         self._number = 0
-        self._recent: deque[tuple[Publication, _Form]] = deque(maxlen=RECENT)
+        self._recent: deque[tuple[PlannedPublication, _Form]] = deque(maxlen=RECENT)
         self._faults = 0
 
-    def __next__(self) -> Publication:
+    def __next__(self) -> PlannedPublication:
         self._number += 1
         self._time += self._step
         draw = self._random.random() - self._shares.malformed
         if draw < 0:
             return self._malformed()
         if self._recent and (draw := draw - self._shares.duplicates) < 0:
-            return self._random.choice(self._recent)[0]._replace(kind=Kind.DUPLICATE)
+            return self._random.choice(self._recent)[0]._replace(kind=PublicationKind.DUPLICATE)
         if self._recent and draw < self._shares.corrections:
             return self._correction() or self._valid()
         return self._valid()
 
-    def take(self, count: int) -> list[Publication]:
+    def take(self, count: int) -> list[PlannedPublication]:
         """Return the next `count` publications."""
         return [next(self) for _ in range(count)]
 
-    def _valid(self) -> Publication:
+    def _valid(self) -> PlannedPublication:
         name, low, high = self._random.choice(METRICS)
         form = self._random.choice(FORMS)
         reading = Planned(
@@ -204,23 +204,23 @@ class Simulation(Iterator[Publication]):
             timestamp=_sql(self._time),
             dedupe_id=f"{self._run}-{self._number}" if form.with_id else None,
         )
-        return self._remember(Kind.VALID, reading, form)
+        return self._remember(PublicationKind.VALID, reading, form)
 
-    def _correction(self) -> Publication | None:
+    def _correction(self) -> PlannedPublication | None:
         """Change the value of a recent reading that has a dedupe_id; None if there is none."""
         candidates = [(old.reading, form) for old, form in self._recent if old.reading and form.with_id]
         if not candidates:
             return None
         reading, form = self._random.choice(candidates)
         corrected = reading._replace(value=round(reading.value + self._random.uniform(0.5, 9.5), 2))
-        return self._remember(Kind.CORRECTION, corrected, form)
+        return self._remember(PublicationKind.CORRECTION, corrected, form)
 
-    def _remember(self, kind: Kind, reading: Planned, form: "_Form") -> Publication:
-        publication = Publication(kind, _topic(reading), form.payload(reading), reading)
+    def _remember(self, kind: PublicationKind, reading: Planned, form: "_Form") -> PlannedPublication:
+        publication = PlannedPublication(kind, _topic(reading), form.payload(reading), reading)
         self._recent.append((publication, form))
         return publication
 
-    def _malformed(self) -> Publication:
+    def _malformed(self) -> PlannedPublication:
         """Return the next fault in turn, so that every reason is reached."""
         reason, spoil = FAULTS[self._faults % len(FAULTS)]
         self._faults += 1
@@ -228,7 +228,7 @@ class Simulation(Iterator[Publication]):
         unknown = str(UUID(int=self._random.getrandbits(128), version=4))
         sound = Sound(tenant, agent, METRICS[0][0], f"{self._run}-{self._number}", unknown)
         topic, payload = spoil(sound)
-        return Publication(Kind.MALFORMED, topic, payload, reason=reason)
+        return PlannedPublication(PublicationKind.MALFORMED, topic, payload, reason=reason)
 
 
 class _Form(NamedTuple):

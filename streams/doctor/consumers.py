@@ -29,7 +29,7 @@ OLD_S = 60.0
 MOST_CLIENTS = 10_000
 
 
-class Glance(NamedTuple):
+class QueueGlance(NamedTuple):
     """The queue at one moment."""
 
     backlog: Backlog
@@ -38,11 +38,11 @@ class Glance(NamedTuple):
     """The Unix time at which the job was taken that was taken last, of those that are not settled."""
 
 
-class Watched(NamedTuple):
+class QueueWatch(NamedTuple):
     """The queue at two moments."""
 
-    before: Glance
-    after: Glance
+    before: QueueGlance
+    after: QueueGlance
     waiting_clients: int
     """Connections that wait for a job of some queue; ingest's does, and Laravel's with ``block_for``."""
     now_s: float
@@ -70,20 +70,22 @@ async def examine_consumers(settings: Settings) -> list[Finding]:
         before = await _glance(redis, settings)
         if before.backlog.due:
             await asyncio.sleep(WATCHED_S)
-        watched = Watched(before, await _glance(redis, settings), await _waiting_clients(redis), time.time())
+        watched = QueueWatch(
+            before, await _glance(redis, settings), await _waiting_clients(redis), time.time()
+        )
         return list(of_queue(watched, settings.queue_name, settings.job_class))
     finally:
         await redis.aclose()
 
 
-async def _glance(redis: Redis, settings: Settings) -> Glance:
+async def _glance(redis: Redis, settings: Settings) -> QueueGlance:
     queue = ReservingQueue.from_settings(redis, settings)
     reserved = QueueKeys.of(settings.queue_prefix, settings.queue_name).reserved
     newest = await answered(redis.zrevrange(reserved, 0, 0, withscores=True))
     expires_s = float(newest[0][1]) if newest else 0.0
     # What has expired tells of a worker that died.
     taken_s = expires_s - settings.queue_retry_after_s if expires_s > time.time() else None
-    return Glance(await queue.backlog(), await queue.front(), taken_s)
+    return QueueGlance(await queue.backlog(), await queue.front(), taken_s)
 
 
 async def _waiting_clients(redis: Redis) -> int:
@@ -94,7 +96,7 @@ async def _waiting_clients(redis: Redis) -> int:
     return sum(client.get("cmd") == "blpop" for client in clients[:MOST_CLIENTS])
 
 
-def of_queue(watched: Watched, queue: str, job_class: str) -> Iterable[Finding]:
+def of_queue(watched: QueueWatch, queue: str, job_class: str) -> Iterable[Finding]:
     """Return what is to be said of who works the queue."""
     now = watched.after
     if not now.backlog.due:
@@ -130,13 +132,13 @@ def waiting_since_s(front: bytes | None, job_class: str) -> float | None:
         return None
 
 
-def _held(watched: Watched) -> str:
+def _held(watched: QueueWatch) -> str:
     held = watched.after.backlog.reserved
     taken_s = watched.after.last_taken_s
     return f"; {held:,} in hand, the last taken at {_shown(taken_s)}" if held and taken_s is not None else ""
 
 
-def _who_waits(watched: Watched) -> str:
+def _who_waits(watched: QueueWatch) -> str:
     count = watched.waiting_clients
     return f"; {count} worker{'s wait' if count != 1 else ' waits'} for one" if count else ""
 

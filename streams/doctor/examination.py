@@ -25,7 +25,7 @@ REFUSED = "authenticat|password|not authori[sz]ed|wrongpass"
 Check = Callable[[], Awaitable[Sequence[Finding]]]
 
 
-class Named(NamedTuple):
+class NamedCheck(NamedTuple):
     """A check."""
 
     part: str
@@ -42,7 +42,7 @@ class _Result(NamedTuple):
     """The part gave no answer."""
 
 
-async def examine(checks: Sequence[Named], limit_s: float) -> list[Finding]:
+async def examine(checks: Sequence[NamedCheck], limit_s: float) -> list[Finding]:
     """Run all checks at once; what each finds stands in the order of the checks.
 
     That a part is away is said once, by the first of its checks.
@@ -59,7 +59,7 @@ async def examine(checks: Sequence[Named], limit_s: float) -> list[Finding]:
     return found
 
 
-async def _examine(named: Named, limit_s: float) -> _Result:
+async def _examine(named: NamedCheck, limit_s: float) -> _Result:
     part, what, check = named
     task = asyncio.ensure_future(check())
     try:
@@ -82,7 +82,7 @@ async def _examine(named: Named, limit_s: float) -> _Result:
         await asyncio.wait({task}, timeout=GIVE_UP_S)
 
 
-def _away(named: Named, outage: Outage) -> _Result:
+def _away(named: NamedCheck, outage: Outage) -> _Result:
     if outage.part != named.part:
         seen = f"{named.what}: not looked at, since {outage.part} does not answer"
         return _Result([warning(named.part, seen, f"See the line of {outage.part}")])

@@ -6,7 +6,7 @@ from enum import StrEnum
 import msgspec
 
 
-class State(StrEnum):
+class Severity(StrEnum):
     """How bad it is."""
 
     OK = "ok"
@@ -19,7 +19,7 @@ class State(StrEnum):
 class Finding(msgspec.Struct, frozen=True):
     """What was seen of one thing."""
 
-    state: State
+    state: Severity
     part: str
     seen: str
     mend: str = ""
@@ -28,19 +28,19 @@ class Finding(msgspec.Struct, frozen=True):
 
 def ok(part: str, seen: str) -> Finding:
     """Return that something is as it should be."""
-    return Finding(State.OK, part, seen)
+    return Finding(Severity.OK, part, seen)
 
 
 def warning(part: str, seen: str, mend: str) -> Finding:
     """Return that something is not as it should be, while messages get through."""
-    return Finding(State.WARNING, part, seen, mend)
+    return Finding(Severity.WARNING, part, seen, mend)
 
 
 def broken(part: str, seen: str, mend: str) -> Finding:
     """Return that something is broken."""
-    return Finding(State.BROKEN, part, seen, mend)
+    return Finding(Severity.BROKEN, part, seen, mend)
 
 
 def is_well(findings: Iterable[Finding]) -> bool:
     """Tell whether nothing is broken."""
-    return all(finding.state is not State.BROKEN for finding in findings)
+    return all(finding.state is not Severity.BROKEN for finding in findings)

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from streams.config.urls import shown_url
 from streams.doctor.finding import Finding, broken, ok, warning
-from streams.doctor.seen import Seen
+from streams.doctor.seen import Sightings
 from streams.kafka.admin import find_topics
-from streams.kafka.group import STABLE, GroupStanding, KafkaGroup
+from streams.kafka.group import STABLE, GroupState, KafkaGroup
 from streams.kafka.topic_checks import Found, bounds, differences, unsafe
 from streams.settings import Settings
 from streams.topics import TopicSpec, topic_specs
@@ -55,7 +55,7 @@ def of_topics(
         yield ok(PART, f"{len(standing)} topics stand with {kept}")
 
 
-async def examine_group(settings: Settings, seen: Seen) -> list[Finding]:
+async def examine_group(settings: Settings, seen: Sightings) -> list[Finding]:
     """Look at the consumer group.
 
     Raises:
@@ -74,7 +74,7 @@ async def examine_group(settings: Settings, seen: Seen) -> list[Finding]:
     return list(of_group(standing, names, settings.consumer_group))
 
 
-def of_group(standing: GroupStanding | None, unheld: Sequence[str], name: str) -> Iterable[Finding]:
+def of_group(standing: GroupState | None, unheld: Sequence[str], name: str) -> Iterable[Finding]:
     """Return what is to be said of the group.
 
     Args:

@@ -25,7 +25,7 @@ READ_LIMIT_S = 4.0
 FETCH_BYTES = 64 * 1024
 
 
-class Ends(NamedTuple):
+class LogEnds(NamedTuple):
     """Where the logs stand."""
 
     ranges: Mapping[TP, LogRange]
@@ -43,7 +43,7 @@ class Logs:
     def __init__(self, consumer: AIOKafkaConsumer) -> None:
         self._consumer = consumer
 
-    async def ends(self, tps: Collection[TP]) -> Ends:
+    async def ends(self, tps: Collection[TP]) -> LogEnds:
         """Return where logs begin and end, and their newest records; none of those that do not stand.
 
         Raises:
@@ -58,7 +58,7 @@ class Logs:
             raise Outage("kafka", f"it does not tell where the logs end: {error!r}") from error
         ranges = {TP(*place): LogRange(starts[place], ends[place]) for place in places}
         last = {tp: log.end - 1 for tp, log in ranges.items() if log.start < log.end}
-        return Ends(ranges, await self.read(last))
+        return LogEnds(ranges, await self.read(last))
 
     async def _known(self, topics: Collection[str]) -> set[TP]:
         # Of all topics, since asking for one that is missing may create it; aiokafka has no public way to it.

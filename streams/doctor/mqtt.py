@@ -4,9 +4,9 @@ import socket
 from collections.abc import Iterable
 
 from streams.doctor.finding import Finding, broken, ok, warning
-from streams.doctor.seen import Seen
-from streams.mqtt.probe import LISTEN_S, Look, look
-from streams.mqtt.transport import Session
+from streams.doctor.seen import Sightings
+from streams.mqtt.probe import LISTEN_S, ProbeResult, look
+from streams.mqtt.transport import MqttSession
 from streams.settings import Settings
 
 PART = "mqtt"
@@ -16,19 +16,19 @@ FLAPS = 3
 OTHER_CLIENT = "Give each deployment an MQTT_CLIENT_ID of its own, and find who else uses this one"
 
 
-async def examine_mqtt(settings: Settings, seen: Seen) -> list[Finding]:
+async def examine_mqtt(settings: Settings, seen: Sightings) -> list[Finding]:
     """Look at the broker.
 
     Raises:
         Outage: it is not reached or refuses us.
     """
-    session = Session.of(settings, socket.gethostname())
+    session = MqttSession.of(settings, socket.gethostname())
     found = await look(settings, session)
     seen.status = found.statuses[-1] if found.statuses else ""
     return [*of_broker(found), *of_filter(found, session), *of_session(found, session)]
 
 
-def of_broker(seen: Look) -> Iterable[Finding]:
+def of_broker(seen: ProbeResult) -> Iterable[Finding]:
     """Return what is to be said of the broker itself."""
     name = seen.version or "the broker"
     if seen.max_qos == 0:
@@ -40,7 +40,7 @@ def of_broker(seen: Look) -> Iterable[Finding]:
         yield warning(PART, f"it has dropped {seen.dropped:,} messages since its start", mend)
 
 
-def of_filter(seen: Look, session: Session) -> Iterable[Finding]:
+def of_filter(seen: ProbeResult, session: MqttSession) -> Iterable[Finding]:
     """Return what is to be said of what the worker subscribes to."""
     name = session.topic_filter
     if seen.refusal:
@@ -60,7 +60,7 @@ def of_filter(seen: Look, session: Session) -> Iterable[Finding]:
         yield warning(PART, f"MQTT_TOPIC_FILTER={name} is granted; nothing came in {LISTEN_S:g} s", mend)
 
 
-def of_session(seen: Look, session: Session) -> Iterable[Finding]:
+def of_session(seen: ProbeResult, session: MqttSession) -> Iterable[Finding]:
     """Return what is to be said of the session, by what the worker tells on the status topic."""
     if len(seen.statuses) >= FLAPS:
         said = ", ".join(seen.statuses)

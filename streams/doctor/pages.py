@@ -14,7 +14,7 @@ TIMEOUT_S = 4.0
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - what WEB_BIND may be, not bound here
 
 
-class Page(NamedTuple):
+class FetchedPage(NamedTuple):
     """An answer."""
 
     status: int
@@ -43,7 +43,7 @@ def _url(bind: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-async def read_page(settings: Settings, url: str) -> Page | None:
+async def read_page(settings: Settings, url: str) -> FetchedPage | None:
     """Return a page; None if nobody answers there, or something else does than a process of ours."""
     token = settings.web_token.get_secret_value()
     headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -53,7 +53,7 @@ async def read_page(settings: Settings, url: str) -> Page | None:
             session.get(url, headers=headers) as answer,
         ):
             body = msgspec.json.decode(await answer.read(), type=dict[str, Any])
-            return Page(answer.status, body, _date_s(answer.headers.get("Date", "")))
+            return FetchedPage(answer.status, body, _date_s(answer.headers.get("Date", "")))
     except (TimeoutError, aiohttp.ClientError, OSError, msgspec.DecodeError, msgspec.ValidationError):
         return None
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from streams.doctor.finding import Finding, broken, ok, warning
-from streams.doctor.pages import Page, ingest_url, read_page, worker_url
+from streams.doctor.pages import FetchedPage, ingest_url, read_page, worker_url
 from streams.settings import Settings
 from streams.version import product_version
 
@@ -38,7 +38,9 @@ async def examine_ingest(settings: Settings) -> list[Finding]:
     return [] if ready is None else list(of_process(INGEST, f"{url}", ready, page))
 
 
-def of_worker(url: str, ready: Page | None, page: Page | None, settings: Settings) -> Iterable[Finding]:
+def of_worker(
+    url: str, ready: FetchedPage | None, page: FetchedPage | None, settings: Settings
+) -> Iterable[Finding]:
     """Return what is to be said of the worker."""
     if ready is None:
         mend = "If one should: metric-streams worker; else let WEB_BIND and WEB_PORT say where one runs"
@@ -51,7 +53,7 @@ def of_worker(url: str, ready: Page | None, page: Page | None, settings: Setting
         yield broken(WORKER, f"it runs as {name}, and CONSUMER_GROUP here is {settings.consumer_group}", mend)
 
 
-def of_process(part: str, url: str, ready: Page, page: Page | None) -> Iterable[Finding]:
+def of_process(part: str, url: str, ready: FetchedPage, page: FetchedPage | None) -> Iterable[Finding]:
     """Return what is to be said of a process of ours."""
     parts = ready.body.get("parts", {})
     missing = {name: how.get("detail", "") for name, how in parts.items() if not how.get("up")}

@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from streams.doctor.finding import Finding, broken, ok, warning
-from streams.doctor.logs import Ends, Logs, reading
+from streams.doctor.logs import LogEnds, Logs, reading
 from streams.errors import MalformedRecord, NewerFormat
 from streams.kafka.connection import connection_options
 from streams.kafka.histories import Emitted, read_emitted
@@ -37,7 +37,7 @@ SET_BACK = (
 )
 
 
-class Lag(NamedTuple):
+class GroupLag(NamedTuple):
     """How far the group's commits are behind a topic."""
 
     records: int
@@ -48,10 +48,10 @@ class Lag(NamedTuple):
 class Read(NamedTuple):
     """What the logs hold, as far as it matters here."""
 
-    ends: Ends
+    ends: LogEnds
     sources: Mapping[TP, LogRecord]
     """The raw records from which the newest of metrics.unique say that they were made."""
-    lags: Mapping[str, Lag]
+    lags: Mapping[str, GroupLag]
     """By topic."""
     beyond: Sequence[TP]
     """Where the group's commits lie beyond the log's end."""
@@ -102,17 +102,17 @@ def _lags(
     behind: Mapping[TP, int],
     ranges: Mapping[TP, LogRange],
     oldest: Mapping[TP, LogRecord],
-) -> Mapping[str, Lag]:
+) -> Mapping[str, GroupLag]:
     lags = {}
     now_ms = time.time() * 1_000
     for topic in topics:
         records = sum(ranges[tp].end - at for tp, at in behind.items() if tp.topic == topic)
         times = [record.timestamp_ms for tp, record in oldest.items() if tp.topic == topic]
-        lags[topic] = Lag(records, (now_ms - min(times)) / 1_000 if times and records else None)
+        lags[topic] = GroupLag(records, (now_ms - min(times)) / 1_000 if times and records else None)
     return lags
 
 
-def emissions(ends: Ends, unique_topic: str) -> Mapping[TP, Emitted]:
+def emissions(ends: LogEnds, unique_topic: str) -> Mapping[TP, Emitted]:
     """Return the newest record of each partition of metrics.unique, as evidence."""
     found = {}
     for tp, record in ends.newest.items():
@@ -130,7 +130,7 @@ def of_records(read: Read, settings: Settings, now_s: float) -> Iterable[Finding
     yield from of_kafkas_clock(read.ends, now_s)
 
 
-def of_formats(ends: Ends, settings: Settings) -> Iterable[Finding]:
+def of_formats(ends: LogEnds, settings: Settings) -> Iterable[Finding]:
     """Return what is to be said of the records' formats."""
     readers: Mapping[str, Callable[[bytes], object]] = {
         settings.raw_topic: raw.decode,
@@ -155,7 +155,7 @@ def of_formats(ends: Ends, settings: Settings) -> Iterable[Finding]:
         yield ok(PART, f"the newest records of {len(ends.newest)} partitions can be read")
 
 
-def of_writers(ends: Ends, settings: Settings) -> Iterable[Finding]:
+def of_writers(ends: LogEnds, settings: Settings) -> Iterable[Finding]:
     """Return what is to be said of who wrote the newest records."""
     groups, sessions = set(), set()
     for tp, record in ends.newest.items():
@@ -195,7 +195,7 @@ def of_histories(read: Read, settings: Settings) -> Iterable[Finding]:
         yield broken(PART, seen, SET_BACK)
 
 
-def of_lags(lags: Mapping[str, Lag]) -> Iterable[Finding]:
+def of_lags(lags: Mapping[str, GroupLag]) -> Iterable[Finding]:
     """Return what is to be said of how far the workers are behind."""
     for topic, lag in lags.items():
         if lag.oldest_s is not None and lag.oldest_s > LATE_S:
@@ -207,7 +207,7 @@ def of_lags(lags: Mapping[str, Lag]) -> Iterable[Finding]:
             yield ok(PART, f"{topic}: {lag.records:,} records are not handled")
 
 
-def of_kafkas_clock(ends: Ends, now_s: float) -> Iterable[Finding]:
+def of_kafkas_clock(ends: LogEnds, now_s: float) -> Iterable[Finding]:
     """Return what is to be said of Kafka's clock, which tells the time in records alone."""
     times = [record.timestamp_ms / 1_000 for record in ends.newest.values()]
     if times and (ahead_s := max(times) - now_s) > CLOCK_S:

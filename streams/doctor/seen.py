@@ -7,7 +7,7 @@ from streams.doctor.finding import Finding, broken
 
 
 @dataclass
-class Seen:
+class Sightings:
     """What was seen so far."""
 
     status: str = ""
@@ -16,7 +16,7 @@ class Seen:
     """How many workers are in the consumer group; None if that is not known."""
 
 
-def across(seen: Seen, client_id: str) -> Iterable[Finding]:
+def across(seen: Sightings, client_id: str) -> Iterable[Finding]:
     """Return what two parts say together."""
     if seen.members == 0 and seen.status == "online":
         yield broken(

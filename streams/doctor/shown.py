@@ -8,12 +8,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from streams.doctor.finding import Finding, State, is_well
+from streams.doctor.finding import Finding, Severity, is_well
 from streams.logs.plain import plain
 
-STYLES = {State.OK: "green", State.WARNING: "yellow", State.BROKEN: "bold red"}
-MARKS = {State.OK: "✓", State.WARNING: "!", State.BROKEN: "✗"}
-PLAIN_MARKS = {State.OK: "+", State.WARNING: "!", State.BROKEN: "X"}
+STYLES = {Severity.OK: "green", Severity.WARNING: "yellow", Severity.BROKEN: "bold red"}
+MARKS = {Severity.OK: "✓", Severity.WARNING: "!", Severity.BROKEN: "✗"}
+PLAIN_MARKS = {Severity.OK: "+", Severity.WARNING: "!", Severity.BROKEN: "X"}
 """For a terminal that knows no others."""
 
 
@@ -39,7 +39,9 @@ def show(findings: Sequence[Finding], console: Console) -> None:
         style = STYLES[finding.state]
         seen = Text(plain(finding.seen))
         if finding.mend:
-            seen.append(f"\n{plain(finding.mend)}", style=style if finding.state is State.BROKEN else "cyan")
+            seen.append(
+                f"\n{plain(finding.mend)}", style=style if finding.state is Severity.BROKEN else "cyan"
+            )
         table.add_row(Text(f"{marks[finding.state]} {finding.state}", style=style), finding.part, seen)
     console.print(table)
     console.print(Text(summary(findings), style="bold"))
@@ -53,9 +55,9 @@ def summary(findings: Sequence[Finding]) -> str:
     """
     counts = Counter(finding.state for finding in findings)
     return (
-        f"{counts[State.BROKEN]} broken, "
-        f"{counts[State.WARNING]} warning{'s' * (counts[State.WARNING] != 1)}, "
-        f"{counts[State.OK]} ok"
+        f"{counts[Severity.BROKEN]} broken, "
+        f"{counts[Severity.WARNING]} warning{'s' * (counts[Severity.WARNING] != 1)}, "
+        f"{counts[Severity.OK]} ok"
     )
 
 

@@ -6,8 +6,8 @@ from contextlib import aclosing
 from time import time
 
 from streams.browse.filters import Filter
-from streams.browse.messages import Kind
-from streams.browse.reader import Span, scan_messages
+from streams.browse.messages import TopicKind
+from streams.browse.reader import Range, scan_messages
 from streams.database.session import connected
 from streams.database.tenant_admin import existing_tenants
 from streams.doctor.finding import Finding, warning
@@ -28,11 +28,11 @@ async def examine_tenants(settings: Settings) -> list[Finding]:
     Raises:
         Outage: Kafka or PostgreSQL does not answer.
     """
-    span = Span(since_ms=round((time() - LATELY_S) * 1_000), newest=NEWEST)
+    span = Range(since_ms=round((time() - LATELY_S) * 1_000), newest=NEWEST)
     counts: Counter[str] = Counter()
     wanted = Filter(reasons=[Reason.TENANT_UNKNOWN])
     try:
-        async with aclosing(scan_messages(settings, Kind.REJECTED, wanted, span)) as messages:
+        async with aclosing(scan_messages(settings, TopicKind.REJECTED, wanted, span)) as messages:
             async for message in messages:
                 counts[message.names[0]] += 1
     except Outage:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from streams.counters import Statistics
 from streams.errors import Outage, RowsDoubted, RowsRefused
-from streams.ingest.outcomes import Settlement
-from streams.ingest.prepared_job import Taken
+from streams.ingest.outcomes import Outcomes
+from streams.ingest.prepared_job import PreparedJob
 from streams.ingest.store import MetricStore
 from streams.laravel.reserve import ReservingQueue
 
@@ -24,18 +24,18 @@ class Batch:
     """
 
     def __init__(
-        self, queue: ReservingQueue, store: MetricStore, settlement: Settlement, statistics: Statistics
+        self, queue: ReservingQueue, store: MetricStore, settlement: Outcomes, statistics: Statistics
     ) -> None:
         self._queue = queue
         self._store = store
         self._settlement = settlement
         self._statistics = statistics
         self._doubt: RowsDoubted | None = None
-        self._doubted: list[tuple[Taken, RowsDoubted]] = []
+        self._doubted: list[tuple[PreparedJob, RowsDoubted]] = []
         self._others_passed = False
         self.too_many: int | None = None
 
-    async def run(self, jobs: Sequence[Taken]) -> None:
+    async def run(self, jobs: Sequence[PreparedJob]) -> None:
         """Write jobs and settle them.
 
         What there is no time for is left: done late, it would be done twice, and an attempt lost.
@@ -46,7 +46,7 @@ class Batch:
         await self._settle(jobs)
         await self._judge()
 
-    async def _settle(self, jobs: Sequence[Taken]) -> None:
+    async def _settle(self, jobs: Sequence[PreparedJob]) -> None:
         if not jobs or self._queue.is_late:
             return
         try:
@@ -63,12 +63,12 @@ class Batch:
             self._statistics.messages["ingested"] += rows
             await self._settlement.complete(jobs)
 
-    async def _halve(self, jobs: Sequence[Taken]) -> None:
+    async def _halve(self, jobs: Sequence[PreparedJob]) -> None:
         middle = len(jobs) // 2
         await self._settle(jobs[:middle])
         await self._settle(jobs[middle:])
 
-    async def _in_doubt(self, jobs: Sequence[Taken], doubt: RowsDoubted) -> None:
+    async def _in_doubt(self, jobs: Sequence[PreparedJob], doubt: RowsDoubted) -> None:
         """Take in that jobs were refused, by their own fault or not: first of all, are the tables right?"""
         if self._doubt is None:
             self._doubt = doubt

@@ -22,7 +22,7 @@ T = TypeVar("T")
 _numbers = itertools.count(1)
 
 
-class Patience:
+class OutageWait:
     """One worker's; it ends with `stop`.
 
     Args:

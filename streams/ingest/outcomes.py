@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 
 from streams.errors import RowsDoubted, RowsLocked, RowsRefused
 from streams.ingest.failing import FailedJob, next_try_s
-from streams.ingest.outage_wait import Patience
-from streams.ingest.prepared_job import Taken
-from streams.ingest.reservations import JobsAtHand
+from streams.ingest.outage_wait import OutageWait
+from streams.ingest.prepared_job import PreparedJob
+from streams.ingest.reservations import Reservations
 from streams.ingest.store import MetricStore
 from streams.laravel.reserve import ReservedJob, ReservingQueue
 
@@ -20,7 +20,7 @@ ASIDE_S = 10
 """How long a job waits whose row is locked, or that cannot be kept in failed_jobs."""
 
 
-class Settlement:
+class Outcomes:
     """Settles jobs in the queue and takes them off the jobs at hand.
 
     Every method raises `Outage` where the store is away, or the queue when the worker was told to stop.
@@ -40,8 +40,8 @@ class Settlement:
         self,
         queue: ReservingQueue,
         store: MetricStore,
-        at_hand: JobsAtHand,
-        patience: Patience,
+        at_hand: Reservations,
+        patience: OutageWait,
         *,
         queue_name: str,
         queue_connection: str,
@@ -57,7 +57,7 @@ class Settlement:
         self._delete_when_missing_models = delete_when_missing_models
         self._clock = clock
 
-    async def complete(self, jobs: Sequence[Taken]) -> None:
+    async def complete(self, jobs: Sequence[PreparedJob]) -> None:
         """Delete jobs whose rows are written, and publish what they announce."""
         done = [(taken.reserved, taken.publication) for taken in jobs]
         ours = await self._patience.wait_out(lambda: self._queue.complete(done))
@@ -69,7 +69,7 @@ class Settlement:
                 ours.count(False),
             )
 
-    async def refused(self, taken: Taken, refusal: RowsRefused) -> None:
+    async def refused(self, taken: PreparedJob, refusal: RowsRefused) -> None:
         """Do with a job whose rows were refused what the refusal and its tries leave."""
         if isinstance(refusal, RowsLocked):
             await self._set_aside(taken, refusal)
@@ -111,18 +111,18 @@ class Settlement:
             why,
         )
 
-    async def _set_aside(self, taken: Taken, refusal: RowsLocked) -> None:
+    async def _set_aside(self, taken: PreparedJob, refusal: RowsLocked) -> None:
         """Let a job wait that cannot be run now: at the front it would hold up all others."""
         await self._patience.wait_out(lambda: self._queue.release(taken.reserved, ASIDE_S, counted=False))
         self._at_hand.settled([taken.reserved], "jobs_released")
         log.warning("job %s waits for %d s, no try used: %s", taken.job.uuid, ASIDE_S, refusal)
 
-    async def _drop(self, taken: Taken, refusal: RowsRefused) -> None:
+    async def _drop(self, taken: PreparedJob, refusal: RowsRefused) -> None:
         await self._patience.wait_out(lambda: self._queue.delete(taken.reserved))
         self._at_hand.settled([taken.reserved], "jobs_done")
         log.info("job %s is deleted (deleteWhenMissingModels): %s", taken.job.uuid, refusal)
 
-    async def _try_again(self, taken: Taken, refusal: RowsRefused, delay_s: int) -> None:
+    async def _try_again(self, taken: PreparedJob, refusal: RowsRefused, delay_s: int) -> None:
         ours = await self._patience.wait_out(lambda: self._queue.release(taken.reserved, delay_s))
         self._at_hand.settled([taken.reserved], "jobs_released")
         if not ours:

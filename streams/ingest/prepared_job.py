@@ -5,16 +5,16 @@ from typing import NamedTuple, Self
 from streams.ingest.rows import stamped
 from streams.laravel import broadcast as publication
 from streams.laravel.job import Job, decode_job
-from streams.laravel.reserve import Publication, ReservedJob
+from streams.laravel.reserve import Broadcast, ReservedJob
 
 
-class Taken(NamedTuple):
+class PreparedJob(NamedTuple):
     """A job at hand that can be read."""
 
     reserved: ReservedJob
     job: Job
     """With a timestamp in every metric."""
-    publication: Publication
+    publication: Broadcast
 
     @classmethod
     def read(cls, reserved: ReservedJob, *, job_class: str, now: str) -> Self:
@@ -31,4 +31,4 @@ class Taken(NamedTuple):
         """
         job = stamped(decode_job(reserved.payload, job_class=job_class), now)
         message = publication.encode(job.metrics)
-        return cls(reserved, job, Publication(f"tenant.{job.tenant_id}.metrics", message))
+        return cls(reserved, job, Broadcast(f"tenant.{job.tenant_id}.metrics", message))

@@ -6,7 +6,7 @@ STALLED_S = 30.0
 """What the worker's watchdog gives a partition before readiness fails."""
 
 
-class Progress:
+class JobProgress:
     """Looks at the queue from time to time, and remembers when jobs last moved.
 
     That tells a worker that hangs from one that has nothing to do.

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 from streams.counters import Statistics
 from streams.errors import Outage
-from streams.ingest.progress import Front, Progress
+from streams.ingest.progress import Front, JobProgress
 from streams.laravel.reserve import Backlog
 
 log = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ class Report:
         self._before = self._line_before = self._now()
         self._idle_since: float | None = None
         self._idle_said: float | None = None
-        self._progress = Progress(self._since)
+        self._progress = JobProgress(self._since)
         self.rates = Rates(0, 0)
 
     async def run(self) -> None:

@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from streams.counters import Statistics
-from streams.ingest.outage_wait import Patience
+from streams.ingest.outage_wait import OutageWait
 from streams.laravel.reserve import ReservedJob, ReservingQueue
 
 log = logging.getLogger(__name__)
 
 
-class JobsAtHand:
+class Reservations:
     """Knows which they are, and puts back what is left of them.
 
     Args:
@@ -20,7 +20,7 @@ class JobsAtHand:
         statistics: counts them once they are settled.
     """
 
-    def __init__(self, queue: ReservingQueue, patience: Patience, statistics: Statistics) -> None:
+    def __init__(self, queue: ReservingQueue, patience: OutageWait, statistics: Statistics) -> None:
         self._queue = queue
         self._patience = patience
         self._statistics = statistics

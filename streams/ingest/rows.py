@@ -12,7 +12,7 @@ PHP_EMPTY = (None, "", "0")
 """The dedupe ids that PHP's ``empty()``, which the job asks, takes for none at all."""
 
 
-class Row(NamedTuple):
+class MetricRow(NamedTuple):
     """A row of ``metrics_raw``; the order is that of the statements' parameters."""
 
     tenant_id: UUID
@@ -26,12 +26,12 @@ class Row(NamedTuple):
 class Rows(NamedTuple):
     """What a batch of jobs writes."""
 
-    upserts: list[Row]
+    upserts: list[MetricRow]
     """With a dedupe id, each once: the last of the batch wins, as if the jobs ran one after the other.
 
     In the order of their keys, so that workers with the same keys wait for each other and do not deadlock.
     """
-    inserts: list[Row]
+    inserts: list[MetricRow]
     """Without one: always new rows."""
 
 
@@ -48,8 +48,8 @@ def stamped(job: Job, now: str) -> Job:
 
 def rows_of(jobs: Iterable[Job]) -> Rows:
     """Sort the metrics of stamped jobs, in the queue's order, into rows to upsert and rows to insert."""
-    upserts: dict[tuple[UUID, str], Row] = {}
-    inserts: list[Row] = []
+    upserts: dict[tuple[UUID, str], MetricRow] = {}
+    inserts: list[MetricRow] = []
     for job in jobs:
         for row in _rows(UUID(job.tenant_id), job.metrics):
             if row.dedupe_id in PHP_EMPTY:
@@ -59,9 +59,9 @@ def rows_of(jobs: Iterable[Job]) -> Rows:
     return Rows([upserts[key] for key in sorted(upserts)], inserts)
 
 
-def _rows(tenant_id: UUID, metrics: Sequence[JobMetric]) -> Iterator[Row]:
+def _rows(tenant_id: UUID, metrics: Sequence[JobMetric]) -> Iterator[MetricRow]:
     for metric in metrics:
-        yield Row(
+        yield MetricRow(
             tenant_id,
             str(metric.agent_id),
             str(metric.metric_name),

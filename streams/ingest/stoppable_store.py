@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from streams.ingest.failing import FailedJob
-from streams.ingest.outage_wait import Patience
+from streams.ingest.outage_wait import OutageWait
 from streams.ingest.store import MetricStore
 from streams.laravel.job import Job
 
@@ -11,7 +11,7 @@ from streams.laravel.job import Job
 class StoppableStore:
     """A `MetricStore` in front of another; a call that is cut short is an `Outage`."""
 
-    def __init__(self, store: MetricStore, patience: Patience) -> None:
+    def __init__(self, store: MetricStore, patience: OutageWait) -> None:
         self._store = store
         self._patience = patience
 

@@ -10,11 +10,11 @@ import msgspec
 
 from streams.database.catalogue import conflict_target, notices, problems, read_tables
 from streams.database.outages import ERRORS, PART, describe, who_mends
-from streams.database.refusals import Mender
-from streams.database.session import Proof, Session
+from streams.database.refusals import SqlMender
+from streams.database.session import DatabaseSession, Proof
 from streams.errors import Outage, RowsDoubted, RowsLocked, RowsRefused
 from streams.ingest.failing import FailedJob
-from streams.ingest.rows import Row, Rows, rows_of
+from streams.ingest.rows import MetricRow, Rows, rows_of
 from streams.ingest.statements import A_TENANT, FAIL, INSERT, upsert
 from streams.laravel.job import Job
 
@@ -82,7 +82,7 @@ class PostgresStore:
         lock_timeout_s: seconds to wait for a lock.
     """
 
-    def __init__(self, session: Session, *, lock_timeout_s: float = LOCK_TIMEOUT_S) -> None:
+    def __init__(self, session: DatabaseSession, *, lock_timeout_s: float = LOCK_TIMEOUT_S) -> None:
         self._session = session
         self._lock_timeout_s = lock_timeout_s
         self._upsert = upsert()
@@ -238,7 +238,7 @@ async def _write(
         await _write(connection, rows, upsert=upsert, limits=limits, tries=tries - 1)
 
 
-async def _execute(connection: asyncpg.Connection, statement: str, rows: Iterable[Row]) -> None:
+async def _execute(connection: asyncpg.Connection, statement: str, rows: Iterable[MetricRow]) -> None:
     columns = list(zip(*rows, strict=True))
     if columns:
         await connection.execute(statement, *columns)
@@ -250,7 +250,7 @@ async def _takes_a_row(connection: asyncpg.Connection, upsert: str, limits: str)
     if tenant is None:
         return False
     now = await connection.fetchval("select (now() at time zone 'utc')::text")
-    row = Row(UUID(tenant), "metric-streams", "probe", 0.0, now, uuid4().hex)
+    row = MetricRow(UUID(tenant), "metric-streams", "probe", 0.0, now, uuid4().hex)
     transaction = connection.transaction()
     await transaction.start()
     try:
@@ -269,8 +269,8 @@ def _raise_refusal(error: BaseException) -> None:
     """
     who = who_mends(error)
     detail = describe(error)
-    if who is Mender.LOCK:
+    if who is SqlMender.LOCK:
         raise RowsLocked(detail) from error
-    if who is Mender.ROWS:
+    if who is SqlMender.ROWS:
         for_good = isinstance(error, asyncpg.ForeignKeyViolationError)
         raise RowsRefused(detail, for_good=for_good) from error

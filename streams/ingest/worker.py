@@ -13,10 +13,10 @@ from streams.counters import Statistics
 from streams.errors import ForeignJob, MalformedRecord, Outage
 from streams.ingest.batch import Batch
 from streams.ingest.failing import exhausted_message, is_exhausted
-from streams.ingest.outage_wait import Patience
-from streams.ingest.outcomes import Settlement
-from streams.ingest.prepared_job import Taken
-from streams.ingest.reservations import JobsAtHand
+from streams.ingest.outage_wait import OutageWait
+from streams.ingest.outcomes import Outcomes
+from streams.ingest.prepared_job import PreparedJob
+from streams.ingest.reservations import Reservations
 from streams.ingest.stoppable_store import StoppableStore
 from streams.ingest.store import MetricStore
 from streams.ingest.wait_limit import WaitLimit
@@ -75,10 +75,10 @@ class IngestWorker:
         self._until = until
         self._clock = clock
         self._max_jobs = 1 if until is Until.ONE_JOB else MAX_JOBS
-        self._patience = Patience(statistics, limit or WaitLimit())
+        self._patience = OutageWait(statistics, limit or WaitLimit())
         self._store = StoppableStore(store, self._patience)
-        self._at_hand = JobsAtHand(queue, self._patience, statistics)
-        self._settlement = Settlement(
+        self._at_hand = Reservations(queue, self._patience, statistics)
+        self._settlement = Outcomes(
             queue,
             self._store,
             self._at_hand,
@@ -147,11 +147,11 @@ class IngestWorker:
 
     async def _run_jobs(self, jobs: Sequence[ReservedJob], batch: Batch) -> None:
         now = f"{self._clock():%Y-%m-%d %H:%M:%S.%f}"
-        ready: list[Taken] = []
+        ready: list[PreparedJob] = []
         foreign: ForeignJob | None = None
         for reserved in jobs:
             try:
-                taken = Taken.read(reserved, job_class=self._job_class, now=now)
+                taken = PreparedJob.read(reserved, job_class=self._job_class, now=now)
             except MalformedRecord as error:
                 await self._settlement.give_up(reserved, f"{type(error).__name__}: {error}")
             except ForeignJob as error:
@@ -163,7 +163,7 @@ class IngestWorker:
         if foreign is not None:
             raise foreign
 
-    async def _unless_exhausted(self, taken: Taken) -> list[Taken]:
+    async def _unless_exhausted(self, taken: PreparedJob) -> list[PreparedJob]:
         if not is_exhausted(taken.job, self._clock().timestamp()):
             return [taken]
         await self._settlement.give_up(taken.reserved, exhausted_message(taken.job))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 
-class Hand(Protocol):
+class PooledWorker(Protocol):
     """A worker, as the crew needs it."""
 
     async def run(self) -> None:
@@ -15,13 +15,13 @@ class Hand(Protocol):
         """End `run` in good order."""
 
 
-class Crew:
+class WorkerPool:
     """Runs its workers side by side; what ends one of them with an error ends all, in good order.
 
     What one alone keeps is lost: two batches with the same dedupe id may be written in either order.
     """
 
-    def __init__(self, hands: Sequence[Hand]) -> None:
+    def __init__(self, hands: Sequence[PooledWorker]) -> None:
         self._hands = hands
 
     def stop(self) -> None:

@@ -78,7 +78,7 @@ class ChunkWriter(Protocol):
 
 
 class Witness(Protocol):
-    """Knows whether others wrote between our records (`streams.ingress.other_writers.Interlopers`)."""
+    """Knows whether others wrote between our records (`streams.ingress.other_writers.OtherWriters`)."""
 
     def before(self, partition: int, offset: int) -> range | None:
         """Note where our record has landed; return the offsets right before it that others took."""

@@ -43,7 +43,7 @@ SESSION_WIPED = (
 )
 
 
-class News:
+class ConnectionLog:
     """Tells.
 
     Args:

@@ -4,7 +4,7 @@ MEMORY_S = 0.5
 """What was longer ago counts for little."""
 
 
-class Load:
+class CpuLoad:
     """The share of one core that a process uses; more than 1 where it has several threads at work.
 
     Args:

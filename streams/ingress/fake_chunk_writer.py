@@ -12,7 +12,7 @@ from streams.kafka.writer_names import new_writer
 from streams.wire.headers import SEQ, WRITER
 
 
-class FakeRecord(NamedTuple):
+class FakeRawRecord(NamedTuple):
     """One record of the log."""
 
     partition: int
@@ -35,11 +35,11 @@ class FakeChunkWriter:
 
     def __init__(
         self,
-        on_write: Callable[[FakeRecord], None] | None = None,
-        log: list[FakeRecord] | None = None,
+        on_write: Callable[[FakeRawRecord], None] | None = None,
+        log: list[FakeRawRecord] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.log: list[FakeRecord] = [] if log is None else log
+        self.log: list[FakeRawRecord] = [] if log is None else log
         self.away = False
         self.refusal: Outage | None = None
         self.on_write = on_write
@@ -132,7 +132,7 @@ class FakeChunkWriter:
 
     def _append(self, partition: int, value: bytes, headers: Headers) -> None:
         offset = len(self.values(partition))
-        record = FakeRecord(partition, offset, value, dict(headers), self._clock())
+        record = FakeRawRecord(partition, offset, value, dict(headers), self._clock())
         self.log.append(record)
         if self.on_write is not None:
             self.on_write(record)

@@ -3,11 +3,11 @@
 import asyncio
 
 from streams.errors import Outage
-from streams.ingress.terms import Tenure
+from streams.ingress.terms import LeaderTerm
 from streams.wire.headers import TERM
 
 
-class FakeOffice:
+class FakeTermSource:
     """Says that the one who asks leads, under a term that a test chooses.
 
     Attributes:
@@ -23,10 +23,10 @@ class FakeOffice:
         self.subscriptions: frozenset[str] = frozenset()
         self.refusal: Outage | None = None
 
-    async def take(self) -> Tenure:
+    async def take(self) -> LeaderTerm:
         """Answer as the test says."""
         await asyncio.sleep(0)
         if self.refusal is not None:
             raise self.refusal
         headers = ((TERM, b"%d" % self.term),) if self.term else ()
-        return Tenure(headers, self.had_session, self.subscriptions)
+        return LeaderTerm(headers, self.had_session, self.subscriptions)

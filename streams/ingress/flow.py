@@ -14,8 +14,8 @@ from streams.counters import Statistics
 from streams.errors import MetricStreamsError
 from streams.ingress.chunk_writer import ChunkWriter, Headers, Written
 from streams.ingress.chunking import Chunk, Chunker, InOrderAcks, Linger, Ticket
-from streams.ingress.cpu_load import Load
-from streams.ingress.quota import Meter, Verdict
+from streams.ingress.cpu_load import CpuLoad
+from streams.ingress.quota import Meter, QuotaVerdict
 from streams.ingress.write_queue import UnderWay, WriteQueue
 from streams.mqtt.transport import Connection, Publication, Token
 from streams.settings import Settings
@@ -26,7 +26,7 @@ from streams.wire.raw import encode_message
 NS_PER_S, NS_PER_US = 1_000_000_000, 1_000
 
 
-class Carrier:
+class Flow:
     """The flow of one connection: receive, chunk, write, acknowledge.
 
     Args:
@@ -64,7 +64,7 @@ class Carrier:
         self._clock = clock
         self._arrived_ns = 0
         """When the messages came that are being taken."""
-        self._load = Load(monotonic(), cpu())
+        self._load = CpuLoad(monotonic(), cpu())
         self._acks: InOrderAcks[Token] = InOrderAcks()
         self._chunker: Chunker[Ticket] = Chunker(
             partitions=settings.topic_partitions,
@@ -180,9 +180,9 @@ class Carrier:
             meter.let_pass(topic, now)
             return False
         verdict = meter.weigh(topic, len(publication.payload), now)
-        if verdict is Verdict.GONE_OVER:
+        if verdict is QuotaVerdict.GONE_OVER:
             self._chunker.end(topic)
-        return verdict is not Verdict.WITHIN
+        return verdict is not QuotaVerdict.WITHIN
 
     def _begin(self) -> Ticket:
         ticket = self._acks.begin()

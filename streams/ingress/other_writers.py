@@ -14,7 +14,7 @@ UNTOLD = 2 * NEWEST
 """So many records are looked at where one of ours may stand anywhere behind the last that told its place."""
 
 
-class Interlopers:
+class OtherWriters:
     """Knows where our next record should land in each partition.
 
     Args:

@@ -41,7 +41,7 @@ class Quota(NamedTuple):
         )
 
 
-class Verdict(Enum):
+class QuotaVerdict(Enum):
     """What becomes of a message."""
 
     WITHIN = auto()
@@ -59,7 +59,7 @@ class _Allowance:
         self.messages_free_at = self.bytes_free_at = now
         self.is_over = False
 
-    def spend(self, size_bytes: int, quota: Quota, now: float) -> Verdict:
+    def spend(self, size_bytes: int, quota: Quota, now: float) -> QuotaVerdict:
         """Use some of it, and nothing if there is not enough.
 
         Who has gone over stays so until there is more than one message's worth: else each chunk of a flood
@@ -72,11 +72,11 @@ class _Allowance:
         resumed = latest - min(RESUMED_S, quota.burst_s / 2)
         is_too_soon = self.is_over and max(messages_used, bytes_used) > resumed
         if is_too_soon or messages_free_at > latest or bytes_free_at > latest:
-            verdict = Verdict.OVER if self.is_over else Verdict.GONE_OVER
+            verdict = QuotaVerdict.OVER if self.is_over else QuotaVerdict.GONE_OVER
             self.is_over = True
             return verdict
         self.messages_free_at, self.bytes_free_at, self.is_over = messages_free_at, bytes_free_at, False
-        return Verdict.WITHIN
+        return QuotaVerdict.WITHIN
 
 
 class Meter:
@@ -100,7 +100,7 @@ class Meter:
         self._newcomers: _Allowance | None = None
         self._crowded = Quota(most / REMEMBERED_S, float("inf"), max(10.0, REMEMBERED_S / most))
 
-    def weigh(self, topic: str, size_bytes: int, now: float) -> Verdict:
+    def weigh(self, topic: str, size_bytes: int, now: float) -> QuotaVerdict:
         """Count a message, and say what becomes of it. What is beyond the quota uses nothing of it.
 
         Args:
@@ -110,12 +110,12 @@ class Meter:
         """
         size_bytes = min(size_bytes, MAX_BYTES)
         allowance = self._by_topic.get(topic) or self._allowance_for(topic, now)
-        return Verdict.OVER if allowance is None else allowance.spend(size_bytes, self._quota, now)
+        return QuotaVerdict.OVER if allowance is None else allowance.spend(size_bytes, self._quota, now)
 
     def let_pass(self, topic: str, now: float) -> None:
         """Note that a message goes on uncounted: the broker sends it again, and it was weighed before.
 
-        What of its tenant is beyond the quota behind it has gone over anew, as `Verdict.GONE_OVER` says.
+        What of its tenant is beyond the quota behind it has gone over anew, as `QuotaVerdict.GONE_OVER` says.
         """
         allowance = self._by_topic.get(topic) or self._allowance_for(topic, now)
         if allowance is not None:
@@ -143,7 +143,7 @@ class Meter:
             return True
         if self._newcomers is None:
             self._newcomers = _Allowance(now)
-        return self._newcomers.spend(0, self._crowded, now) is Verdict.WITHIN
+        return self._newcomers.spend(0, self._crowded, now) is QuotaVerdict.WITHIN
 
     def _remember(self, tenant: str, allowance: _Allowance) -> None:
         if len(self._young) >= self._most:

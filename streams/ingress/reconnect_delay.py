@@ -25,7 +25,7 @@ class Wait(NamedTuple):
     """It took the session again and again."""
 
 
-class Patience:
+class ReconnectDelay:
     """Decides after each connection.
 
     MQTT 3.1.1 has no word for a takeover, and Mosquitto 2.0.11 does not say it in MQTT 5 either: it closes

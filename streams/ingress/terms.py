@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol
 
-from streams.ingress.other_writers import Interlopers
+from streams.ingress.other_writers import OtherWriters
 from streams.ingress.raw_tail import Tail
 from streams.wire.headers import SESSION, SUBSCRIPTION, TERM
 from streams.wire.term import NO_TERM
@@ -21,7 +21,7 @@ S_PER_MINUTE = 60
 Headers = tuple[tuple[str, bytes], ...]
 
 
-class Tenure(NamedTuple):
+class LeaderTerm(NamedTuple):
     """Under which name a connection's chunks are written."""
 
     headers: Headers
@@ -32,10 +32,10 @@ class Tenure(NamedTuple):
     """Those under which that session has received what the log shows."""
 
 
-class Office(Protocol):
+class TermSource(Protocol):
     """Tells ingress whether it leads, and as whom."""
 
-    async def take(self) -> Tenure:
+    async def take(self) -> LeaderTerm:
         """Make sure that this worker leads now; to be asked before each connection to the MQTT broker.
 
         Raises:
@@ -44,7 +44,7 @@ class Office(Protocol):
         ...
 
 
-class Voter(Protocol):
+class Membership(Protocol):
     """Knows the group (`streams.kafka.leadership.Leadership`)."""
 
     async def confirm(self) -> tuple[int, str]:
@@ -56,7 +56,7 @@ class Voter(Protocol):
         ...
 
 
-class KafkaOffice:
+class KafkaTermSource:
     """The real one.
 
     Args:
@@ -70,11 +70,11 @@ class KafkaOffice:
 
     def __init__(
         self,
-        voter: Voter | None,
+        voter: Membership | None,
         tail: Tail,
         session: str,
         subscription: str,
-        interlopers: Interlopers,
+        interlopers: OtherWriters,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -85,11 +85,11 @@ class KafkaOffice:
         self._interlopers = interlopers
         self._clock = clock
         self._elected: tuple[int, str] | None = None
-        self._tenure: Tenure | None = None
+        self._tenure: LeaderTerm | None = None
         self._highest = NO_TERM
         """Of those seen in the log and those of our own."""
 
-    async def take(self) -> Tenure:
+    async def take(self) -> LeaderTerm:
         """Ask the group, and look at the log; the answer is a new one where somebody else led meanwhile.
 
         That shows in the group, or in the log alone: a worker of another group that was not refused yet may
@@ -108,7 +108,7 @@ class KafkaOffice:
             self._interlopers.begin(self._highest, newest.ends)
         return self._tenure
 
-    def _begin(self, elected: tuple[int, str] | None, newest: Iterable[dict[str, bytes]]) -> Tenure:
+    def _begin(self, elected: tuple[int, str] | None, newest: Iterable[dict[str, bytes]]) -> LeaderTerm:
         named = (SESSION, self._session.encode())
         ours = [found for found in newest if found.get(SESSION) == named[1]]
         subscriptions = frozenset(
@@ -116,9 +116,9 @@ class KafkaOffice:
         )
         subscribed = (SUBSCRIPTION, self._subscription.encode())
         if elected is None:
-            return Tenure((named, subscribed), bool(ours), subscriptions)
+            return LeaderTerm((named, subscribed), bool(ours), subscriptions)
         minute = int(self._clock() // S_PER_MINUTE)
         self._highest = self._highest.successor(elected[0], minute)
         log.info("ingress leads with the term %d (%d, %d)", self._highest.packed, *self._highest)
         headers = ((TERM, b"%d" % self._highest.packed), named, subscribed)
-        return Tenure(headers, bool(ours), subscriptions)
+        return LeaderTerm(headers, bool(ours), subscriptions)

@@ -37,7 +37,7 @@ NO_LEADER = -1
 WHO = "the watch"
 
 
-class Ends(Protocol):
+class EndsReader(Protocol):
     """Tells where logs end, and so whether Kafka is there."""
 
     async def read(self, tps: Collection[TP]) -> dict[TP, int]:
@@ -112,7 +112,7 @@ def check_writable(cluster: ClusterMetadata, topics: Sequence[str], min_insync: 
                 raise Outage("kafka", f"{topic}[{partition}] takes no records: it has {in_sync}")
 
 
-class KafkaWatch:
+class BrokerMonitor:
     """Looks every few seconds, for as long as the worker runs, and never raises into it.
 
     Args:
@@ -121,7 +121,7 @@ class KafkaWatch:
         ends: asks Kafka.
     """
 
-    def __init__(self, statistics: Statistics, held: Callable[[], Collection[TP]], ends: Ends) -> None:
+    def __init__(self, statistics: Statistics, held: Callable[[], Collection[TP]], ends: EndsReader) -> None:
         self._statistics = statistics
         self._held = held
         self._ends = ends

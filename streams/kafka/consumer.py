@@ -21,7 +21,7 @@ from streams.backoff import delays
 from streams.counters import Statistics
 from streams.errors import MetricStreamsError, NewerFormat, Outage, StartupRefused, worded
 from streams.kafka.log_reader import still_there
-from streams.kafka.partition_buffers import Lanes
+from streams.kafka.partition_buffers import PartitionBuffers
 from streams.kafka.positions import BUG, Admission, Cursor, LogRange, Position, PositionSource
 
 log = logging.getLogger(__name__)
@@ -64,11 +64,11 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             # Commits only show the lag: the positions that count live with their effects.
             log.info("offsets were not committed, the next commit carries them: %s", worded(error))
             return False
-        cast("GovernedConsumer", self.consumer).committed.update(offsets)
+        cast("OrderedConsumer", self.consumer).committed.update(offsets)
         return True
 
 
-class GovernedConsumer(driver.Consumer):
+class OrderedConsumer(driver.Consumer):
     """Delivers governed partitions strictly in order."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -87,7 +87,7 @@ class GovernedConsumer(driver.Consumer):
         self._starved_before: dict[TP, int] = {}
         self._sent_at: dict[TP, float] = {}
         """When each partition was sent to an offset last, by the loop's clock."""
-        self._lanes = Lanes(self._hand, self.cursor)
+        self._lanes = PartitionBuffers(self._hand, self.cursor)
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)

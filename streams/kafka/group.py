@@ -28,7 +28,7 @@ REQUEST_TIMEOUT_MS = 5_000
 STABLE = "Stable"
 
 
-class GroupStanding(NamedTuple):
+class GroupState(NamedTuple):
     """A group as Kafka describes it."""
 
     state: str
@@ -75,7 +75,7 @@ class KafkaGroup:
         }
         return wanted - set(group.held)
 
-    async def standing(self) -> GroupStanding | None:
+    async def standing(self) -> GroupState | None:
         """Return how the group stands; None where the broker does not tell (Tansu).
 
         Raises:
@@ -95,7 +95,7 @@ class KafkaGroup:
             with suppress(KafkaError, OSError):
                 await admin.close()
 
-    async def _describe(self) -> GroupStanding:
+    async def _describe(self) -> GroupState:
         """Ask Kafka."""
         if self._admin is None:
             admin = AIOKafkaAdminClient(
@@ -110,7 +110,7 @@ class KafkaGroup:
         (response,) = await self._admin.describe_consumer_groups([self._settings.consumer_group])
         (group,) = response.groups
         _error, _name, state, _type, _protocol, members, *_ = group
-        return GroupStanding(state, len(members), {tp for member in members for tp in _held(member)})
+        return GroupState(state, len(members), {tp for member in members for tp in _held(member)})
 
 
 def _held(member: Any) -> list[TP]:

@@ -37,7 +37,7 @@ class Silence:
         self.silent_s = 0.0 if beat else self.silent_s + step_s
 
 
-class FrozenLoopGuard:
+class LoopWatchdog:
     """Watches the loop that it is started on.
 
     Args:

@@ -18,7 +18,7 @@ from streams.config.urls import shown_url
 from streams.errors import Outage, worded
 from streams.kafka.connection import connection_options
 from streams.settings import Settings
-from streams.tls import KAFKA, Fault, tls_fault
+from streams.tls import KAFKA, TlsFault, tls_fault
 
 LOOK_LIMIT_S = 2.0
 """Of each step: a Kafka that hangs is told of within ten seconds, and this comes on top."""
@@ -49,7 +49,7 @@ async def shut_out(settings: Settings) -> Outage:
     return Outage("kafka", f"{where}: {fault}", seen=f"{where}: {fault.seen}", mend=fault.mend)
 
 
-async def _knock(settings: Settings, server: str) -> Fault | None:
+async def _knock(settings: Settings, server: str) -> TlsFault | None:
     """Return why a server does not let us in; None if it does, or is not there."""
     options = connection_options(settings)
     del options["bootstrap_servers"]
@@ -70,7 +70,7 @@ async def _knock(settings: Settings, server: str) -> Fault | None:
         await asyncio.wait([connection.close()])
 
 
-async def _let_in(settings: Settings, connection: AIOKafkaConnection) -> Fault | None:
+async def _let_in(settings: Settings, connection: AIOKafkaConnection) -> TlsFault | None:
     """Ask a connection what only one that is let in may ask."""
     try:
         answer = await connection.send(MetadataRequest([]))
@@ -78,21 +78,21 @@ async def _let_in(settings: Settings, connection: AIOKafkaConnection) -> Fault |
         return _fault(settings, error)
     if not answer.brokers and settings.kafka_sasl_mechanism == OAUTH:
         # Kafka says so in an answer that aiokafka takes for a welcome (RFC 7628, 3.2.3).
-        return Fault("it does not take the token", _login_mend(settings))
+        return TlsFault("it does not take the token", _login_mend(settings))
     return None
 
 
-def _fault(settings: Settings, error: BaseException) -> Fault | None:
+def _fault(settings: Settings, error: BaseException) -> TlsFault | None:
     if (tls := tls_fault(error, KAFKA)) is not None:
         return tls
     if isinstance(error, UnsupportedSaslMechanismError):
         mechanism = settings.kafka_sasl_mechanism
-        return Fault(f"it knows no login by {mechanism}", "let KAFKA_SASL_MECHANISM name another")
+        return TlsFault(f"it knows no login by {mechanism}", "let KAFKA_SASL_MECHANISM name another")
     if isinstance(error, SaslAuthenticationFailed | AuthenticationFailedError):
-        return Fault(str(error.args[0]), _login_mend(settings))
+        return TlsFault(str(error.args[0]), _login_mend(settings))
     if isinstance(error, KafkaConnectionError | ConnectionResetError | ConnectionAbortedError):
         seen = f"it closes the connection as soon as it is spoken to in {settings.kafka_security_protocol}"
-        return Fault(seen, "let KAFKA_SECURITY_PROTOCOL be that of its listener")
+        return TlsFault(seen, "let KAFKA_SECURITY_PROTOCOL be that of its listener")
     return None
 
 

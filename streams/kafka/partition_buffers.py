@@ -36,7 +36,7 @@ class _Lane:
         self.size_bytes = 0
 
 
-class Lanes:
+class PartitionBuffers:
     """One lane for each partition that has been fetched from.
 
     Args:

@@ -14,7 +14,7 @@ from faust.types import TP, ChannelT, EventT, StreamT
 
 from streams.backoff import delays
 from streams.counters import Statistics
-from streams.errors import Displaced, MetricStreamsError, NewerFormat, Outage, StartupRefused
+from streams.errors import MetricStreamsError, NewerFormat, Outage, PositionMoved, StartupRefused
 from streams.kafka.positions import BUG, UNFINISHED_MOST, Admission, Anchor, Cursor
 from streams.wire.decision import digest
 from streams.wire.headers import OVER_QUOTA, check_format
@@ -83,7 +83,7 @@ Work = Callable[[Sequence[Record]], Awaitable[None]]
 """Takes successive records of one partition, in order; when it returns, all their effects stand."""
 
 
-async def carry(
+async def process_in_order(
     stream: StreamT[bytes],
     consumer: Callable[[], Deliverer],
     work: Work,
@@ -157,7 +157,7 @@ async def _take(
     cursor.busy, waiting = True, _Waiting(statistics, tp)
     try:
         finished = await _persist(records, deliverer, tp, work, waiting)
-    except Displaced as displaced:
+    except PositionMoved as displaced:
         cursor.busy = False
         log.warning("%s[%d] at offset %d: %s", *tp, records[0].offset, displaced)
         await deliverer.reposition(tp)
@@ -184,7 +184,7 @@ async def _persist(
         except Outage as error:
             cursor.note_outage(error.part)
             wait_s = waiting.note(error)
-        except Displaced:
+        except PositionMoved:
             raise
         except (NewerFormat, StartupRefused) as refusal:
             deliverer.refuse(refusal)
@@ -219,7 +219,7 @@ async def _check(records: Sequence[Record], deliverer: Deliverer, tp: TP) -> Non
     if not deliverer.cursor(tp).follows(
         record.headers for record in records
     ) and not await deliverer.confirms(tp):
-        raise Displaced("the log no longer holds what was read before this record")
+        raise PositionMoved("the log no longer holds what was read before this record")
 
 
 def _record(event: EventT[bytes]) -> Record:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 
-class Look(NamedTuple):
+class Observation(NamedTuple):
     """One look at something that moves when all is well: a partition, its commits, a recovery."""
 
     mark: Hashable
@@ -25,17 +25,17 @@ class Look(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Stand:
+class Standstill:
     """Something that was looked at, and for how many seconds it stood."""
 
-    look: Look
+    look: Observation
     still_s: float = 0.0
     """Since it moved last, whatever the reason."""
     unexcused_s: float = 0.0
     """Since it moved last or had an excuse last."""
 
 
-class Progress:
+class StallDetector:
     """Counts for how long things stand while they are behind.
 
     Args:
@@ -45,10 +45,10 @@ class Progress:
 
     def __init__(self, longest_step_s: float) -> None:
         self._longest_step_s = longest_step_s
-        self._stands: dict[str, Stand] = {}
+        self._stands: dict[str, Standstill] = {}
         self._last: float | None = None
 
-    def look(self, looks: Mapping[str, Look], now: float) -> None:
+    def look(self, looks: Mapping[str, Observation], now: float) -> None:
         """Take in one look at everything there is; what is not in it is forgotten.
 
         Args:
@@ -59,17 +59,17 @@ class Progress:
         self._last = now
         self._stands = {name: _next(self._stands.get(name), look, step_s) for name, look in looks.items()}
 
-    def standing(self, limit_s: float) -> dict[str, Stand]:
+    def standing(self, limit_s: float) -> dict[str, Standstill]:
         """Return what has stood for longer than `limit_s`, whatever the reason."""
         return {name: stand for name, stand in sorted(self._stands.items()) if stand.still_s > limit_s}
 
-    def hopeless(self, limit_s: float) -> dict[str, Stand]:
+    def hopeless(self, limit_s: float) -> dict[str, Standstill]:
         """Return what has stood for longer than `limit_s` without an excuse."""
         return {name: stand for name, stand in sorted(self._stands.items()) if stand.unexcused_s > limit_s}
 
 
-def _next(before: Stand | None, look: Look, step_s: float) -> Stand:
+def _next(before: Standstill | None, look: Observation, step_s: float) -> Standstill:
     if before is None or not look.behind or not before.look.behind or look.mark != before.look.mark:
-        return Stand(look)
+        return Standstill(look)
     excused = look.excuse or look.outages != before.look.outages
-    return Stand(look, before.still_s + step_s, 0.0 if excused else before.unexcused_s + step_s)
+    return Standstill(look, before.still_s + step_s, 0.0 if excused else before.unexcused_s + step_s)

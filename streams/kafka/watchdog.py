@@ -15,9 +15,9 @@ from faust.tables.manager import TableManager
 from faust.types import TP
 
 from streams.errors import Stalled
-from streams.kafka.loop_watchdog import FrozenLoopGuard
+from streams.kafka.loop_watchdog import LoopWatchdog
 from streams.kafka.positions import Cursor
-from streams.kafka.stall_detector import Look, Progress, Stand
+from streams.kafka.stall_detector import Observation, StallDetector, Standstill
 from streams.tasks import ended
 
 log = logging.getLogger(__name__)
@@ -41,8 +41,8 @@ class Watchdog:
         self._app = app
         self._limit_s = limit_s
         self._end = end
-        self._progress = Progress(LONGEST_STEP_S)
-        self._frozen = FrozenLoopGuard(limit_s)
+        self._progress = StallDetector(LONGEST_STEP_S)
+        self._frozen = LoopWatchdog(limit_s)
         self._task: asyncio.Task[None] | None = None
         self._ended = False
 
@@ -70,7 +70,7 @@ class Watchdog:
                 log.exception("the watchdog has a bug")
             await asyncio.sleep(EVERY_S)
 
-    def look(self, seen: dict[str, Look], now: float) -> None:
+    def look(self, seen: dict[str, Observation], now: float) -> None:
         """Take in one look, and end the worker if there is no hope."""
         self._progress.look(seen, now)
         hopeless = self._progress.hopeless(self._limit_s) if self._limit_s else {}
@@ -86,19 +86,19 @@ class Watchdog:
             self._end(Stalled(shown))
 
 
-def _shown(name: str, stand: Stand) -> str:
+def _shown(name: str, stand: Standstill) -> str:
     why = f" (waits: {stand.look.excuse})" if stand.look.excuse else ""
     return f"no progress on {name} for {stand.still_s:.0f} s: {stand.look.detail}{why}"
 
 
-def looks(app: Any) -> dict[str, Look]:
+def looks(app: Any) -> dict[str, Observation]:
     """Look at everything that should move."""
     excuse = str(app.watch.outage or "")
     recovery = cast("TableManager", app.tables).recovery
-    found: dict[str, Look] = {}
+    found: dict[str, Observation] = {}
     if app.rebalancing or not recovery.completed.is_set():
         left = recovery.active_remaining_total()
-        found["the group"] = Look(left, True, f"{SETTLING} ({left} records left)", excuse)  # noqa: FBT003 - a row of values
+        found["the group"] = Observation(left, True, f"{SETTLING} ({left} records left)", excuse)  # noqa: FBT003 - a row of values
         excuse = excuse or SETTLING
     consumer = app.deliverer()
     for tp, cursor in list(consumer.cursors.items()):
@@ -108,17 +108,17 @@ def looks(app: Any) -> dict[str, Look]:
     return found
 
 
-def _at_position(cursor: Cursor, end: int | None, excuse: str) -> Look:
+def _at_position(cursor: Cursor, end: int | None, excuse: str) -> Observation:
     held = cursor.next_fetch is None
     lag = cursor.lag(end)
     detail = f"at offset {cursor.expected} with a lag of {lag} records, {_state(cursor)}"
-    return Look(None if held else cursor.expected, held or lag > 0, detail, excuse, cursor.outages)
+    return Observation(None if held else cursor.expected, held or lag > 0, detail, excuse, cursor.outages)
 
 
-def _at_commit(tp: TP, cursor: Cursor, committed: dict[TP, int], excuse: str) -> Look:
+def _at_commit(tp: TP, cursor: Cursor, committed: dict[TP, int], excuse: str) -> Observation:
     done, at = cursor.committable or 0, committed.get(tp, 0)
     detail = f"{at} is committed although everything before {done} is done"
-    return Look(at, cursor.next_fetch is not None and done > at, detail, excuse)
+    return Observation(at, cursor.next_fetch is not None and done > at, detail, excuse)
 
 
 def _state(cursor: Cursor) -> str:

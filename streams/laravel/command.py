@@ -61,7 +61,7 @@ class JobMetric(msgspec.Struct, frozen=True, gc=False):
     dedupe_id: str | None
 
 
-Row: TypeAlias = JobMetric | Reading
+JobRow: TypeAlias = JobMetric | Reading
 """What a job's metric is written from; both have the members of the first."""
 
 
@@ -74,7 +74,7 @@ class Command(NamedTuple):
 
 def write_command(
     tenant_id: str,
-    metrics: Sequence[Row],
+    metrics: Sequence[JobRow],
     *,
     job_class: str,
     model_class: str,
@@ -96,7 +96,7 @@ def _serialize_tenant(tenant_id: str, model_class: str, model_connection: str | 
     return serialize_members([("tenant", identifier)])
 
 
-def _serialize_metrics(metrics: Sequence[Row]) -> str:
+def _serialize_metrics(metrics: Sequence[JobRow]) -> str:
     """Return the array's elements; written out because every message passes here."""
     elements = []
     for index, (metric, value) in enumerate(zip(metrics, _serialize_values(metrics), strict=True)):
@@ -121,7 +121,7 @@ def _serialize_names(agent_id: str, metric_name: str) -> str:
     return f'{names}s:5:"value";'
 
 
-def _serialize_values(metrics: Sequence[Row]) -> list[str]:
+def _serialize_values(metrics: Sequence[JobRow]) -> list[str]:
     """Return each value in PHP's form: 0.1 µs instead of 0.4, since msgspec is quick to find the digits."""
     values = [metric.value for metric in metrics]
     written = _json.encode(values).decode()[1:-1].split(",") if values else []

@@ -77,7 +77,7 @@ class Fence(NamedTuple):
         return f"{self.epoch}:{self.raw_offset}:{self.unique_offset}"
 
 
-class Mark(NamedTuple):
+class FenceMark(NamedTuple):
     """A chunk that was pushed, and the number of its push."""
 
     push: int
@@ -97,13 +97,13 @@ class Mark(NamedTuple):
         return Fence(*self[1:])
 
 
-class Standing(NamedTuple):
+class FenceState(NamedTuple):
     """All that Redis holds of a partition's fence."""
 
     fence: Fence | None = None
     push: int = 0
     """The number of the push that has put it there; 0 where none of this version has."""
-    locator: tuple[Mark, ...] = ()
+    locator: tuple[FenceMark, ...] = ()
     """Earlier chunks, the newest first."""
 
     @classmethod
@@ -132,7 +132,7 @@ class Standing(NamedTuple):
         push = self.push + 1
         if push % MARK_EVERY or self.fence is None or not self.fence.digest:
             return self._replace(fence=fence, push=push)
-        before = Mark(self.push, *self.fence)
+        before = FenceMark(self.push, *self.fence)
         return self._replace(fence=fence, push=push, locator=thinned(push, (before, *self.locator)))
 
     def texts(self) -> tuple[str, str, str]:
@@ -143,14 +143,14 @@ class Standing(NamedTuple):
         return str(self.fence), proof + _written(";", self.fence.link), ",".join(map(str, self.locator))
 
 
-def thinned(push: int, marks: Sequence[Mark]) -> tuple[Mark, ...]:
+def thinned(push: int, marks: Sequence[FenceMark]) -> tuple[FenceMark, ...]:
     """Leave out the marks that others nearly stand in for, so that their distances double.
 
     Args:
         push: the number of the latest push, from which distances count.
         marks: the newest first.
     """
-    kept: list[Mark] = list(marks[:1])
+    kept: list[FenceMark] = list(marks[:1])
     for at, mark in enumerate(marks[1:], start=1):
         is_last = at == len(marks) - 1
         if is_last or push - marks[at + 1].push > DISTANCE * max(1, push - kept[-1].push):
@@ -178,11 +178,11 @@ def _read_proof(text: str) -> tuple[int, int, bytes, ChainLink | None]:
     return int(found[2]), int(found[3]), bytes.fromhex(found[4] or ""), _read_link(found[5], found[6])
 
 
-def _read_mark(text: str) -> Mark | None:
+def _read_mark(text: str) -> FenceMark | None:
     found = _MARK.fullmatch(text)
     if found is None:
         return None
     push, epoch, raw_offset, unique_offset = map(int, found.groups()[:4])
-    return Mark(
+    return FenceMark(
         push, epoch, raw_offset, unique_offset, bytes.fromhex(found[5]), _read_link(found[6], found[7])
     )

@@ -14,7 +14,7 @@ from streams.counters import Statistics
 from streams.kafka.histories import TAIL_RECORDS, Emitted, Histories
 from streams.kafka.log_reader import LogReader
 from streams.kafka.positions import LogRange, Position
-from streams.laravel.fence import Fence, Standing
+from streams.laravel.fence import Fence, FenceState
 from streams.laravel.push import JobQueue
 from streams.laravel.replays import Replays
 
@@ -101,7 +101,7 @@ class FencePositions:
         anchor = before[-1].anchor if before else None
         return Position(at, anchor)
 
-    async def _offset(self, partition: int, standing: Standing, log_range: LogRange) -> int:
+    async def _offset(self, partition: int, standing: FenceState, log_range: LogRange) -> int:
         fence = standing.fence
         if fence is None and not standing.locator:
             return await self._without_fence(partition, log_range)

@@ -25,10 +25,10 @@ import msgspec
 
 from streams.errors import ForeignJob, MalformedRecord
 from streams.laravel import php_json
-from streams.laravel.command import BACKOFF_S, TRIES, Command, JobMetric, Row, write_command
+from streams.laravel.command import BACKOFF_S, TRIES, Command, JobMetric, JobRow, write_command
 from streams.laravel.command_reader import read_command
 
-__all__ = ["JOB_CLASS", "MODEL_CLASS", "Extras", "Job", "JobMetric", "Row", "decode_job", "encode_job"]
+__all__ = ["JOB_CLASS", "MODEL_CLASS", "Extras", "Job", "JobMetric", "JobRow", "decode_job", "encode_job"]
 
 JOB_CLASS = r"App\Jobs\ProcessMetricSubmission"
 MODEL_CLASS = r"App\Models\Tenant"
@@ -79,7 +79,7 @@ class Job(msgspec.Struct, frozen=True):
 
 def encode_job(
     tenant_id: str,
-    metrics: Sequence[Row],
+    metrics: Sequence[JobRow],
     uuid: str,
     job_id: str,
     *,

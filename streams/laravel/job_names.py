@@ -3,7 +3,7 @@
 import uuid
 from hashlib import blake2b
 
-from streams.laravel.replays import Chunk
+from streams.laravel.replays import ChunkId
 
 LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 JOB_ID_LENGTH = 32  # Illuminate\Queue\RedisQueue::getRandomId
@@ -11,7 +11,7 @@ _LETTER_OF = bytes(ord(LETTERS[byte % len(LETTERS)]) for byte in range(256))
 _UUID_BYTES = 16
 
 
-def job_names(partition: int, chunk: Chunk, tenant_id: str) -> tuple[str, str]:
+def job_names(partition: int, chunk: ChunkId, tenant_id: str) -> tuple[str, str]:
     """Return a job's uuid and id."""
     identity = f"{chunk.epoch}/{partition}/{chunk.raw_offset}/{tenant_id}/{chunk.digest.hex()}".encode()
     digest = blake2b(identity, digest_size=_UUID_BYTES + JOB_ID_LENGTH).digest()

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol, Self
 from redis.asyncio import Redis
 
 from streams.errors import StartupRefused
-from streams.laravel.fence import OWNER, Fence, Standing
+from streams.laravel.fence import OWNER, Fence, FenceState
 from streams.laravel.pipelined_script import PipelinedScript, Script
 from streams.laravel.redis_outages import answered
 from streams.settings import Settings
@@ -78,7 +78,7 @@ class ChunkOfJobs(NamedTuple):
 class JobQueue(Protocol):
     """The Redis queue, as handoff needs it."""
 
-    async def standing(self, partition: int) -> Standing:
+    async def standing(self, partition: int) -> FenceState:
         """Read a partition's fence, and take it for what the next push must find.
 
         Raises:
@@ -117,7 +117,7 @@ class JobQueue(Protocol):
 class _Believed(NamedTuple):
     """What a push must find, and what it stands for."""
 
-    standing: Standing
+    standing: FenceState
     fence: str = ""
     proof: str = ""
 
@@ -159,14 +159,14 @@ class RedisJobQueue:
             script=script,
         )
 
-    async def standing(self, partition: int) -> Standing:
+    async def standing(self, partition: int) -> FenceState:
         """Read a partition's fence."""
         fields = [str(partition), f"{partition}:proof", f"{partition}:locator", OWNER]
         found = await answered(self._redis.hmget(self._fence_key, fields))
         fence, proof, locator, owner = (_text(text or b"") for text in found)
         if owner not in ("", self._owner):
             raise self._refusal(owner)
-        standing = Standing.parse(fence, proof, locator)
+        standing = FenceState.parse(fence, proof, locator)
         before = self._believed.get(partition)
         if before is not None and (before.fence, before.proof) != (fence, proof):
             log.warning(
@@ -194,7 +194,7 @@ class RedisJobQueue:
 
     async def push(self, partition: int, chunks: Sequence[ChunkOfJobs]) -> Push:
         """Push the jobs of successive chunks and move the fence behind them, or do nothing."""
-        believed = self._believed.get(partition, _Believed(Standing()))
+        believed = self._believed.get(partition, _Believed(FenceState()))
         standing = believed.standing.moved(chunks[-1].fence)
         fence, proof, locator = standing.texts()
         if standing.locator == believed.standing.locator:
@@ -241,7 +241,7 @@ class RedisJobQueue:
         fields = [str(partition), f"{partition}:proof", f"{partition}:lost"]
         texts = await answered(self._redis.hmget(self._fence_key, fields))
         fence, proof, lost_text = (_text(text or b"") for text in texts)
-        found, lost = Standing.parse(fence, proof, "").fence, Fence.parse_lost(lost_text)
+        found, lost = FenceState.parse(fence, proof, "").fence, Fence.parse_lost(lost_text)
         return lost if lost is not None and (found is None or lost.epoch >= found.epoch) else found
 
     async def is_ours(self) -> bool:

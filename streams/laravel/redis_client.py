@@ -21,7 +21,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ResponseError
 
-from streams.laravel.redis_refusals import Mender, sort
+from streams.laravel.redis_refusals import RedisMender, sort
 
 SOCKET_TIMEOUT_S = 5.0
 
@@ -70,7 +70,7 @@ class _Renewing(AbstractConnection):
         try:
             return await super().read_response(*args, **options)
         except ResponseError as error:
-            if self._born == self._generation.number and sort(error).mender is not Mender.CALLER:
+            if self._born == self._generation.number and sort(error).mender is not RedisMender.CALLER:
                 self._generation.number += 1
             raise
 

@@ -15,7 +15,7 @@ from redis.exceptions import ResponseError
 from streams.errors import Outage, QueueFull
 from streams.laravel.pipelined_script import Script
 from streams.laravel.redis_outages import answered
-from streams.laravel.redis_refusals import UNKNOWN, Mender, sort
+from streams.laravel.redis_refusals import UNKNOWN, RedisMender, sort
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +133,7 @@ class MemoryGuard:
 
 def _is_about_info(refusal: ResponseError) -> bool:
     kind = sort(refusal)
-    return kind is UNKNOWN or kind.mender is Mender.SETTINGS
+    return kind is UNKNOWN or kind.mender is RedisMender.SETTINGS
 
 
 def _refuse_eviction(memory: Memory) -> None:

@@ -25,7 +25,7 @@ from redis.exceptions import (
 from streams.errors import worded
 
 
-class Mender(Enum):
+class RedisMender(Enum):
     """Who can mend a refusal."""
 
     CONNECTION = "a new connection, which may lead to another server"
@@ -34,12 +34,12 @@ class Mender(Enum):
     CALLER = "the caller, who asks in another way"
 
 
-class Refusal(NamedTuple):
+class RedisRefusal(NamedTuple):
     """One refusal."""
 
     code: str
     """The word with which Redis begins it, or ``ERR``."""
-    mender: Mender
+    mender: RedisMender
     mend: str
     """What it means and what to do; empty where that is not known."""
 
@@ -47,47 +47,57 @@ class Refusal(NamedTuple):
 KNOWN = {
     refusal.code: refusal
     for refusal in (
-        Refusal(
+        RedisRefusal(
             "READONLY",
-            Mender.CONNECTION,
+            RedisMender.CONNECTION,
             "it is a replica now: connecting anew. If that does not help, let REDIS_URL name the master",
         ),
-        Refusal("MASTERDOWN", Mender.CONNECTION, "it is a replica that lost its master: connecting anew"),
-        Refusal("UNBLOCKED", Mender.CONNECTION, "its role has changed: connecting anew"),
-        Refusal("NOAUTH", Mender.CONNECTION, "its users have changed: connecting anew, as REDIS_URL says"),
-        Refusal("LOADING", Mender.SERVER, "it reads its data from disk, and answers when it has"),
-        Refusal("OOM", Mender.SERVER, "it is full (maxmemory): the workers of its queues must free it"),
-        Refusal(
-            "MISCONF", Mender.SERVER, "it cannot save its data, mostly since its disk is full: see its log"
+        RedisRefusal(
+            "MASTERDOWN", RedisMender.CONNECTION, "it is a replica that lost its master: connecting anew"
         ),
-        Refusal("NOREPLICAS", Mender.SERVER, "it has fewer replicas than min-replicas-to-write asks for"),
-        Refusal("CLUSTERDOWN", Mender.SERVER, "its cluster is not complete"),
-        Refusal("TRYAGAIN", Mender.SERVER, "its cluster moves the queue to another node"),
-        Refusal("BUSY", Mender.SERVER, "somebody's script keeps it busy; SCRIPT KILL ends that"),
-        Refusal(
+        RedisRefusal("UNBLOCKED", RedisMender.CONNECTION, "its role has changed: connecting anew"),
+        RedisRefusal(
+            "NOAUTH", RedisMender.CONNECTION, "its users have changed: connecting anew, as REDIS_URL says"
+        ),
+        RedisRefusal("LOADING", RedisMender.SERVER, "it reads its data from disk, and answers when it has"),
+        RedisRefusal(
+            "OOM", RedisMender.SERVER, "it is full (maxmemory): the workers of its queues must free it"
+        ),
+        RedisRefusal(
+            "MISCONF",
+            RedisMender.SERVER,
+            "it cannot save its data, mostly since its disk is full: see its log",
+        ),
+        RedisRefusal(
+            "NOREPLICAS", RedisMender.SERVER, "it has fewer replicas than min-replicas-to-write asks for"
+        ),
+        RedisRefusal("CLUSTERDOWN", RedisMender.SERVER, "its cluster is not complete"),
+        RedisRefusal("TRYAGAIN", RedisMender.SERVER, "its cluster moves the queue to another node"),
+        RedisRefusal("BUSY", RedisMender.SERVER, "somebody's script keeps it busy; SCRIPT KILL ends that"),
+        RedisRefusal(
             "MOVED",
-            Mender.SETTINGS,
+            RedisMender.SETTINGS,
             "the queue is on another node of a cluster: docs/redis.md says what works",
         ),
-        Refusal(
+        RedisRefusal(
             "CROSSSLOT",
-            Mender.SETTINGS,
+            RedisMender.SETTINGS,
             "in a cluster QUEUE_PREFIX or QUEUE_NAME needs a hash tag: see docs/redis.md",
         ),
-        Refusal(
+        RedisRefusal(
             "NOPERM",
-            Mender.SETTINGS,
+            RedisMender.SETTINGS,
             "the user in REDIS_URL lacks a right: docs/redis.md lists what it needs",
         ),
-        Refusal(
+        RedisRefusal(
             "WRONGTYPE",
-            Mender.SETTINGS,
+            RedisMender.SETTINGS,
             "a key of the queue holds something else: let QUEUE_PREFIX and QUEUE_NAME name a queue",
         ),
-        Refusal("NOSCRIPT", Mender.CALLER, ""),
+        RedisRefusal("NOSCRIPT", RedisMender.CALLER, ""),
     )
 }
-UNKNOWN = Refusal("ERR", Mender.CONNECTION, "")
+UNKNOWN = RedisRefusal("ERR", RedisMender.CONNECTION, "")
 
 # redis-py takes the code off the text of these.
 _BY_CLASS = {
@@ -108,7 +118,7 @@ _CODE = re.compile(rf"(?:^|[\s\-])({'|'.join(KNOWN)})\s")
 _LACKS_A_RIGHT = re.compile(r"user executing the script can't|ACL failure in script|no permissions to")
 
 
-def sort(error: Exception) -> Refusal:
+def sort(error: Exception) -> RedisRefusal:
     """Tell who can mend what Redis refused.
 
     >>> from redis.exceptions import ResponseError

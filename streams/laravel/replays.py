@@ -26,7 +26,7 @@ UNPROVED = (
 )
 
 
-class Chunk(NamedTuple):
+class ChunkId(NamedTuple):
     """What a chunk of metrics.unique is known by."""
 
     epoch: int
@@ -53,7 +53,7 @@ class _Partition:
         self.went_back_to, self.went_back_at = NOWHERE, -1
         """Where refine has gone back to, and the offset on metrics.unique at which it began there."""
 
-    def note(self, chunk: Chunk, unique_offset: int, *, is_replay: bool = False) -> None:
+    def note(self, chunk: ChunkId, unique_offset: int, *, is_replay: bool = False) -> None:
         self.end = max(self.end, unique_offset + 1)
         place = chunk.place
         if place < self.newest and not is_replay:
@@ -83,18 +83,18 @@ class Replays:
         """
         remembered = _Partition()
         for emitted in handed_off:
-            chunk = Chunk(emitted.epoch, emitted.raw_offset, emitted.digest)
+            chunk = ChunkId(emitted.epoch, emitted.raw_offset, emitted.digest)
             is_replay = chunk.place < remembered.newest and (
                 await self._proof(partition, remembered, chunk, emitted.offset)
             )
             remembered.note(chunk, emitted.offset, is_replay=is_replay)
         self._partitions[partition] = remembered
 
-    def note(self, partition: int, chunk: Chunk, unique_offset: int, *, is_replay: bool = False) -> None:
+    def note(self, partition: int, chunk: ChunkId, unique_offset: int, *, is_replay: bool = False) -> None:
         """Note a chunk that was handed off, or passed over as a replay."""
         self._partitions.setdefault(partition, _Partition()).note(chunk, unique_offset, is_replay=is_replay)
 
-    def goes_back(self, partition: int, chunk: Chunk, together: Sequence[Chunk] = ()) -> bool:
+    def goes_back(self, partition: int, chunk: ChunkId, together: Sequence[ChunkId] = ()) -> bool:
         """Tell whether a chunk lies before one that was handed off, or is handed off with it before it."""
         known = self._partitions.setdefault(partition, _Partition())
         return chunk.place < max([known.newest, *(other.place for other in together)])
@@ -104,7 +104,7 @@ class Replays:
         return unique_offset < self._partitions.setdefault(partition, _Partition()).end
 
     async def is_proved(
-        self, partition: int, chunk: Chunk, unique_offset: int, together: Sequence[Chunk] = ()
+        self, partition: int, chunk: ChunkId, unique_offset: int, together: Sequence[ChunkId] = ()
     ) -> bool:
         """Tell whether the log shows that a chunk was handed off before.
 
@@ -134,7 +134,7 @@ class Replays:
             log.error(UNPROVED, self._topic, partition, unique_offset, chunk.raw_offset, newest[1])
         return proof
 
-    async def _proof(self, partition: int, known: _Partition, chunk: Chunk, unique_offset: int) -> bool:
+    async def _proof(self, partition: int, known: _Partition, chunk: ChunkId, unique_offset: int) -> bool:
         """Tell whether a chunk was handed off, and if refine has gone back to before it, since then."""
         place = chunk.place
         if place in known.digests:

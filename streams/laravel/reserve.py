@@ -28,7 +28,7 @@ class ReservedJob(NamedTuple):
     """As it stands in ``:reserved``: what settles it."""
 
 
-class Publication(NamedTuple):
+class Broadcast(NamedTuple):
     """What is published when a job is done."""
 
     channel: str
@@ -117,7 +117,7 @@ class ReservingQueue:
         if await answered(self._redis.blpop([self._notify], timeout=timeout_s)):
             self._woken = 1
 
-    async def complete(self, done: Iterable[tuple[ReservedJob, Publication]]) -> list[bool]:
+    async def complete(self, done: Iterable[tuple[ReservedJob, Broadcast]]) -> list[bool]:
         """Delete jobs and publish what they announce, in one step.
 
         Returns:
@@ -174,7 +174,7 @@ class ReservingQueue:
         """Return if jobs can be taken and settled: Redis takes writes, and grants every right."""
         await self._health.check()
 
-    def _announced(self, job: ReservedJob, publication: Publication) -> Iterator[bytes | str]:
+    def _announced(self, job: ReservedJob, publication: Broadcast) -> Iterator[bytes | str]:
         yield job.reserved
         yield self._prefix + publication.channel
         yield publication.message

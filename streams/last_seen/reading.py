@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from streams.browse.filters import matcher
-from streams.browse.reader import Span, opened
+from streams.browse.reader import Range, opened
 from streams.errors import MalformedRecord
 from streams.settings import Settings
 from streams.wire import devices as wire
@@ -54,7 +54,7 @@ async def read_buckets(settings: Settings, partition: int | None = None) -> Asyn
         Outage: Kafka does not answer.
     """
     latest: dict[tuple[int, bytes], bytes] = {}
-    span = Span(only=None if partition is None else [partition])
+    span = Range(only=None if partition is None else [partition])
     async with opened(settings, [TOPIC], span) as topics:
         async for record in topics.scan():
             latest[record.partition, record.key] = record.value

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 EVERY_S = 1.0
 
 
-class Flow(Protocol):
+class FlowTeller(Protocol):
     """What tells of the flow."""
 
     def look(self, now: float, away: list[str]) -> None:
@@ -41,7 +41,11 @@ class Logbook:
     """
 
     def __init__(
-        self, statistics: Statistics, flow: Flow | None = None, *, clock: Callable[[], float] = time.monotonic
+        self,
+        statistics: Statistics,
+        flow: FlowTeller | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._outages = OutageLog(statistics)
         self._flow = flow

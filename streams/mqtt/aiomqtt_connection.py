@@ -28,10 +28,10 @@ from streams.mqtt.answers import (
 )
 from streams.mqtt.greeting import Greeting
 from streams.mqtt.inbox import Inbox
-from streams.mqtt.opening import LOOK_AGAIN_S, Answer, Opening, Strays
+from streams.mqtt.opening import LOOK_AGAIN_S, Opening, ReasonText, Strays
 from streams.mqtt.paho_client import PahoClient
-from streams.mqtt.session_state import Standing
-from streams.mqtt.transport import NO_PAST, Past, Publication, Session, Token
+from streams.mqtt.session_state import SessionState
+from streams.mqtt.transport import NO_PAST, MqttSession, Past, Publication, Token
 
 T = TypeVar("T")
 
@@ -60,10 +60,10 @@ class AiomqttConnection:
         self,
         client: PahoClient,
         inbox: Inbox,
-        session: Session,
+        session: MqttSession,
         *,
         greeting: Greeting,
-        standing: Standing,
+        standing: SessionState,
         address: Address,
         version: aiomqtt.ProtocolVersion,
     ) -> None:
@@ -134,7 +134,7 @@ class AiomqttConnection:
 
     # --- What the opening asks (`streams.mqtt.opening.Asks`)
 
-    async def subscribe(self) -> Answer:
+    async def subscribe(self) -> ReasonText:
         """Subscribe, at QoS 1; in MQTT 5 without the messages that are retained."""
         codes: Sequence[Any] = ()
         for _ in range(ID_TRIES):
@@ -151,12 +151,12 @@ class AiomqttConnection:
         await self._answered(self._client.unsubscribe(list(filters), timeout=math.inf), "UNSUBACK")
         return [code.value for code in self._client.unsubscribed]
 
-    async def publish_status(self, status: bytes, *, retain: bool, leaving: bool = False) -> Answer:
+    async def publish_status(self, status: bytes, *, retain: bool, leaving: bool = False) -> ReasonText:
         """Publish on the status topic."""
         topic = self._session.status_topic
         asked = self._client.publish(topic, status, qos=1, retain=retain, timeout=math.inf)
         await self._answered(asked, "PUBACK", leaving=leaving)
-        return Answer(0, "") if self._client.puback is None else _answer(self._client.puback)
+        return ReasonText(0, "") if self._client.puback is None else _answer(self._client.puback)
 
     def _subscribe_options(self) -> dict[str, Any]:
         if not self._speaks_v5:
@@ -220,9 +220,9 @@ def code_of(why: object) -> int | None:
     return code.value if isinstance(code, ReasonCode) else None
 
 
-def _answer(code: object) -> Answer:
+def _answer(code: object) -> ReasonText:
     number = code_of(code)
-    return Answer(UNSPECIFIED if number is None else number, str(code))
+    return ReasonText(UNSPECIFIED if number is None else number, str(code))
 
 
 def _reason(why: object) -> MetricStreamsError:

@@ -27,8 +27,8 @@ from streams.mqtt.greeting import Greeting
 from streams.mqtt.inbox import LIMIT_PER_RECEIVE_MAXIMUM, Inbox
 from streams.mqtt.options import aiomqtt_options
 from streams.mqtt.paho_client import NoConnackError, PahoClient
-from streams.mqtt.session_state import Announces, Standing
-from streams.mqtt.transport import OFFLINE, Session
+from streams.mqtt.session_state import Announces, SessionState
+from streams.mqtt.transport import OFFLINE, MqttSession
 from streams.settings import Settings
 
 UNSUPPORTED_PROTOCOL = 0x84  # MQTT 5, 3.2.2.2; paho gives it for the 0x01 of 3.1.1, too
@@ -55,13 +55,13 @@ class AiomqttTransport:
         host_name: str | None = None,
         *,
         try_v5: bool = True,
-        standing: Standing | None = None,
+        standing: SessionState | None = None,
     ) -> None:
         self._settings = settings
         self._statistics = statistics
         self._address = Address.of(settings)
-        self._session = Session.of(settings, host_name or socket.gethostname())
-        self._standing = standing or Standing(self._session, statistics)
+        self._session = MqttSession.of(settings, host_name or socket.gethostname())
+        self._standing = standing or SessionState(self._session, statistics)
         self._try_v5 = try_v5
         self._speaks_v5 = False
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from streams.errors import ConnectionLost, MetricStreamsError, worded
 from streams.mqtt.address import Address
 from streams.mqtt.inbox import Inbox
-from streams.mqtt.transport import Session
+from streams.mqtt.transport import MqttSession
 from streams.tls import MQTT, tls_fault
 
 T = TypeVar("T")
@@ -78,7 +78,7 @@ def own_id(last_theirs: int) -> int:
     return (last_theirs + APART + further) % PACKET_IDS + 1
 
 
-def subscription_id(session: Session) -> int:
+def subscription_id(session: MqttSession) -> int:
     """Return an id by which messages of our subscription are known: another one for another filter."""
     return zlib.crc32(session.subscription.encode()) % MOST_SUBSCRIPTION_ID + 1
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from streams.mqtt.transport import Session
+from streams.mqtt.transport import MqttSession
 
 SMALL_PACKET_BYTES = 32
 """What our own packets need beside the names in them: header, packet id, properties and the status."""
@@ -22,7 +22,7 @@ class Greeting:
     """Where the broker keeps the session for another time than was asked for."""
     max_packet_bytes: int | None = None
 
-    def obstacle(self, session: Session) -> str | None:
+    def obstacle(self, session: MqttSession) -> str | None:
         """Return why we cannot work on these terms, with the mend; None if we can."""
         if self.max_qos == 0:
             return "the broker offers QoS 0 alone, which may lose messages; let it offer QoS 1"

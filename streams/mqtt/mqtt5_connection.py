@@ -24,10 +24,10 @@ from streams.mqtt.answers import (
 from streams.mqtt.greeting import Greeting
 from streams.mqtt.inbox import Inbox
 from streams.mqtt.mqtt5_protocol import Mqtt5Protocol
-from streams.mqtt.opening import LOOK_AGAIN_S, Answer, Opening, Strays
+from streams.mqtt.opening import LOOK_AGAIN_S, Opening, ReasonText, Strays
 from streams.mqtt.packets import worded as code_worded
-from streams.mqtt.session_state import Standing
-from streams.mqtt.transport import NO_PAST, Past, Publication, Session, Token
+from streams.mqtt.session_state import SessionState
+from streams.mqtt.transport import NO_PAST, MqttSession, Past, Publication, Token
 
 ANSWER_TIMEOUT_S = 10.0
 LEAVE_TIMEOUT_S = 3.0
@@ -52,10 +52,10 @@ class Mqtt5Connection:
         self,
         protocol: Mqtt5Protocol,
         inbox: Inbox,
-        session: Session,
+        session: MqttSession,
         *,
         greeting: Greeting,
-        standing: Standing,
+        standing: SessionState,
         address: Address,
     ) -> None:
         self.closed: asyncio.Future[MetricStreamsError] = protocol.ended
@@ -121,7 +121,7 @@ class Mqtt5Connection:
 
     # --- What the opening asks (`streams.mqtt.opening.Asks`)
 
-    async def subscribe(self) -> Answer:
+    async def subscribe(self) -> ReasonText:
         """Subscribe, at QoS 1, without the messages that are retained."""
         topic_filter = mqtt5.TopicFilter(
             self._session.subscription,
@@ -147,7 +147,7 @@ class Mqtt5Connection:
         answer = await self._ask(packet, mqtt5.UnsubAckPacket)
         return [int(code) for code in answer.reason_codes]
 
-    async def publish_status(self, status: bytes, *, retain: bool, leaving: bool = False) -> Answer:
+    async def publish_status(self, status: bytes, *, retain: bool, leaving: bool = False) -> ReasonText:
         """Publish on the status topic."""
         packet = mqtt5.PublishPacket(
             self._session.status_topic,
@@ -184,5 +184,5 @@ class Mqtt5Connection:
             await self._opening.end_stray(topic)
 
 
-def _answer(code: int) -> Answer:
-    return Answer(int(code), code_worded(code))  # the codec's are no enum of Python, and have no order
+def _answer(code: int) -> ReasonText:
+    return ReasonText(int(code), code_worded(code))  # the codec's are no enum of Python, and have no order

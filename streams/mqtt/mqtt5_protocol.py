@@ -26,7 +26,7 @@ from streams.mqtt.packets import (
     size_of,
     worded,
 )
-from streams.mqtt.session_state import Standing
+from streams.mqtt.session_state import SessionState
 from streams.mqtt.transport import PUBACK, PUBREC, Publication, Token, packet_id_of, packets_of
 from streams.tls import MQTT, tls_fault
 
@@ -63,7 +63,7 @@ class Mqtt5Protocol(asyncio.Protocol):
         subscription_ids: those of the last message of the last read (MQTT 5, 3.3.2.3.8).
     """
 
-    def __init__(self, inbox: Inbox, standing: Standing, read: Read = mqtt5.read) -> None:
+    def __init__(self, inbox: Inbox, standing: SessionState, read: Read = mqtt5.read) -> None:
         self.ended: asyncio.Future[MetricStreamsError] = asyncio.get_running_loop().create_future()
         self._inbox = inbox
         self._codec = read

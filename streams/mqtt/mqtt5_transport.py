@@ -20,8 +20,8 @@ from streams.mqtt.inbox import LIMIT_PER_RECEIVE_MAXIMUM, Inbox
 from streams.mqtt.mqtt5_connection import ANSWER_TIMEOUT_S, Mqtt5Connection
 from streams.mqtt.mqtt5_protocol import TOPIC_ALIASES, Mqtt5Protocol, Read
 from streams.mqtt.packets import worded as code_worded
-from streams.mqtt.session_state import Announces, Standing
-from streams.mqtt.transport import OFFLINE, Session
+from streams.mqtt.session_state import Announces, SessionState
+from streams.mqtt.transport import OFFLINE, MqttSession
 from streams.settings import Settings
 
 PROBE_TIMEOUT_S = 5.0
@@ -45,14 +45,14 @@ class Mqtt5Transport:
         settings: Settings,
         statistics: Statistics,
         host_name: str | None = None,
-        standing: Standing | None = None,
+        standing: SessionState | None = None,
         read: Read = mqtt5.read,
     ) -> None:
         self._settings = settings
         self._statistics = statistics
         self._address = Address.of(settings)
-        self._session = Session.of(settings, host_name or socket.gethostname())
-        self._standing = standing or Standing(self._session, statistics)
+        self._session = MqttSession.of(settings, host_name or socket.gethostname())
+        self._standing = standing or SessionState(self._session, statistics)
         self._read = read
         self._speaks_v5 = False
 

@@ -8,9 +8,9 @@ from typing import NamedTuple, Protocol
 
 from streams.errors import ConnectionLost
 from streams.mqtt.answers import UNSPECIFIED, closed_instead, not_granted
-from streams.mqtt.session_state import Announces, Standing
+from streams.mqtt.session_state import Announces, SessionState
 from streams.mqtt.topics import filters_of, matches
-from streams.mqtt.transport import OFFLINE, ONLINE, SHARED, Past, Session
+from streams.mqtt.transport import OFFLINE, ONLINE, SHARED, MqttSession, Past
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ FILTERS_AT_ONCE = 8
 """In one UNSUBSCRIBE: AWS IoT, for one, takes no more."""
 
 
-class Answer(NamedTuple):
+class ReasonText(NamedTuple):
     """A reason code and what it says."""
 
     code: int
@@ -31,7 +31,7 @@ class Answer(NamedTuple):
 class Asks(Protocol):
     """What a transport can ask of the broker; each raises as `streams.mqtt.answers.answered` does."""
 
-    async def subscribe(self) -> Answer:
+    async def subscribe(self) -> ReasonText:
         """Subscribe, at QoS 1."""
         ...
 
@@ -39,7 +39,7 @@ class Asks(Protocol):
         """Unsubscribe; returns a code for each, 0 where there was a subscription; none in MQTT 3.1.1."""
         ...
 
-    async def publish_status(self, status: bytes, *, retain: bool, leaving: bool = False) -> Answer:
+    async def publish_status(self, status: bytes, *, retain: bool, leaving: bool = False) -> ReasonText:
         """Publish on the status topic, at QoS 1."""
         ...
 
@@ -58,8 +58,8 @@ class Opening:
     def __init__(
         self,
         asks: Asks,
-        session: Session,
-        standing: Standing,
+        session: MqttSession,
+        standing: SessionState,
         *,
         session_present: bool,
         sends_retained: bool,
@@ -157,7 +157,7 @@ class Strays:
     """
 
     def __init__(
-        self, session: Session, again_s: float, monotonic: Callable[[], float] = time.monotonic
+        self, session: MqttSession, again_s: float, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self._filter = session.topic_filter
         self._again_s = again_s

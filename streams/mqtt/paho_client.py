@@ -19,7 +19,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from streams.mqtt.answers import CLOSED, own_id
 from streams.mqtt.inbox import Inbox
 from streams.mqtt.packets import packet_id_in
-from streams.mqtt.session_state import Standing
+from streams.mqtt.session_state import SessionState
 from streams.mqtt.transport import PUBACK, PUBCOMP, Publication, Token, packet_id_of, packets_of
 
 PACKETS_AT_ONCE = 100
@@ -47,7 +47,7 @@ class PahoClient(aiomqtt.Client):
         puback: the reason code of the last PUBACK.
     """
 
-    def __init__(self, inbox: Inbox, standing: Standing, **options: Any) -> None:
+    def __init__(self, inbox: Inbox, standing: SessionState, **options: Any) -> None:
         # queue_type is called to make the queue, of which aiomqtt uses put_nowait alone.
         super().__init__(**options, queue_type=lambda maxsize: inbox)  # type: ignore[arg-type]  # noqa: ARG005
         self.ended: asyncio.Future[object] = asyncio.get_running_loop().create_future()

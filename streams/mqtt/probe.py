@@ -21,7 +21,7 @@ from streams.mqtt.aiomqtt_connection import code_of
 from streams.mqtt.answers import HINTS, UNSPECIFIED, unreached
 from streams.mqtt.options import aiomqtt_options
 from streams.mqtt.topics import matches
-from streams.mqtt.transport import Session
+from streams.mqtt.transport import MqttSession
 from streams.settings import Settings
 
 TIMEOUT_S = 4.0
@@ -37,7 +37,7 @@ TOPICS_SHOWN = 3
 
 
 @dataclass
-class Look:
+class ProbeResult:
     """What was seen."""
 
     protocol: str = ""
@@ -56,7 +56,7 @@ class Look:
     dropped: int = 0
 
 
-class _Client(aiomqtt.Client):
+class _ProbeClient(aiomqtt.Client):
     """aiomqtt's client, which keeps the broker's terms."""
 
     terms: Properties | None = None
@@ -68,7 +68,7 @@ class _Client(aiomqtt.Client):
         super()._on_connect(client, userdata, flags, reason_code, properties)
 
 
-async def look(settings: Settings, session: Session) -> Look:
+async def look(settings: Settings, session: MqttSession) -> ProbeResult:
     """Look for some seconds; shorter where enough comes.
 
     Args:
@@ -80,7 +80,7 @@ async def look(settings: Settings, session: Session) -> Look:
     """
     address = Address.of(settings)
     name = f"{settings.mqtt_client_id}-doctor-{secrets.token_hex(4)}"
-    seen = Look()
+    seen = ProbeResult()
     try:
         await _look(address, name, session, seen)
     except aiomqtt.MqttError as error:
@@ -88,7 +88,7 @@ async def look(settings: Settings, session: Session) -> Look:
     return seen
 
 
-async def _look(address: Address, name: str, session: Session, seen: Look) -> None:
+async def _look(address: Address, name: str, session: MqttSession, seen: ProbeResult) -> None:
     try:
         await _look_in(V5, address, name, session, seen)
     except aiomqtt.MqttCodeError as refusal:
@@ -98,7 +98,7 @@ async def _look(address: Address, name: str, session: Session, seen: Look) -> No
 
 
 async def _look_in(
-    version: aiomqtt.ProtocolVersion, address: Address, name: str, session: Session, seen: Look
+    version: aiomqtt.ProtocolVersion, address: Address, name: str, session: MqttSession, seen: ProbeResult
 ) -> None:
     async with _client(version, address, name) as client:
         seen.protocol = "5" if version is V5 else "3.1.1"
@@ -114,7 +114,9 @@ async def _look_in(
             pass
 
 
-async def _subscribe(client: _Client, topic_filter: str, version: aiomqtt.ProtocolVersion) -> tuple[str, str]:
+async def _subscribe(
+    client: _ProbeClient, topic_filter: str, version: aiomqtt.ProtocolVersion
+) -> tuple[str, str]:
     """Subscribe as the worker does, without retained messages; return why it is not granted, and the mend."""
     options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
     granted = await (
@@ -130,7 +132,7 @@ async def _subscribe(client: _Client, topic_filter: str, version: aiomqtt.Protoc
     return f"subscribing to {topic_filter} at QoS 1 was answered with {answer}", HINTS.get(number, "")
 
 
-async def _listen(client: _Client, session: Session, seen: Look) -> None:
+async def _listen(client: _ProbeClient, session: MqttSession, seen: ProbeResult) -> None:
     async for message in client.messages:
         topic, payload = str(message.topic), message.payload
         text = payload.decode(errors="replace") if isinstance(payload, bytes | bytearray) else ""
@@ -150,15 +152,15 @@ async def _listen(client: _Client, session: Session, seen: Look) -> None:
             seen.others[topic.split("/", maxsplit=1)[0]] += 1
 
 
-def _note_status(seen: Look, status: str) -> None:
+def _note_status(seen: ProbeResult, status: str) -> None:
     """Keep what was said; the subscription to everything may bring it twice."""
     if not seen.statuses or seen.statuses[-1] != status:
         seen.statuses.append(status)
 
 
-def _client(version: aiomqtt.ProtocolVersion, address: Address, name: str) -> _Client:
+def _client(version: aiomqtt.ProtocolVersion, address: Address, name: str) -> _ProbeClient:
     clean: dict[str, Any] = {"clean_start": True} if version is V5 else {"clean_session": True}
-    return _Client(
+    return _ProbeClient(
         identifier=name,
         protocol=version,
         timeout=TIMEOUT_S,

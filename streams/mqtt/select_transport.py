@@ -11,8 +11,8 @@ from streams.mqtt.address import Address
 from streams.mqtt.aiomqtt_transport import AiomqttTransport
 from streams.mqtt.mqtt5_protocol import Read
 from streams.mqtt.mqtt5_transport import Mqtt5Transport
-from streams.mqtt.session_state import Standing
-from streams.mqtt.transport import Connection, Session, Transport
+from streams.mqtt.session_state import SessionState
+from streams.mqtt.transport import Connection, MqttSession, Transport
 from streams.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ def transport_of(
     over_websocket = bool(Address.of(settings).path)
     if settings.mqtt_transport == "aiomqtt" or over_websocket:
         return AiomqttTransport(settings, statistics, host_name)
-    standing = Standing(Session.of(settings, host_name or socket.gethostname()), statistics)
+    standing = SessionState(MqttSession.of(settings, host_name or socket.gethostname()), statistics)
     quick = Mqtt5Transport(settings, statistics, host_name, standing, read)
     if settings.mqtt_transport == "mqtt5":
         return quick

@@ -4,7 +4,7 @@ import logging
 from enum import IntEnum
 
 from streams.counters import Statistics
-from streams.mqtt.transport import Session
+from streams.mqtt.transport import MqttSession
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ class Announces(IntEnum):
     NOT = 2
 
 
-class Standing:
+class SessionState:
     """What a transport remembers between two connections.
 
     Args:
@@ -39,7 +39,7 @@ class Standing:
         released: the packet ids that our session has at QoS 2 (`streams.mqtt.mqtt5_protocol`).
     """
 
-    def __init__(self, session: Session, statistics: Statistics) -> None:
+    def __init__(self, session: MqttSession, statistics: Statistics) -> None:
         self.announces = Announces.RETAINED
         self.lenient = False
         self.is_subscribed = False

@@ -154,7 +154,7 @@ class Transport(Protocol):
 
 
 @dataclass(frozen=True)
-class Session:
+class MqttSession:
     """Under which names we stand at the broker."""
 
     client_id: str

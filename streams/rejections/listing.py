@@ -8,14 +8,14 @@ from dataclasses import dataclass, field, replace
 from xxhash import xxh3_64_intdigest
 
 from streams.browse.filters import Filter
-from streams.browse.messages import Browsed, Kind, TopicRecord
-from streams.browse.reader import EVERYTHING, Span, scan_messages
+from streams.browse.messages import Browsed, TopicKind, TopicRecord
+from streams.browse.reader import EVERYTHING, Range, scan_messages
 from streams.errors import MalformedRecord
 from streams.models import UNKNOWN_EPOCH, FirstPlace, RejectedMessage
 from streams.rejections.marks import Marks, read_marks
 from streams.settings import Settings
 from streams.wire.headers import EPOCH, read_epoch
-from streams.wire.mark import Mark
+from streams.wire.mark import Fate
 
 COPIES_REMEMBERED = 65_536
 """Records. After an outage refine may emit some again, word for word."""
@@ -38,7 +38,7 @@ class Selection:
     """
 
     wanted: Filter = field(default_factory=Filter)
-    span: Span = EVERYTHING
+    span: Range = EVERYTHING
     hidden: bool = False
 
 
@@ -47,7 +47,7 @@ class Rejected:
     """A rejected message, and what has become of it."""
 
     message: Browsed
-    mark: Mark | None
+    mark: Fate | None
 
     @property
     def body(self) -> RejectedMessage:
@@ -105,7 +105,7 @@ async def rejections(
     standing = await read_marks(settings) if marks is None else marks
     copies = Copies()
     found = scan_messages(
-        settings, Kind.REJECTED, selection.wanted, _narrowed(selection), on_progress=on_progress
+        settings, TopicKind.REJECTED, selection.wanted, _narrowed(selection), on_progress=on_progress
     )
     async with aclosing(found) as messages:
         async for message in messages:
@@ -116,7 +116,7 @@ async def rejections(
                 yield Rejected(message, mark)
 
 
-def _narrowed(selection: Selection) -> Span:
+def _narrowed(selection: Selection) -> Range:
     """Return the span, of those partitions alone in which the coordinates are that are asked for."""
     span, asked = selection.span, selection.wanted.coordinates
     if not asked or span.only is not None:

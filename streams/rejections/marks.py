@@ -20,7 +20,7 @@ from streams.kafka.outages import as_outage
 from streams.models import Message, RejectedMessage
 from streams.settings import Settings
 from streams.wire import mark as wire
-from streams.wire.mark import Mark
+from streams.wire.mark import Fate
 
 TOPIC = "rejected-marks"
 
@@ -28,8 +28,8 @@ TOPIC = "rejected-marks"
 class Marks:
     """The marks that stand. Eight bytes for each, since there may be millions."""
 
-    def __init__(self, pairs: Iterable[tuple[int, Mark]] = ()) -> None:
-        unsorted = {mark: array("Q") for mark in Mark}
+    def __init__(self, pairs: Iterable[tuple[int, Fate]] = ()) -> None:
+        unsorted = {mark: array("Q") for mark in Fate}
         for identity, mark in pairs:
             unsorted[mark].append(identity)
         self._sorted = {mark: array("Q", sorted(found)) for mark, found in unsorted.items()}
@@ -37,7 +37,7 @@ class Marks:
     def __len__(self) -> int:
         return sum(map(len, self._sorted.values()))
 
-    def of(self, message: Browsed) -> Mark | None:
+    def of(self, message: Browsed) -> Fate | None:
         """Return what has become of a rejected message; None if nothing has yet."""
         identity = identity_of(message)
         return next((mark for mark, found in self._sorted.items() if _holds(found, identity)), None)
@@ -74,7 +74,7 @@ async def read_marks(settings: Settings) -> Marks:
         MetricStreamsError: the topic does not exist.
         Outage: Kafka does not answer.
     """
-    pairs: list[tuple[int, Mark]] = []
+    pairs: list[tuple[int, Fate]] = []
     async with opened(settings, [TOPIC]) as topics:
         async for record in topics.scan():
             with suppress(MalformedRecord):
@@ -110,7 +110,7 @@ class MarkWriter:
         with suppress(KafkaError):
             await self._producer.stop()
 
-    async def write(self, mark: Mark, messages: Iterable[Browsed]) -> None:
+    async def write(self, mark: Fate, messages: Iterable[Browsed]) -> None:
         """Mark messages, and wait until Kafka has it.
 
         Raises:

@@ -22,7 +22,7 @@ from streams.rejections.superseded import Superseded
 from streams.rejections.tail import Tails
 from streams.settings import Settings
 from streams.wire.headers import REPLAY, headers
-from streams.wire.mark import Mark
+from streams.wire.mark import Fate
 from streams.wire.raw import FRAMING_BYTES, SEPARATOR_BYTES, encode, join
 
 MOST_AT_ONCE = 2_000
@@ -44,7 +44,7 @@ class Plan:
 
 
 @dataclass
-class Outcome:
+class ReplayOutcome:
     """What a replay has done."""
 
     replayed: int = 0
@@ -115,9 +115,9 @@ class Replay:
         self._monotonic = monotonic
         self._superseded = Superseded()
         self._tails = Tails(settings)
-        self.outcome = Outcome()
+        self.outcome = ReplayOutcome()
 
-    async def run(self) -> Outcome:
+    async def run(self) -> ReplayOutcome:
         """Put the messages back.
 
         Raises:
@@ -165,8 +165,8 @@ class Replay:
         late = [each for each in batch if self._superseded.holds(each)]
         going = [each for each in batch if not self._superseded.holds(each)]
         await self._write(going)
-        await marker.write(Mark.REPLAYED, [each.message for each in going])
-        await marker.write(Mark.SUPERSEDED, [each.message for each in late])
+        await marker.write(Fate.REPLAYED, [each.message for each in going])
+        await marker.write(Fate.SUPERSEDED, [each.message for each in late])
         self.outcome.replayed += len(going)
         self.outcome.superseded += len(late)
         if self._rate is not None:
@@ -235,7 +235,7 @@ async def dismiss(
         async for rejected in found:
             batch.append(rejected)
             if len(batch) >= MOST_AT_ONCE:
-                await marker.write(Mark.DISMISSED, [each.message for each in batch])
+                await marker.write(Fate.DISMISSED, [each.message for each in batch])
                 done, batch = done + len(batch), []
-        await marker.write(Mark.DISMISSED, [each.message for each in batch])
+        await marker.write(Fate.DISMISSED, [each.message for each in batch])
     return done + len(batch)

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Iterator
 
 from xxhash import xxh3_64_intdigest
 
-from streams.browse.messages import Kind, TopicRecord
-from streams.browse.reader import Span, opened
+from streams.browse.messages import TopicKind, TopicRecord
+from streams.browse.reader import Range, opened
 from streams.errors import MalformedRecord
 from streams.models import Message
 from streams.rejections.listing import OnProgress, Rejected, quiet
@@ -64,8 +64,8 @@ class Superseded:
         if self._since_ms is None:
             return
         since_ms = max(0, self._since_ms - SLACK_MS)
-        span = Span(since_ms=since_ms, only=self._partitions, starts=self._read_to)
-        async with opened(settings, [Kind.UNIQUE], span) as topics:
+        span = Range(since_ms=since_ms, only=self._partitions, starts=self._read_to)
+        async with opened(settings, [TopicKind.UNIQUE], span) as topics:
             records: AsyncIterator[TopicRecord] = topics.scan()
             async for record in records:
                 for id_, order in accepted_of(record):

@@ -7,7 +7,7 @@ A new leader of ingress looks at the newest records for the highest term and for
 import time
 from collections.abc import Callable
 
-from streams.browse.reader import Span, opened
+from streams.browse.reader import Range, opened
 from streams.ingress.raw_tail import NEWEST
 from streams.settings import Settings
 from streams.wire.headers import SESSION, SUBSCRIPTION, TERM, read_term
@@ -41,7 +41,7 @@ class Tails:
         return tuple((name, found[name]) for name in CARRIED if name in found)
 
     async def _look(self) -> None:
-        async with opened(self._settings, ["raw"], Span(newest=NEWEST)) as topics:
+        async with opened(self._settings, ["raw"], Range(newest=NEWEST)) as topics:
             async for record in topics.scan():
                 known = self._newest.get(record.partition, {})
                 if SESSION in record.headers and read_term(record.headers) >= read_term(known):

@@ -143,7 +143,7 @@ def _words(text: str, error: str) -> Problem:
 
 
 def _read_tokens(text: str) -> dict[str, object] | Problem:
-    reader = _Reader()
+    reader = _Scanner()
     position = _SPACE.match(text).end()  # type: ignore[union-attr]  # it matches anything
     while position < len(text):
         match = _TOKEN.match(text, position)
@@ -157,7 +157,7 @@ def _read_tokens(text: str) -> dict[str, object] | Problem:
     return reader.members
 
 
-class _Reader:
+class _Scanner:
     """Checks that tokens come in an order that JSON allows, and keeps the members of the top."""
 
     def __init__(self) -> None:

@@ -17,7 +17,7 @@ PARTS = ("mqtt", "kafka", "redis", "postgres")
 JUDGED = ("accepted", "duplicate", "rejected")
 
 
-class Stage(msgspec.Struct, frozen=True):
+class StageFigures(msgspec.Struct, frozen=True):
     """One stage, as it was between two looks."""
 
     stage: str
@@ -32,10 +32,10 @@ class Stage(msgspec.Struct, frozen=True):
     """What has gone out since the start."""
 
 
-class Flow(msgspec.Struct, frozen=True):
+class StageFlow(msgspec.Struct, frozen=True):
     """All that is shown."""
 
-    stages: list[Stage]
+    stages: list[StageFigures]
     cpu_us: float | None
     """Microseconds of CPU that the workers took for a message; None if none came."""
     workers: int
@@ -45,17 +45,17 @@ class Flow(msgspec.Struct, frozen=True):
     """By reason, since the start."""
 
 
-def flow_of(before: Sample, now: Sample) -> Flow:
+def flow_of(before: Sample, now: Sample) -> StageFlow:
     """Return what flowed between two looks."""
     elapsed_s = max(now.at_s - before.at_s, 1e-3)
 
     def rate(*names: str) -> float:
         return sum(now.totals[name] - before.totals[name] for name in names) / elapsed_s
 
-    def stage(name: str, came: float, went: float, lag: int | None, total: int) -> Stage:
+    def stage(name: str, came: float, went: float, lag: int | None, total: int) -> StageFigures:
         both = now.latencies.get(name, {}), before.latencies.get(name, {})
         times = [None if (s := quantile(share, *both)) is None else round(s * MS, 1) for share in (0.5, 0.95)]
-        return Stage(name, round(came, 1), round(went, 1), times[0], times[1], lag, total)
+        return StageFigures(name, round(came, 1), round(went, 1), times[0], times[1], lag, total)
 
     received = rate("received")
     cpu_s = now.cpu_s["worker"] - before.cpu_s["worker"]
@@ -68,10 +68,10 @@ def flow_of(before: Sample, now: Sample) -> Flow:
         stages.append(stage("ingest", rate("rows"), rate("rows"), now.lag["jobs"], now.totals["rows"]))
     cpu_us = cpu_s / (received * elapsed_s) * US if received > 0 else None
     rejected = {reason: count for reason, count in now.reasons.most_common() if count}
-    return Flow(stages, cpu_us, now.programs["worker"], now.lag_s, sorted(now.down), rejected)
+    return StageFlow(stages, cpu_us, now.programs["worker"], now.lag_s, sorted(now.down), rejected)
 
 
-def table(flow: Flow) -> Group:
+def table(flow: StageFlow) -> Group:
     """Return it for a terminal of 80 columns."""
     rows = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     rows.add_column("stage")
@@ -84,7 +84,7 @@ def table(flow: Flow) -> Group:
     return Group(_head(flow), Text(), rows, *_rejected(flow.rejected))
 
 
-def _head(flow: Flow) -> Text:
+def _head(flow: StageFlow) -> Text:
     many = f"{flow.workers} worker{'s' * (flow.workers != 1)}"
     cpu = "" if flow.cpu_us is None else f", {flow.cpu_us:,.0f} µs of CPU a message"
     behind = f", {flow.lag_s:.1f} s behind" if flow.lag_s >= 0.1 else ""  # noqa: PLR2004 - what can be seen

@@ -18,7 +18,7 @@ where tenant_id::text = $1 and agent_id = $2 and metric_name = $3 and "timestamp
 FAILED = "select failed_at, exception from failed_jobs where uuid = $1"
 
 
-class Row(NamedTuple):
+class DatabaseRow(NamedTuple):
     """A row of metrics_raw."""
 
     agent_id: str
@@ -38,7 +38,7 @@ class Failure(NamedTuple):
 class Stored(NamedTuple):
     """What the database holds."""
 
-    row: Row | None
+    row: DatabaseRow | None
     failure: Failure | None
 
 
@@ -58,5 +58,5 @@ async def find_stored(settings: Settings, reading: Reading, uuid: str | None) ->
             named = (reading.agent_id, reading.metric_name, when, float(reading.value))
             rows = await connection.fetch(ROW_WITHOUT_ID, reading.tenant_id, *named)
         failures = await connection.fetch(FAILED, uuid) if uuid else []
-    row = Row(*rows[0]) if rows else None
+    row = DatabaseRow(*rows[0]) if rows else None
     return Stored(row, Failure(*failures[0]) if failures else None)

@@ -19,7 +19,7 @@ MOST = 200_000
 """Jobs that are looked at, of each kind."""
 
 
-class Place(StrEnum):
+class JobPlace(StrEnum):
     """Where a job is."""
 
     WAITING = "waits"
@@ -30,7 +30,7 @@ class Place(StrEnum):
 class QueuedJob(NamedTuple):
     """A job that is in the queue."""
 
-    place: Place
+    place: JobPlace
     attempts: int
     """How often it was taken before."""
     before_it: int
@@ -39,12 +39,12 @@ class QueuedJob(NamedTuple):
     """Unix time: of a delayed one when it is due, of a reserved one when another worker may take it."""
 
 
-class _Envelope(msgspec.Struct):
+class _JobHead(msgspec.Struct):
     uuid: str = ""
     attempts: int = 0
 
 
-_envelopes = msgspec.json.Decoder(_Envelope)
+_envelopes = msgspec.json.Decoder(_JobHead)
 
 
 async def find_job(settings: Settings, uuid: str) -> QueuedJob | None:
@@ -78,8 +78,8 @@ async def _find(redis: Redis, keys: QueueKeys, uuid: str) -> QueuedJob | None:
     mark = uuid.encode()
     async for before, payload in _waiting(redis, keys.list):
         if mark in payload and (job := _read(payload)).uuid == uuid:
-            return QueuedJob(Place.WAITING, job.attempts, before, None)
-    for place, key in ((Place.RESERVED, keys.reserved), (Place.DELAYED, keys.delayed)):
+            return QueuedJob(JobPlace.WAITING, job.attempts, before, None)
+    for place, key in ((JobPlace.RESERVED, keys.reserved), (JobPlace.DELAYED, keys.delayed)):
         async for payload, at_s in _kept(redis, key):
             if mark in payload and (job := _read(payload)).uuid == uuid:
                 return QueuedJob(place, job.attempts, 0, at_s)
@@ -104,8 +104,8 @@ async def _kept(redis: Redis, key: str) -> AsyncIterator[tuple[bytes, float]]:
             return
 
 
-def _read(payload: bytes) -> _Envelope:
+def _read(payload: bytes) -> _JobHead:
     try:
         return _envelopes.decode(payload)
     except msgspec.MsgspecError:
-        return _Envelope()
+        return _JobHead()

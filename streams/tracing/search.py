@@ -8,11 +8,11 @@ import msgspec
 
 from streams.browse.coordinate import Coordinate
 from streams.browse.filters import Filter
-from streams.browse.messages import Browsed, Kind, TopicRecord, messages_of, payload_text
-from streams.browse.reader import Span, opened, scan_messages
+from streams.browse.messages import Browsed, TopicKind, TopicRecord, messages_of, payload_text
+from streams.browse.reader import Range, opened, scan_messages
 from streams.errors import MalformedRecord
 from streams.laravel.job_names import job_names
-from streams.laravel.replays import Chunk
+from streams.laravel.replays import ChunkId
 from streams.models import Message, Reading, RejectedMessage
 from streams.settings import Settings
 from streams.wire.headers import read_digest, read_epoch
@@ -39,11 +39,11 @@ async def search(settings: Settings, wanted: str, since_ms: int) -> list[Coordin
         MetricStreamsError: a topic does not exist.
         Outage: Kafka does not answer.
     """
-    span = Span(since_ms=since_ms)
+    span = Range(since_ms=since_ms)
     found: dict[Coordinate, int] = {}
     async for at, written_ms in _in_unique(settings, wanted, span):
         found.setdefault(at, written_ms)
-    for kind in (Kind.REJECTED, Kind.RAW):
+    for kind in (TopicKind.REJECTED, TopicKind.RAW):
         async with aclosing(scan_messages(settings, kind, Filter(text=wanted), span)) as messages:
             async for message in messages:
                 if names(message, wanted):
@@ -53,9 +53,9 @@ async def search(settings: Settings, wanted: str, since_ms: int) -> list[Coordin
     return sorted(found, key=lambda at: (found[at], at.partition, at.offset, at.index or 0))
 
 
-async def _in_unique(settings: Settings, wanted: str, span: Span) -> AsyncIterator[tuple[Coordinate, int]]:
+async def _in_unique(settings: Settings, wanted: str, span: Range) -> AsyncIterator[tuple[Coordinate, int]]:
     is_uuid = UUID.fullmatch(wanted) is not None
-    async with opened(settings, [Kind.UNIQUE], span) as topics:
+    async with opened(settings, [TopicKind.UNIQUE], span) as topics:
         async for record in topics.scan():
             messages = list(messages_of(record))
             hits = [message for message in messages if names(message, wanted)]
@@ -81,7 +81,7 @@ def job_of(record: TopicRecord, at: Coordinate, tenant_id: str) -> str | None:
         tenant_id: whose job.
     """
     try:
-        chunk = Chunk(read_epoch(record.headers), at.offset, read_digest(record.headers))
+        chunk = ChunkId(read_epoch(record.headers), at.offset, read_digest(record.headers))
     except MalformedRecord:
         return None
     return job_names(record.partition, chunk, tenant_id)[0]

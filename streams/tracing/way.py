@@ -7,8 +7,8 @@ from faust.types import TP
 
 from streams.browse.coordinate import Coordinate
 from streams.browse.filters import Filter
-from streams.browse.messages import Browsed, Kind, TopicRecord, messages_of
-from streams.browse.reader import Span, scan_messages
+from streams.browse.messages import Browsed, TopicKind, TopicRecord, messages_of
+from streams.browse.reader import Range, scan_messages
 from streams.errors import MalformedRecord, MetricStreamsError, NewerFormat, Outage
 from streams.kafka.log_reader import KafkaLogReader, LogRecord
 from streams.laravel.fence import Fence
@@ -21,7 +21,7 @@ from streams.tracing.database import Stored, find_stored
 from streams.tracing.queue import QueuedJob, find_job, read_fence
 from streams.tracing.search import job_of
 from streams.wire.decision import Decision, decode, digest
-from streams.wire.mark import Mark
+from streams.wire.mark import Fate
 
 DECISIONS = 2_000
 """Rows of the changelog that are looked at, from when the chunk was written on."""
@@ -41,7 +41,7 @@ class Way:
     emitted: list[Browsed] = field(default_factory=list)
     """Where it stands on metrics.unique: several times where it was emitted again after a crash."""
     rejected: list[Browsed] = field(default_factory=list)
-    mark: Mark | None = None
+    mark: Fate | None = None
     """What has become of it since it was rejected."""
     put_back: Coordinate | None = None
     """Where it stands on metrics.raw since then."""
@@ -75,8 +75,8 @@ async def follow(settings: Settings, at: Coordinate) -> Way:
     finally:
         await reader.stop()
     since_ms = way.raw.record.written_ms if way.raw else None
-    way.emitted = await _copies(settings, Kind.UNIQUE, at, since_ms)
-    way.rejected = [] if way.emitted else await _copies(settings, Kind.REJECTED, at, since_ms)
+    way.emitted = await _copies(settings, TopicKind.UNIQUE, at, since_ms)
+    way.rejected = [] if way.emitted else await _copies(settings, TopicKind.REJECTED, at, since_ms)
     await _look_for_replay(settings, way)
     await _ask_redis(settings, way)
     await _ask_postgres(settings, way)
@@ -105,7 +105,7 @@ async def _read_raw(settings: Settings, reader: KafkaLogReader, way: Way) -> Non
 
 def _messages(record: LogRecord, partition: int) -> list[Browsed]:
     offset, value, headers, written_ms = record
-    return list(messages_of(TopicRecord(Kind.RAW, partition, offset, written_ms, value, headers)))
+    return list(messages_of(TopicRecord(TopicKind.RAW, partition, offset, written_ms, value, headers)))
 
 
 async def _read_decision(settings: Settings, reader: KafkaLogReader, way: Way) -> None:
@@ -130,9 +130,9 @@ async def _read_decision(settings: Settings, reader: KafkaLogReader, way: Way) -
             return
 
 
-async def _copies(settings: Settings, kind: Kind, at: Coordinate, since_ms: int | None) -> list[Browsed]:
+async def _copies(settings: Settings, kind: TopicKind, at: Coordinate, since_ms: int | None) -> list[Browsed]:
     found: list[Browsed] = []
-    span = Span(since_ms=since_ms, only=[at.partition])
+    span = Range(since_ms=since_ms, only=[at.partition])
     async with aclosing(scan_messages(settings, kind, Filter(coordinates=[at]), span)) as messages:
         async for message in messages:
             found.append(message)
@@ -148,11 +148,11 @@ async def _look_for_replay(settings: Settings, way: Way) -> None:
         return
     message = way.rejected[0]
     way.mark = (await read_marks(settings)).of(message)
-    if way.mark is not Mark.REPLAYED:
+    if way.mark is not Fate.REPLAYED:
         return
     first, since_ms = Rejected(message, way.mark).first, message.record.written_ms
-    span = Span(since_ms=since_ms, only=[way.coordinate.partition])
-    async with aclosing(scan_messages(settings, Kind.RAW, Filter(), span)) as messages:
+    span = Range(since_ms=since_ms, only=[way.coordinate.partition])
+    async with aclosing(scan_messages(settings, TopicKind.RAW, Filter(), span)) as messages:
         async for each in messages:
             if isinstance(each.body, Message) and each.body.first == first:
                 way.put_back = each.coordinate

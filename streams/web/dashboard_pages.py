@@ -41,7 +41,7 @@ WRITE_LIMIT_S = 10.0
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class Watched(Protocol):
+class WatchedBoard(Protocol):
     """The board, as the pages need it."""
 
     def watching(self) -> AbstractContextManager[None]:
@@ -80,7 +80,7 @@ class DashboardPages:
         more: pages that it needs beside those.
     """
 
-    def __init__(self, board: Watched, login: Login, more: Sequence[Pages] = ()) -> None:
+    def __init__(self, board: WatchedBoard, login: Login, more: Sequence[Pages] = ()) -> None:
         self._board = board
         self._login = login
         self._more = more

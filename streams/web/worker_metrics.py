@@ -49,7 +49,7 @@ GAUGES = {
 """What the agents tell through `StreamsApp.gauges`."""
 
 
-class Seen(NamedTuple):
+class AskedFigures(NamedTuple):
     """What had to be asked for the page."""
 
     parts: Mapping[str, PartHealth]
@@ -59,15 +59,15 @@ class Seen(NamedTuple):
     fences: Mapping[int, Fence]
 
 
-async def look(app: StreamsApp) -> Seen:
+async def look(app: StreamsApp) -> AskedFigures:
     """Ask for it; each question has a limit of its own, so that the page comes within Prometheus' 10 s."""
     parts, found = await readiness(app), lags(app)
     queue = None if app.queue_gauge is None else await app.queue_gauge.look()
     fences = {} if app.fences is None else app.fences.believed()
-    return Seen(parts, found, await lag_seconds(found, app.log_reader), queue, fences)
+    return AskedFigures(parts, found, await lag_seconds(found, app.log_reader), queue, fences)
 
 
-def worker_metrics(app: StreamsApp, seen: Seen) -> Iterator[Metric]:
+def worker_metrics(app: StreamsApp, seen: AskedFigures) -> Iterator[Metric]:
     """Yield all that the page shows."""
     yield from process_metrics("worker", app.statistics)
     yield from part_metrics(seen.parts)
@@ -125,7 +125,7 @@ def _group_metrics(app: StreamsApp) -> Iterator[Metric]:
     yield counter("rebalances", "times that the group was balanced anew", app.rebalancing_count)
 
 
-def _position_metrics(seen: Seen) -> Iterator[Metric]:
+def _position_metrics(seen: AskedFigures) -> Iterator[Metric]:
     known = {_labels(tp): lag for tp, lag in sorted(seen.lags.items()) if lag.position is not None}
     labels = ("topic", "partition")
     told = "partitions that this worker holds, and 0 for those whose position it does not know yet"

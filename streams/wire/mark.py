@@ -19,7 +19,7 @@ from streams.models import Message, RejectedMessage
 LONGEST_BYTES = 1_024
 
 
-class Mark(StrEnum):
+class Fate(StrEnum):
     """What has become of a rejected message."""
 
     REPLAYED = "replayed"
@@ -33,7 +33,7 @@ class Mark(StrEnum):
 class MarkRecord(msgspec.Struct, frozen=True):
     """One record's value."""
 
-    mark: Mark
+    mark: Fate
     digest: str
     at: str
 
@@ -48,12 +48,12 @@ def message_digest(message: Message | RejectedMessage) -> int:
     return xxh3_64_intdigest("\0".join(parts).encode("utf-8", "surrogatepass"))
 
 
-def encode(mark: Mark, digest: int, at: str) -> bytes:
+def encode(mark: Fate, digest: int, at: str) -> bytes:
     """Return a record's value."""
     return _encoder.encode(MarkRecord(mark, f"{digest:016x}", at))
 
 
-def decode(value: bytes) -> tuple[Mark, int]:
+def decode(value: bytes) -> tuple[Fate, int]:
     """Read a record's value: the mark, and the digest of the message that it is about.
 
     Raises:

@@ -19,7 +19,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from redis.asyncio import Redis as RedisClient
 
 from streams.doctor.checks import diagnose
-from streams.doctor.finding import Finding, State
+from streams.doctor.finding import Finding, Severity
 from streams.errors import Outage
 from streams.mqtt.address import Address
 from streams.mqtt.publisher import MqttPublisher
@@ -68,13 +68,13 @@ class Scene:
         return found
 
     async def names(
-        self, part: str, *words: str, mend: str = "", state: State = State.BROKEN, **settings: str
+        self, part: str, *words: str, mend: str = "", state: Severity = Severity.BROKEN, **settings: str
     ) -> None:
         """Wait until the doctor has a line that says these words, and how it is mended."""
         shown: list[Finding] = []
 
         async def is_named() -> bool:
-            shown[:] = [each for each in await self.finds(**settings) if each.state is not State.OK]
+            shown[:] = [each for each in await self.finds(**settings) if each.state is not Severity.OK]
             lines = [each for each in shown if (each.part, each.state) == (part, state)]
             return any(all(w in each.seen for w in words) and mend in each.mend != "" for each in lines)
 
@@ -92,7 +92,7 @@ class Scene:
         broken: list[Finding] = []
 
         async def look() -> bool:
-            broken[:] = [each for each in await self.finds() if each.state is State.BROKEN]
+            broken[:] = [each for each in await self.finds() if each.state is Severity.BROKEN]
             return not broken
 
         try:
@@ -280,7 +280,7 @@ async def test_what_is_wrong_with_the_database_is_named(scene: Scene, postgres: 
 
     stranger = str(uuid.uuid4())
     async with publishing(scene.pipeline.environment["MQTT_URL"], f"metrics/{stranger}/edge-9/cpu"):
-        await scene.names("tenants", stranger, mend="tenants add", state=State.WARNING)
+        await scene.names("tenants", stranger, mend="tenants add", state=Severity.WARNING)
         await scene.fires("TenantUnknown")
     await scene.is_ready(expected=True)
     await scene.pipeline.query("insert into tenants (id, name) values ($1, 'late')", uuid.UUID(stranger))
@@ -305,7 +305,7 @@ async def test_what_is_wrong_with_kafka_is_named(scene: Scene) -> None:
     await configure(bootstrap, changelog)
     await scene.is_ready(expected=True)
     await configure(bootstrap, unique_topic, retention_bytes="1000000")
-    await scene.names("kafka", unique_topic.name, "retention.bytes", state=State.WARNING)
+    await scene.names("kafka", unique_topic.name, "retention.bytes", state=Severity.WARNING)
 
     async with kafka_admin(bootstrap) as admin:
         await admin.delete_topics([rejected.name])
@@ -361,7 +361,7 @@ async def test_a_filter_that_matches_nothing_is_named(
     scene: Scene, own: Callable[[Callable[[], Part]], Any]
 ) -> None:
     await scene.names(
-        "mqtt", "nothing matched", "metrics/…", state=State.WARNING, MQTT_TOPIC_FILTER="sensors/#"
+        "mqtt", "nothing matched", "metrics/…", state=Severity.WARNING, MQTT_TOPIC_FILTER="sensors/#"
     )
     await asyncio.to_thread(scene.worker.stop)
     deaf = scene.pipeline.worker(MQTT_TOPIC_FILTER="sensors/#")

@@ -10,7 +10,7 @@ from typing import Any
 import redis.asyncio as redis
 
 from streams.demo.fleet import Fleet
-from streams.demo.simulation import Publication, RowId, Shares, Simulation, expect
+from streams.demo.simulation import PlannedPublication, RowId, Shares, Simulation, expect
 from streams.models import Message, RejectedMessage
 from streams.mqtt.address import Address
 from streams.mqtt.publisher import MqttPublisher
@@ -33,7 +33,7 @@ async def test_a_stream_through_joins_kills_and_leaves_gives_the_rows_of_a_plain
     first = pipeline.worker()
     second = Worker(pipeline.environment)
     pipeline.ingest()
-    sent: list[Publication] = []
+    sent: list[PlannedPublication] = []
     with ExitStack() as stack:
         stack.callback(second.remove)
         storm = asyncio.create_task(_storm(first, second, sent))
@@ -47,7 +47,7 @@ async def test_a_stream_through_joins_kills_and_leaves_gives_the_rows_of_a_plain
     assert not malformed - await _rejected(pipeline), "a malformed message is not among the rejected"
 
 
-async def _publish(pipeline: Pipeline, sent: list[Publication]) -> None:
+async def _publish(pipeline: Pipeline, sent: list[PlannedPublication]) -> None:
     shares = Shares(duplicates=0.05, corrections=0.01, malformed=0.01)
     plan = Simulation(
         pipeline.tenants, shares=shares, seed=7, start=datetime.now(UTC), step=timedelta(milliseconds=1)
@@ -58,7 +58,7 @@ async def _publish(pipeline: Pipeline, sent: list[Publication]) -> None:
     assert summary.acked.total() == MESSAGES
 
 
-async def _storm(first: Worker, second: Worker, sent: list[Publication]) -> None:
+async def _storm(first: Worker, second: Worker, sent: list[PlannedPublication]) -> None:
     async def after(count: int) -> None:
         await eventually(lambda: len(sent) >= count, timeout_s=120)
 
@@ -74,7 +74,7 @@ async def _storm(first: Worker, second: Worker, sent: list[Publication]) -> None
     await restarting
 
 
-async def _drained(pipeline: Pipeline, sent: list[Publication]) -> None:
+async def _drained(pipeline: Pipeline, sent: list[PlannedPublication]) -> None:
     """Wait until nothing is under way: all messages in metrics.raw, no lag, the queue empty."""
     worker_lag = _Lag(pipeline)
     await eventually(worker_lag.is_gone, timeout_s=DRAIN_S, interval_s=0.5)

@@ -12,7 +12,7 @@ from redis.asyncio.client import PubSub
 
 from agents.handoff import Handoff
 from streams.counters import Statistics
-from streams.database.session import Session
+from streams.database.session import DatabaseSession
 from streams.ingest.store import PostgresStore
 from streams.ingest.worker import IngestWorker
 from streams.kafka.record_loop import Record
@@ -88,7 +88,7 @@ class Bench:
         way: Way,
         laravel: Laravel,
         *,
-        session: Session | None,
+        session: DatabaseSession | None,
         redis: Redis,
         pubsub: PubSub,
         prefix: str,

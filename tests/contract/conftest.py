@@ -8,7 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from streams.counters import Statistics
-from streams.database.session import Session
+from streams.database.session import DatabaseSession
 from streams.laravel.redis_client import connect
 from streams.laravel.reserve import ReservingQueue
 from tests.contract.bench import RETRY_AFTER_S, Bench, Seen, channel, stored
@@ -77,7 +77,7 @@ def open_bench(
                 url = stack.enter_context(request.getfixturevalue("postgres").new_database(name))
                 database = postgres_connection(url)
                 if way.worker != "laravel":
-                    session = await stack.enter_async_context(Session(url, Statistics()))
+                    session = await stack.enter_async_context(DatabaseSession(url, Statistics()))
             elif way.database == "mariadb":
                 server = mariadb or request.getfixturevalue("mariadb")
                 database = mariadb_connection(server, stack.enter_context(server.new_database(name)))

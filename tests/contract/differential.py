@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from redis import Redis
 
-from streams.ingest.rows import Row, rows_of, stamped
+from streams.ingest.rows import MetricRow, rows_of, stamped
 from streams.laravel import broadcast as publication
 from streams.laravel.job import Job, decode_job
 from tests.contract.laravel import TENANT, Laravel
@@ -132,5 +132,5 @@ def message_of_ingest(payload: str) -> bytes:
     return publication.encode(stamped(decode_job(payload.encode()), NOW).metrics)
 
 
-def _row(row: Row) -> dict[str, Any]:
+def _row(row: MetricRow) -> dict[str, Any]:
     return {name: told(value) for name, value in {**row._asdict(), "tenant_id": str(row.tenant_id)}.items()}

@@ -9,7 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from streams.counters import Statistics
-from streams.database.session import Session, connected
+from streams.database.session import DatabaseSession, connected
 from streams.ingest.failing import FailedJob
 from streams.ingest.store import PostgresStore
 from streams.ingest.worker import IngestWorker
@@ -31,7 +31,7 @@ async def connection(laravel: Laravel, database_url: str) -> AsyncIterator[async
 @pytest.fixture
 async def store(connection: asyncpg.Connection, database_url: str) -> AsyncIterator[PostgresStore]:
     del connection  # the tables are there
-    async with Session(database_url, Statistics()) as session:
+    async with DatabaseSession(database_url, Statistics()) as session:
         yield PostgresStore(session)
 
 

@@ -72,11 +72,11 @@ def install(death_row: DeathRow) -> None:
     """Put the points into the code."""
     from agents import refine  # noqa: PLC0415 - what a test of the points alone does without
     from streams.ingest.store import PostgresStore  # noqa: PLC0415
-    from streams.ingress.flow import Carrier  # noqa: PLC0415
+    from streams.ingress.flow import Flow  # noqa: PLC0415
     from streams.laravel.push import RedisJobQueue  # noqa: PLC0415
     from tables.seen import SeenTable  # noqa: PLC0415
 
-    _before(Carrier, "_durable", Point.WRITTEN, death_row)
+    _before(Flow, "_durable", Point.WRITTEN, death_row)
     _after(SeenTable, "record", Point.RECORDED, death_row)
     _after(refine.Refinery, "refine", Point.EMITTED, death_row)
     _after(RedisJobQueue, "push", Point.PUSHED, death_row)

@@ -12,7 +12,7 @@ from agents.refine import Refinery
 from streams.counters import Statistics
 from streams.database.tenants import FakeTenants
 from streams.ingress.fake_chunk_writer import FakeChunkWriter
-from streams.ingress.fake_office import FakeOffice
+from streams.ingress.fake_office import FakeTermSource
 from streams.ingress.lease import Lease
 from streams.kafka.record_loop import Record
 from streams.kafka.testing import FakeTopics
@@ -43,7 +43,7 @@ class Bridge:
     def __post_init__(self) -> None:
         statistics = Statistics()
         self.ingress = Ingress(
-            self.settings, statistics, self.broker, self.raw, office=FakeOffice(), lease=Lease(8.0)
+            self.settings, statistics, self.broker, self.raw, office=FakeTermSource(), lease=Lease(8.0)
         )
         self.refinery = Refinery(
             self.settings,

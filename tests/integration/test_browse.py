@@ -12,8 +12,8 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from streams.browse import reader
 from streams.browse.filters import Filter
-from streams.browse.messages import Browsed, Kind
-from streams.browse.reader import Span, follow_messages, opened, scan_messages
+from streams.browse.messages import Browsed, TopicKind
+from streams.browse.reader import Range, follow_messages, opened, scan_messages
 from streams.errors import MetricStreamsError, Outage
 from streams.kafka.admin import ensure_topics
 from streams.settings import Settings
@@ -63,9 +63,9 @@ async def write(settings: Settings, *records: tuple[int, bytes]) -> list[int]:
 
 
 async def found(
-    settings: Settings, wanted: Filter | None = None, span: Span = reader.EVERYTHING
+    settings: Settings, wanted: Filter | None = None, span: Range = reader.EVERYTHING
 ) -> list[Browsed]:
-    return [each async for each in scan_messages(settings, Kind.RAW, wanted or Filter(), span)]
+    return [each async for each in scan_messages(settings, TopicKind.RAW, wanted or Filter(), span)]
 
 
 def agents_of(messages: Sequence[Browsed]) -> list[str]:
@@ -92,7 +92,7 @@ async def test_a_scan_keeps_the_order_of_each_partition(settings: Settings) -> N
 
 async def test_a_scan_ends_where_the_topic_ended_when_it_began(settings: Settings) -> None:
     await write(settings, (0, chunk(["old"])))
-    async with opened(settings, [Kind.RAW]) as topics:
+    async with opened(settings, [TopicKind.RAW]) as topics:
         await write(settings, (0, chunk(["new"])), (1, chunk(["new"])))
         assert [record.offset async for record in topics.scan()] == [0]
 
@@ -102,7 +102,7 @@ async def test_a_scan_tells_how_far_it_is(settings: Settings) -> None:
     told: list[tuple[int, int]] = []
     wanted = Filter(agents=["nobody"])
     progress = scan_messages(
-        settings, Kind.RAW, wanted, on_progress=lambda read, total: told.append((read, total))
+        settings, TopicKind.RAW, wanted, on_progress=lambda read, total: told.append((read, total))
     )
     assert [each async for each in progress] == []
     assert (told[0], told[-1]) == ((0, 7), (7, 7))
@@ -121,19 +121,19 @@ async def test_a_span_of_time_begins_and_ends_by_the_brokers_clock(settings: Set
             pass
         times += [at, now]
     only = {1}
-    assert agents_of(await found(settings, span=Span(since_ms=times[2], only=only))) == ["b", "c"]
-    assert agents_of(await found(settings, span=Span(until_ms=times[2], only=only))) == ["a"]
-    middle = Span(since_ms=times[0] + 1, until_ms=times[4], only=only)
+    assert agents_of(await found(settings, span=Range(since_ms=times[2], only=only))) == ["b", "c"]
+    assert agents_of(await found(settings, span=Range(until_ms=times[2], only=only))) == ["a"]
+    middle = Range(since_ms=times[0] + 1, until_ms=times[4], only=only)
     assert agents_of(await found(settings, span=middle)) == ["b"]
-    assert await found(settings, span=Span(since_ms=times[-1] + 60_000)) == []
-    assert await found(settings, span=Span(until_ms=times[0])) == []
+    assert await found(settings, span=Range(since_ms=times[-1] + 60_000)) == []
+    assert await found(settings, span=Range(until_ms=times[0])) == []
 
 
 async def test_the_newest_records_are_the_last_of_each_partition(settings: Settings) -> None:
     await write(settings, *[(number % 2, chunk([f"a{number}"])) for number in range(10)])
-    assert agents_of(await found(settings, span=Span(newest=2))) == ["a6", "a7", "a8", "a9"]
-    assert await found(settings, span=Span(newest=0)) == []
-    assert len(await found(settings, span=Span(newest=1_000))) == 10
+    assert agents_of(await found(settings, span=Range(newest=2))) == ["a6", "a7", "a8", "a9"]
+    assert await found(settings, span=Range(newest=0)) == []
+    assert len(await found(settings, span=Range(newest=1_000))) == 10
 
 
 async def test_what_was_deleted_is_left_out(settings: Settings) -> None:
@@ -157,7 +157,7 @@ async def test_records_that_are_larger_than_a_fetch_are_read_all_the_same(
 async def test_following_begins_where_it_is_told_and_goes_on_with_what_comes(settings: Settings) -> None:
     await write(settings, (0, chunk(["old"])), (0, chunk(["last"])))
     seen: list[str] = []
-    async with aclosing(follow_messages(settings, [Kind.RAW], Filter(), Span(newest=1))) as messages:
+    async with aclosing(follow_messages(settings, [TopicKind.RAW], Filter(), Range(newest=1))) as messages:
         async for message in messages:
             seen.append(message.names[1])
             if seen == ["last"]:
@@ -173,7 +173,7 @@ async def test_following_goes_on_after_an_outage_of_kafka(own: Callable[..., Any
     await ensure_topics(settings)
     await eventually_stands(kafka.bootstrap, settings.raw_topic)
     await write(settings, (0, chunk(["before"])))
-    async with aclosing(follow_messages(settings, [Kind.RAW], Filter(), Span())) as messages:
+    async with aclosing(follow_messages(settings, [TopicKind.RAW], Filter(), Range())) as messages:
         assert (await anext(messages)).names[1] == "before"
         kafka.kill()
         kafka.start()
@@ -183,9 +183,9 @@ async def test_following_goes_on_after_an_outage_of_kafka(own: Callable[..., Any
 
 async def test_two_topics_are_followed_together(settings: Settings) -> None:
     await write(settings, (0, chunk(["x"])))
-    async with opened(settings, [Kind.RAW, Kind.REJECTED]) as topics:
+    async with opened(settings, [TopicKind.RAW, TopicKind.REJECTED]) as topics:
         assert len(topics.ranges) == 2 * PARTITIONS
-        assert [record.kind async for record in topics.scan()] == [Kind.RAW]
+        assert [record.kind async for record in topics.scan()] == [TopicKind.RAW]
 
 
 async def test_a_topic_that_does_not_exist_is_said_with_the_mend(kafka: Kafka, unique: str) -> None:
@@ -212,7 +212,7 @@ async def test_no_group_is_left_behind(settings: Settings) -> None:
 
 async def test_a_scan_that_is_left_early_disconnects(settings: Settings) -> None:
     await write(settings, *[(0, chunk(["x"]))] * 3)
-    async with aclosing(scan_messages(settings, Kind.RAW, Filter())) as stream:
+    async with aclosing(scan_messages(settings, TopicKind.RAW, Filter())) as stream:
         async for _ in stream:
             break
     names = {task.get_name() for task in asyncio.all_tasks()}

@@ -6,7 +6,7 @@ import redis.asyncio as redis_client
 
 from streams.dashboard.exchange import Exchange, Queued, workers_key
 from streams.dashboard.peers import FORGET_S
-from streams.dashboard.summary import Summary, encode
+from streams.dashboard.summary import WorkerSummary, encode
 from streams.laravel.redis_client import connect
 from streams.laravel.redis_keys import QueueKeys
 from tests.parts.redis import Redis
@@ -27,7 +27,7 @@ def exchange(url: str, worker: str, clock: Callable[[], float] | None = None) ->
 
 
 def told(worker: str, received: float = 1.0) -> bytes:
-    return encode(Summary(worker, rates={"received": received}))
+    return encode(WorkerSummary(worker, rates={"received": received}))
 
 
 def heard(one: Exchange) -> list[tuple[str, float]]:

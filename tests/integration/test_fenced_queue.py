@@ -8,7 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from streams.errors import NewerFormat, Outage, StartupRefused
-from streams.laravel.fence import MARK_EVERY, Fence, Mark, Standing
+from streams.laravel.fence import MARK_EVERY, Fence, FenceMark, FenceState
 from streams.laravel.push import ChunkOfJobs, Push, RedisJobQueue
 from streams.laravel.redis_client import connect
 from streams.laravel.testing import FakeJobQueue, FakeRedis
@@ -96,7 +96,7 @@ def replay(of: int, at: int) -> ChunkOfJobs:
 
 
 async def test_jobs_fence_proof_and_owner_are_written_together(subject: Subject) -> None:
-    assert await subject.queue.standing(3) == Standing()
+    assert await subject.queue.standing(3) == FenceState()
     assert await subject.queue.push(3, [chunk(10, b"a", b"b")]) is Push.PUSHED
     assert await subject.jobs() == [b"a", b"b"]
     assert await subject.fields() == {
@@ -104,7 +104,7 @@ async def test_jobs_fence_proof_and_owner_are_written_together(subject: Subject)
         "3:proof": f"1;1;10;{DIGEST.hex()}",
         "owner": OWNER,
     }
-    assert await subject.other.standing(3) == Standing(Fence(1, 10, 10, DIGEST), push=1)
+    assert await subject.other.standing(3) == FenceState(Fence(1, 10, 10, DIGEST), push=1)
 
 
 async def test_a_worker_that_has_read_nothing_pushes_where_there_is_no_fence(subject: Subject) -> None:
@@ -160,7 +160,7 @@ async def test_a_fence_that_is_gone_stops_the_push_until_it_was_read(subject: Su
     await subject.queue.push(3, [chunk(10, b"a")])
     await subject.set_fields({"3": None, "3:proof": None, "owner": None})
     assert await subject.queue.push(3, [chunk(11, b"b")]) is Push.MOVED
-    assert await subject.queue.standing(3) == Standing()
+    assert await subject.queue.standing(3) == FenceState()
     assert await subject.queue.push(3, [chunk(11, b"b")]) is Push.PUSHED
 
 
@@ -197,7 +197,7 @@ async def test_successive_chunks_are_pushed_in_order_and_the_fence_stands_behind
     chunks = [replay(9, at=10), chunk(11, b"a", b"b"), chunk(12), chunk(13, b"c", epoch=2)]
     assert await subject.queue.push(3, chunks) is Push.PUSHED
     assert await subject.jobs() == [b"a", b"b", b"c"]
-    assert await subject.other.standing(3) == Standing(Fence(2, 13, 13, DIGEST), push=1)
+    assert await subject.other.standing(3) == FenceState(Fence(2, 13, 13, DIGEST), push=1)
 
 
 async def test_of_chunks_that_meet_another_fence_none_is_pushed(subject: Subject) -> None:
@@ -226,7 +226,9 @@ async def test_marks_of_earlier_pushes_are_kept_beside_the_fence(subject: Subjec
         await subject.queue.push(3, [chunk(number)])
     standing = await subject.other.standing(3)
     assert standing.push == 3 * MARK_EVERY
-    assert standing.locator[0] == Mark(standing.push - 1, 1, 3 * MARK_EVERY - 2, 3 * MARK_EVERY - 2, DIGEST)
+    assert standing.locator[0] == FenceMark(
+        standing.push - 1, 1, 3 * MARK_EVERY - 2, 3 * MARK_EVERY - 2, DIGEST
+    )
     assert await subject.other.push(3, [chunk(3 * MARK_EVERY)]) is Push.PUSHED
     assert (await subject.queue.standing(3)).locator == standing.locator
 

@@ -15,7 +15,7 @@ from agents.ingress import Ingress
 from streams.counters import Statistics
 from streams.errors import Outage
 from streams.ingress.chunk_writer import KafkaChunkWriter
-from streams.ingress.fake_office import FakeOffice
+from streams.ingress.fake_office import FakeTermSource
 from streams.ingress.lease import Lease
 from streams.models import Message
 from streams.mqtt.select_transport import transport_of
@@ -40,7 +40,7 @@ class Running:
     settings: Settings
     statistics: Statistics
     ingress: Ingress
-    office: FakeOffice
+    office: FakeTermSource
     consumer: AIOKafkaConsumer
     records: list[list[Message]]
     partitions: list[list[Message]]
@@ -94,7 +94,7 @@ async def start(
         }
         settings, statistics = Settings(**(named | different)), Statistics()
         transport, lease = transport_of(settings, statistics, "host"), Lease(8.0)
-        writer, office = KafkaChunkWriter(settings, lease), FakeOffice()
+        writer, office = KafkaChunkWriter(settings, lease), FakeTermSource()
         one = Running(
             settings,
             statistics,

@@ -16,8 +16,8 @@ from streams.mqtt.inbox import TAKE_BYTES, Inbox
 from streams.mqtt.mqtt5_connection import ANSWER_TIMEOUT_S, Mqtt5Connection
 from streams.mqtt.paho_client import PahoClient
 from streams.mqtt.select_transport import transport_of
-from streams.mqtt.session_state import Standing
-from streams.mqtt.transport import Connection, Publication, Session, Token
+from streams.mqtt.session_state import SessionState
+from streams.mqtt.transport import Connection, MqttSession, Publication, Token
 from streams.settings import Settings
 from tests.conftest import real
 from tests.parts.authority import Authority, Certificate
@@ -82,8 +82,8 @@ def shorten(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
             monkeypatch.setattr(module, name, seconds, raising=False)
 
 
-def standing_of(client_id: str) -> Standing:
-    return Standing(Session(client_id, f"{client_id}/#", f"status/{client_id}"), Statistics())
+def standing_of(client_id: str) -> SessionState:
+    return SessionState(MqttSession(client_id, f"{client_id}/#", f"status/{client_id}"), Statistics())
 
 
 def files(authority: Authority, certificate: Certificate) -> dict[str, str]:

@@ -11,13 +11,13 @@ import pytest
 
 from streams.counters import Statistics
 from streams.database.schema import ensure_tables
-from streams.database.session import Session, connected
+from streams.database.session import DatabaseSession, connected
 from streams.database.tenant_admin import add_tenant, list_tenants
 from streams.database.tenant_cache import TenantCache
 from streams.database.tenants import TenantDirectory
 from streams.errors import Outage
 from streams.ingest.store import PostgresStore
-from streams.ingest.worker_pool import Crew
+from streams.ingest.worker_pool import WorkerPool
 from streams.laravel.reserve import ReservingQueue
 from tests.integration.ingest.bench import RETRY_AFTER_S, Bench, failures, make_worker, metric, rows, running
 from tests.parts.eventually import eventually
@@ -67,12 +67,12 @@ async def test_several_ingests_write_all_rows(
     async with AsyncExitStack() as sessions:
         workers = []
         for _ in range(3):
-            session = await sessions.enter_async_context(Session(pooled_url, Statistics()))
+            session = await sessions.enter_async_context(DatabaseSession(pooled_url, Statistics()))
             queue = ReservingQueue(
                 bench.redis, prefix=bench.prefix, queue="default", retry_after_s=RETRY_AFTER_S
             )
             workers.append(make_worker(queue, PostgresStore(session)))
-        async with running(Crew(workers)):
+        async with running(WorkerPool(workers)):
             for dedupe_id in sorted(expected):
                 await bench.push(metric(dedupe_id), metric(None))
                 await asyncio.sleep(0)
@@ -149,7 +149,7 @@ async def test_statements_that_another_process_has_prepared_are_in_nobodys_way(
     cache = TenantCache(known_s=0.05, unknown_s=0.05, clock=time.monotonic)
     async with (
         TenantDirectory(pooled_url, cache, Statistics()) as directory,
-        Session(pooled_url, Statistics()) as session,
+        DatabaseSession(pooled_url, Statistics()) as session,
     ):
         await directory.check()
         assert await directory.known([tenant]) == {tenant}

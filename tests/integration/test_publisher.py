@@ -12,7 +12,7 @@ import pytest
 
 from streams.demo.fleet import Fleet
 from streams.demo.parts import Amqtt
-from streams.demo.simulation import Publication, Simulation
+from streams.demo.simulation import PlannedPublication, Simulation
 from streams.demo.stack import Stack
 from streams.errors import Outage
 from streams.mqtt.address import Address
@@ -24,7 +24,7 @@ TENANT = "11111111-1111-4111-8111-111111111111"
 Own = Callable[[Callable[[], Mosquitto]], Mosquitto]
 
 
-def simulation(count: int) -> list[Publication]:
+def simulation(count: int) -> list[PlannedPublication]:
     start, step = datetime(2026, 11, 23, 14, tzinfo=UTC), timedelta(milliseconds=1)
     return Simulation([TENANT], start=start, step=step).take(count)
 

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from streams.errors import Outage
 from streams.laravel.redis_client import connect
-from streams.laravel.reserve import Publication, ReservedJob, ReservingQueue
+from streams.laravel.reserve import Broadcast, ReservedJob, ReservingQueue
 from tests.parts.eventually import eventually
 from tests.parts.redis import Redis as RedisServer
 
@@ -160,8 +160,8 @@ async def test_completing_deletes_and_publishes_in_order(redis: Redis, queue: Re
     async with redis.pubsub() as pubsub:
         await pubsub.subscribe("p_one", "p_two")
         done = [
-            (taken[0], Publication("one", b"first")),
-            (taken[1], Publication("two", b"\xffsecond")),
+            (taken[0], Broadcast("one", b"first")),
+            (taken[1], Broadcast("two", b"\xffsecond")),
         ]
         assert await queue.complete(done) == [True, True]
         heard = []
@@ -183,12 +183,12 @@ async def test_a_job_that_another_worker_has_taken_is_left_to_it(
     before = await state(redis)
     async with redis.pubsub() as pubsub:
         await pubsub.subscribe("p_one")
-        assert await queue.complete([(ours, Publication("one", b"ours"))]) == [False]
+        assert await queue.complete([(ours, Broadcast("one", b"ours"))]) == [False]
         assert not await queue.release(ours, 10)
         assert not await queue.delete(ours)
         assert await queue.put_back([ours]) == 0
         assert await state(redis) == before
-        assert await queue.complete([(theirs, Publication("one", b"theirs"))]) == [True]
+        assert await queue.complete([(theirs, Broadcast("one", b"theirs"))]) == [True]
         message = None
         while message is None:
             message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=5)

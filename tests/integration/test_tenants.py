@@ -11,7 +11,7 @@ import pytest
 
 from streams.counters import Statistics
 from streams.database.schema import apply_schema, ensure_tables
-from streams.database.session import Session, connected
+from streams.database.session import DatabaseSession, connected
 from streams.database.tenant_admin import add_tenant, list_tenants, remove_tenant
 from streams.database.tenant_cache import TenantCache
 from streams.database.tenants import FakeTenants, TenantDirectory, Tenants
@@ -337,7 +337,7 @@ async def test_a_sign_of_life_does_not_call_well_what_cannot_be_worked_with(
     pings = (
         "select state_change from pg_stat_activity where query = 'select 1' and datname = current_database()"
     )
-    async with Session(database_url, statistics, ping_every_s=0.05) as session:
+    async with DatabaseSession(database_url, statistics, ping_every_s=0.05) as session:
 
         async def work(statement: str) -> None:
             async with session.use() as connection:

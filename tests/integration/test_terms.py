@@ -8,9 +8,9 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from streams.errors import DeliveryFailed, Outage
 from streams.ingress.chunk_writer import KafkaChunkWriter, Written
-from streams.ingress.other_writers import Interlopers
+from streams.ingress.other_writers import OtherWriters
 from streams.ingress.raw_tail import KafkaTail, Newest
-from streams.ingress.terms import KafkaOffice
+from streams.ingress.terms import KafkaTermSource
 from streams.settings import Settings
 from streams.wire.headers import TERM
 from streams.wire.term import Term
@@ -68,11 +68,11 @@ def office_of(
     session: str = "bridge",
     *,
     tail: KafkaTail | None = None,
-    interlopers: Interlopers | None = None,
-) -> KafkaOffice:
+    interlopers: OtherWriters | None = None,
+) -> KafkaTermSource:
     tail = tail or KafkaTail(settings)
-    interlopers = interlopers or Interlopers(tail, settings.raw_topic)
-    return KafkaOffice(elected, tail, session, "metrics/#", interlopers, clock=lambda: MINUTE * 60.0)
+    interlopers = interlopers or OtherWriters(tail, settings.raw_topic)
+    return KafkaTermSource(elected, tail, session, "metrics/#", interlopers, clock=lambda: MINUTE * 60.0)
 
 
 async def lead(settings: Settings, generation: int, *, partitions: tuple[int, ...] = (0,)) -> Term:
@@ -180,7 +180,7 @@ class Leader:
 
     def __init__(self, settings: Settings) -> None:
         self.tail = CountingTail(settings)
-        self.interlopers = Interlopers(self.tail, settings.raw_topic)
+        self.interlopers = OtherWriters(self.tail, settings.raw_topic)
         self.office = office_of(settings, Elected(3), tail=self.tail, interlopers=self.interlopers)
         self.writer = KafkaChunkWriter(settings, witness=self.interlopers)
         self.term = Term(0, 0)

@@ -10,7 +10,7 @@ from faust.types import TP
 from streams.counters import Statistics
 from streams.errors import Outage
 from streams.kafka.admin import ensure_topics
-from streams.kafka.broker_monitor import KafkaEnds, KafkaWatch
+from streams.kafka.broker_monitor import BrokerMonitor, KafkaEnds
 from streams.settings import Settings
 from tests.parts.eventually import eventually
 from tests.parts.kafka import Kafka
@@ -29,9 +29,9 @@ async def settings(kafka: Kafka, unique: str) -> Settings:
 
 
 @pytest.fixture
-async def watch(settings: Settings) -> AsyncIterator[KafkaWatch]:
+async def watch(settings: Settings) -> AsyncIterator[BrokerMonitor]:
     held = [TP(settings.raw_topic, 0), TP(settings.unique_topic, 1)]
-    made = KafkaWatch(Statistics(), lambda: held, KafkaEnds(settings))
+    made = BrokerMonitor(Statistics(), lambda: held, KafkaEnds(settings))
     await made.start()
     await eventually(lambda: made.outage is None)
     yield made
@@ -39,7 +39,7 @@ async def watch(settings: Settings) -> AsyncIterator[KafkaWatch]:
 
 
 async def test_the_end_is_where_the_log_really_ends(
-    kafka: Kafka, settings: Settings, watch: KafkaWatch
+    kafka: Kafka, settings: Settings, watch: BrokerMonitor
 ) -> None:
     assert watch.end(TP(settings.raw_topic, 0)) == 0
     async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap) as producer:
@@ -52,7 +52,7 @@ async def test_the_end_is_where_the_log_really_ends(
 
 @pytest.mark.parametrize("how", ["pause", "kill"])
 async def test_a_kafka_that_goes_away_is_noticed_within_ten_seconds_and_so_is_its_return(
-    kafka: Kafka, watch: KafkaWatch, how: str
+    kafka: Kafka, watch: BrokerMonitor, how: str
 ) -> None:
     getattr(kafka, how)()
 
@@ -69,7 +69,7 @@ async def test_a_kafka_that_goes_away_is_noticed_within_ten_seconds_and_so_is_it
     await watch.check()
 
 
-async def test_a_topic_that_is_gone_is_said(kafka: Kafka, settings: Settings, watch: KafkaWatch) -> None:
+async def test_a_topic_that_is_gone_is_said(kafka: Kafka, settings: Settings, watch: BrokerMonitor) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
     await admin.start()
     try:

@@ -1,4 +1,4 @@
-"""Delivers a partition to an agent as `streams.kafka.consumer.GovernedConsumer` does, record by record."""
+"""Delivers a partition to an agent as `streams.kafka.consumer.OrderedConsumer` does, record by record."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from streams.counters import Statistics
 from streams.errors import MetricStreamsError, Outage
 from streams.kafka.log_reader import LogReader, still_there
 from streams.kafka.positions import Admission, Cursor, LogRange, PositionSource
-from streams.kafka.record_loop import Work, carry
+from streams.kafka.record_loop import Work, process_in_order
 from tests.parts.faust_stream import FakeStream
 
 
@@ -113,7 +113,7 @@ class Delivery:
     async def hand(self, offsets: Sequence[int], work: Work) -> None:
         """Hand the agent records, from a stale buffer perhaps."""
         stream: Any = FakeStream([self._event(offset) for offset in offsets])
-        await carry(stream, lambda: self, work, self._statistics)
+        await process_in_order(stream, lambda: self, work, self._statistics)
 
     def _event(self, offset: int) -> Event:
         record = self._log.records()[offset]

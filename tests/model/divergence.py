@@ -11,7 +11,7 @@ from enum import Enum, auto
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from streams.ingress.fake_chunk_writer import FakeRecord
+from streams.ingress.fake_chunk_writer import FakeRawRecord
 from streams.laravel.job import decode_job
 from streams.laravel.testing import Snapshot
 from streams.wire import raw
@@ -181,7 +181,7 @@ class Divergence(RuleBasedStateMachine):
 
     def _cut_raw(self, partition: int, end: int) -> None:
         """Keep so many records of a partition of metrics.raw."""
-        kept: list[FakeRecord] = []
+        kept: list[FakeRawRecord] = []
         for record in self.world.raw:
             if record.partition != partition or record.offset < end:
                 kept.append(record)
@@ -256,7 +256,7 @@ class Divergence(RuleBasedStateMachine):
                 allowed |= {content for other, content in self.lost if other == label}
             assert found[label] in allowed, f"{label} is {found[label]}, and was sent as {sent}"
 
-    def _told(self, record: FakeRecord) -> list[tuple[Label, Content]]:
+    def _told(self, record: FakeRawRecord) -> list[tuple[Label, Content]]:
         messages = raw.decode(record.value)
         return [self._label(message.received_at, self.world.history.number(message)) for message in messages]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from agents.handoff import job_names
-from streams.laravel.replays import Chunk
+from streams.laravel.replays import ChunkId
 from streams.models import Message, Reason
 from tests.model.devices import PARTITIONS, Publication
 from tests.model.history import History, Place
@@ -66,7 +66,7 @@ class Expected:
         for place, outcome in self.outcomes.items():
             if place.partition == partition:
                 decision = self.history.decided[place][0].decision
-                chunk = Chunk(decision.epoch, place.offset, decision.digest)
+                chunk = ChunkId(decision.epoch, place.offset, decision.digest)
                 for tenant in dict.fromkeys(accepted.tenant for accepted in outcome.accepted):
                     yield job_names(partition, chunk, tenant)[0]
 

@@ -5,7 +5,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from streams.ingress.fake_chunk_writer import FakeRecord
+from streams.ingress.fake_chunk_writer import FakeRawRecord
 from streams.models import Message, Origin, RejectedMessage
 from streams.wire import raw
 from streams.wire.decision import Decision
@@ -52,7 +52,7 @@ class History:
         """Return a place in the present life."""
         return Place(self.life, partition, offset)
 
-    def landed(self, record: FakeRecord) -> None:
+    def landed(self, record: FakeRawRecord) -> None:
         """Note a record of metrics.raw."""
         messages = self.raw[self.place(record.partition, record.offset)] = raw.decode(record.value)
         self.durable.update(map(self.number, messages))

@@ -7,7 +7,7 @@ from agents.ingress import Ingress
 from streams.counters import Statistics
 from streams.errors import Outage
 from streams.ingress.fake_chunk_writer import FakeChunkWriter
-from streams.ingress.fake_office import FakeOffice
+from streams.ingress.fake_office import FakeTermSource
 from streams.ingress.lease import Lease
 from streams.mqtt.testing import FakeConnection, FakeTransport
 
@@ -35,7 +35,7 @@ class IngressProcess:
         self._world = world
         self._door = Door(world.broker)
         self.writer = FakeChunkWriter(world.history.landed, world.raw, clock=lambda: world.now)
-        self._office = FakeOffice()
+        self._office = FakeTermSource()
         self.writer.away = True  # Kafka answers when the model says so
         self.ingress = Ingress(
             world.settings,

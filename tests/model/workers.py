@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from agents.handoff import Handoff
 from agents.refine import Refinery
 from streams.counters import Statistics
-from streams.errors import Displaced, Outage
+from streams.errors import Outage, PositionMoved
 from streams.kafka.positions import PositionSource
 from streams.kafka.record_loop import Record
 from streams.laravel.fence_positions import FencePositions
@@ -132,7 +132,7 @@ class Worker:
     async def _watch(self, records: Sequence[Record]) -> None:
         try:
             await self.work(records)
-        except (Outage, Displaced):
+        except (Outage, PositionMoved):
             raise
         except Exception as bug:
             self.world.history.bugs.append(bug)

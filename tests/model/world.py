@@ -10,7 +10,7 @@ from faust.types import TP
 
 from streams.database.tenant_cache import TenantCache
 from streams.database.tenants import FakeTenants
-from streams.ingress.fake_chunk_writer import FakeRecord
+from streams.ingress.fake_chunk_writer import FakeRawRecord
 from streams.kafka.histories import Histories
 from streams.kafka.log_reader import FakeLogReader, LogRecord
 from streams.kafka.testing import FakeTopics
@@ -61,7 +61,7 @@ class World:
         )
         self.history = History()
         self.broker = FakeTransport(receive_maximum=6, clock_ns=self._arrival_ns)
-        self.raw: list[FakeRecord] = []
+        self.raw: list[FakeRawRecord] = []
         self.topics = FakeTopics()
         self.tenants = FakeTenants(SETTLED)
         # One for all workers: each asks for itself in truth, which only lets them differ for longer.

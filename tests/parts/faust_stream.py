@@ -1,4 +1,4 @@
-"""A Faust stream as `streams.kafka.record_loop.carry` needs it: it ends after the events that are there."""
+"""A Faust stream as `streams.kafka.record_loop.process_in_order` needs it: it ends after the events that are there."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable

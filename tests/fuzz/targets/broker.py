@@ -8,13 +8,13 @@ from streams.counters import Statistics
 from streams.errors import ConnectionLost, MetricStreamsError, SessionTakenOver, SpeaksNoMqtt5
 from streams.mqtt.inbox import Inbox
 from streams.mqtt.mqtt5_protocol import Mqtt5Protocol
-from streams.mqtt.session_state import Standing
-from streams.mqtt.transport import Publication, Session, packet_id_of
+from streams.mqtt.session_state import SessionState
+from streams.mqtt.transport import MqttSession, Publication, packet_id_of
 from streams.wire.raw import decode, encode_message, join
 from tests.fuzz.publications import TENANT
 
 AT = "2026-11-23T14:00:00.123456Z"
-SESSION = Session("metric-streams", "metrics/#", "bridge/status")
+SESSION = MqttSession("metric-streams", "metrics/#", "bridge/status")
 DETAIL_LENGTH = 300
 _TOPIC = f"metrics/{TENANT}/edge-7/cpu.usage.percent"
 _LEVELS = [mqtt5.QoS.AT_MOST_ONCE, mqtt5.QoS.AT_LEAST_ONCE, mqtt5.QoS.EXACTLY_ONCE]
@@ -92,7 +92,7 @@ async def _fuzz(stream: bytes, size: int) -> None:
 async def _heard(reads: list[bytes]) -> tuple[list[Publication], MetricStreamsError | None]:
     """Return the messages and why the connection ended, if it did."""
     inbox, wire = Inbox(1_000_000, Statistics(), gather_s=0.0), _Wire()
-    protocol = Mqtt5Protocol(inbox, Standing(SESSION, Statistics()))
+    protocol = Mqtt5Protocol(inbox, SessionState(SESSION, Statistics()))
     protocol.connection_made(wire)
     for read in reads:
         protocol.data_received(read)

@@ -15,7 +15,7 @@ from agents.refine import build as build_refine
 from streams.application import build
 from streams.counters import Statistics
 from streams.database.tenants import FakeTenants
-from streams.errors import Displaced, MalformedRecord, MetricStreamsError, NewerFormat
+from streams.errors import MalformedRecord, MetricStreamsError, NewerFormat, PositionMoved
 from streams.kafka.record_loop import Record
 from streams.kafka.testing import FakeTopics
 from streams.models import Origin, Reason, Stage
@@ -195,7 +195,7 @@ def _goes_on(state: SeenState) -> None:
         statistics=Statistics(),
         clock=lambda: 1_795_442_400.0,
     )
-    with suppress(Displaced):  # the digest is another record's
+    with suppress(PositionMoved):  # the digest is another record's
         finish(refinery.refine([Record(PARTITION, last, CHUNK, {})]))
     finish(refinery.refine([Record(PARTITION, last + 1, CHUNK, {})]))
     for emitted in topics.all(SETTINGS.rejected_topic):

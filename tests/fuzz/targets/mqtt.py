@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from agents.examine import Examined, by_reason, examine
 from agents.handoff import jobs_of
 from streams.laravel.job import JobMetric, decode_job
-from streams.laravel.replays import Chunk
+from streams.laravel.replays import ChunkId
 from streams.models import Candidate, Message, Origin, Reason, Rejection
 from streams.rules.payload import MAX_BYTES
 from streams.wire import raw, rejected, unique
@@ -26,7 +26,7 @@ _RFC_3339 = re.compile(
 """What Python's own reader of times knows as well, but for 24:00."""
 AT, AT_STORED = "2026-11-23T14:00:00.123456Z", "2026-11-23 14:00:00.123456"
 ORIGIN = Origin(3, 1841)
-KNOWN_BY = Chunk(1, ORIGIN.offset, b"8 bytes.")
+KNOWN_BY = ChunkId(1, ORIGIN.offset, b"8 bytes.")
 DAY_S = 86_400.0
 DETAIL_LENGTH = 300
 _TOPIC = f"1metrics/{TENANT}/edge-7/cpu.usage.percent\n".encode()

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 from streams.errors import SettingsError
 from streams.laravel.redis_client import connect
 from streams.mqtt.address import Address
-from streams.mqtt.transport import Session
+from streams.mqtt.transport import MqttSession
 from streams.settings import Settings, render_example
 from streams.topics import topic_specs
 
@@ -87,7 +87,7 @@ def _can_be_used(settings: Settings) -> None:
         assert 0 < int(port) < 2**16
     assert connect(settings.redis_url.get_secret_value()).connection_pool.make_connection()
     assert urlsplit(settings.database_url.get_secret_value()).scheme
-    assert Session.of(settings, "host").client_id
+    assert MqttSession.of(settings, "host").client_id
     for name, most in MOST.items():
         assert getattr(settings, name) <= most
     for spec in topic_specs(settings):

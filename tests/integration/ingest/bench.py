@@ -14,7 +14,7 @@ import asyncpg
 from streams.counters import Statistics
 from streams.ingest.store import MetricStore
 from streams.ingest.worker import IngestWorker, Until
-from streams.ingest.worker_pool import Crew
+from streams.ingest.worker_pool import WorkerPool
 from streams.laravel.job import JOB_CLASS, JobMetric, encode_job
 from streams.laravel.redis_client import connect
 from streams.laravel.reserve import ReservingQueue
@@ -96,7 +96,7 @@ def make_worker(
 
 
 @asynccontextmanager
-async def running(worker: IngestWorker | Crew) -> AsyncIterator[None]:
+async def running(worker: IngestWorker | WorkerPool) -> AsyncIterator[None]:
     task = asyncio.create_task(worker.run())
     try:
         yield

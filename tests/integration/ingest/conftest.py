@@ -8,7 +8,7 @@ import pytest
 
 from streams.counters import Statistics
 from streams.database.schema import apply_schema
-from streams.database.session import Session, connected
+from streams.database.session import DatabaseSession, connected
 from streams.database.tenant_admin import add_tenant
 from streams.ingest.store import PostgresStore
 from streams.ingest.worker import IngestWorker
@@ -55,13 +55,13 @@ def queue(bench: Bench, clock: Clock) -> ReservingQueue:
 
 
 @pytest.fixture
-async def session(database_url: str, postgres: Postgres) -> AsyncIterator[Session]:
+async def session(database_url: str, postgres: Postgres) -> AsyncIterator[DatabaseSession]:
     # The tests' server answers a commit before it is written down; here a killed one must keep it.
     postgres.execute(f'alter database "{database_url.rpartition("/")[2]}" set synchronous_commit to on')
-    async with Session(database_url, Statistics(), timeout_s=1.0) as session:
+    async with DatabaseSession(database_url, Statistics(), timeout_s=1.0) as session:
         yield session
 
 
 @pytest.fixture
-def worker(queue: ReservingQueue, session: Session) -> IngestWorker:
+def worker(queue: ReservingQueue, session: DatabaseSession) -> IngestWorker:
     return make_worker(queue, PostgresStore(session))

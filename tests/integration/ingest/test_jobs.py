@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from streams.counters import Statistics
-from streams.database.session import Session
+from streams.database.session import DatabaseSession
 from streams.ingest.store import PostgresStore
 from streams.ingest.worker import IngestWorker
 from streams.laravel.job import JobMetric
@@ -96,7 +96,7 @@ async def test_two_workers_share_a_queue(
         client, prefix=bench.prefix, queue="default", retry_after_s=RETRY_AFTER_S, clock=clock
     )
     async with (
-        Session(database_url, Statistics()) as other_session,
+        DatabaseSession(database_url, Statistics()) as other_session,
         running(worker),
         running(make_worker(other_queue, PostgresStore(other_session))),
     ):

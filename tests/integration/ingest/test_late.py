@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import asyncpg
 import pytest
 
-from streams.database.session import Session
+from streams.database.session import DatabaseSession
 from streams.ingest.store import PostgresStore
 from streams.laravel.job import Job
 from streams.laravel.reserve import ReservingQueue
@@ -17,7 +17,7 @@ TOO_LONG = "a" * 65
 class SlowStore(PostgresStore):
     """Lets something happen after each write, whether it was refused or not."""
 
-    def __init__(self, session: Session, then: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, session: DatabaseSession, then: Callable[[], Awaitable[None]]) -> None:
         super().__init__(session)
         self._then = then
         self.sizes: list[int] = []
@@ -32,7 +32,7 @@ class SlowStore(PostgresStore):
 
 @pytest.mark.usefixtures("tenant")
 async def test_what_there_is_no_time_for_goes_back_as_it_was_and_comes_in_smaller_batches(
-    bench: Bench, queue: ReservingQueue, session: Session, database: asyncpg.Connection, clock: Clock
+    bench: Bench, queue: ReservingQueue, session: DatabaseSession, database: asyncpg.Connection, clock: Clock
 ) -> None:
     async def take_long() -> None:
         clock.now_s += RETRY_AFTER_S / 5
@@ -56,7 +56,7 @@ async def test_what_there_is_no_time_for_goes_back_as_it_was_and_comes_in_smalle
 
 @pytest.mark.usefixtures("tenant")
 async def test_after_standing_still_for_too_long_it_writes_nothing_that_another_worker_has_taken(
-    bench: Bench, queue: ReservingQueue, session: Session, database: asyncpg.Connection, clock: Clock
+    bench: Bench, queue: ReservingQueue, session: DatabaseSession, database: asyncpg.Connection, clock: Clock
 ) -> None:
     other = ReservingQueue(
         bench.redis, prefix=bench.prefix, queue="default", retry_after_s=RETRY_AFTER_S, clock=clock

@@ -3,7 +3,7 @@
 import asyncpg
 import pytest
 
-from streams.database.session import Session, connected
+from streams.database.session import DatabaseSession, connected
 from streams.ingest.store import PostgresStore
 from streams.ingest.worker import IngestWorker
 from streams.laravel.reserve import ReservingQueue
@@ -11,7 +11,7 @@ from tests.integration.ingest.bench import Bench, Clock, failures, make_worker, 
 
 
 @pytest.fixture
-def worker(queue: ReservingQueue, session: Session) -> IngestWorker:
+def worker(queue: ReservingQueue, session: DatabaseSession) -> IngestWorker:
     return make_worker(queue, PostgresStore(session, lock_timeout_s=0.1))
 
 

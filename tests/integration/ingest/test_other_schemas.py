@@ -7,7 +7,7 @@ import uuid
 import asyncpg
 import pytest
 
-from streams.database.session import Session
+from streams.database.session import DatabaseSession
 from streams.errors import Outage
 from streams.ingest.store import PostgresStore
 from streams.ingest.worker import IngestWorker
@@ -94,7 +94,7 @@ async def test_what_a_wider_index_loses_is_said_once(
 @pytest.mark.parametrize("change", REFUSED)
 @pytest.mark.usefixtures("tenant")
 async def test_what_cannot_work_is_told_before_a_job_is_touched_and_works_once_mended(
-    bench: Bench, worker: IngestWorker, session: Session, database: asyncpg.Connection, change: str
+    bench: Bench, worker: IngestWorker, session: DatabaseSession, database: asyncpg.Connection, change: str
 ) -> None:
     await database.execute(change)
     payload = await bench.push(metric("d-1"))

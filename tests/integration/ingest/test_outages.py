@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from streams.counters import Statistics
 from streams.database.schema import ensure_tables
-from streams.database.session import Session, connected
+from streams.database.session import DatabaseSession, connected
 from streams.database.tenant_admin import add_tenant
 from streams.ingest.store import FakeMetricStore, PostgresStore
 from streams.ingest.worker import IngestWorker
@@ -180,7 +180,7 @@ async def test_a_deadlock_with_somebody_else_is_no_outage(
 ) -> None:
     statistics = Statistics()
     change = "update metrics_raw set value = 0 where dedupe_id = $1"
-    async with Session(database_url, statistics, timeout_s=30) as session:
+    async with DatabaseSession(database_url, statistics, timeout_s=30) as session:
         worker = make_worker(queue, PostgresStore(session))
         await bench.push(metric("a", 1), metric("b", 1))
         await worker.turn()

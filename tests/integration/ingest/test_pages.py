@@ -9,7 +9,7 @@ import pytest
 from aiohttp import ClientSession, web
 
 from streams.counters import Statistics
-from streams.database.session import Session
+from streams.database.session import DatabaseSession
 from streams.errors import StartupRefused
 from streams.ingest.progress import STALLED_S
 from streams.ingest.report import Report
@@ -37,12 +37,12 @@ def statistics() -> Statistics:
 
 
 @pytest.fixture
-def worker(queue: ReservingQueue, session: Session, statistics: Statistics) -> IngestWorker:
+def worker(queue: ReservingQueue, session: DatabaseSession, statistics: Statistics) -> IngestWorker:
     return make_worker(queue, PostgresStore(session), until=Until.EMPTY, statistics=statistics)
 
 
 @pytest.fixture
-def serve(queue: ReservingQueue, session: Session, statistics: Statistics, bench: Bench) -> Serve:
+def serve(queue: ReservingQueue, session: DatabaseSession, statistics: Statistics, bench: Bench) -> Serve:
     """Serve the pages for a block, which gets a client of them."""
 
     @asynccontextmanager

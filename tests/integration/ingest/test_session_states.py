@@ -5,7 +5,7 @@ import asyncio
 import asyncpg
 import pytest
 
-from streams.database.session import Session
+from streams.database.session import DatabaseSession
 from streams.errors import Outage
 from streams.ingest.store import PostgresStore
 from streams.ingest.worker import IngestWorker
@@ -24,7 +24,7 @@ STATES = [
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.usefixtures("tenant")
 async def test_a_state_of_the_session_is_left_behind(
-    bench: Bench, worker: IngestWorker, session: Session, database: asyncpg.Connection, state: str
+    bench: Bench, worker: IngestWorker, session: DatabaseSession, database: asyncpg.Connection, state: str
 ) -> None:
     await bench.push(metric("d-1"))
     await worker.turn()
@@ -39,7 +39,7 @@ async def test_a_state_of_the_session_is_left_behind(
 
 @pytest.mark.usefixtures("tenant")
 async def test_a_server_that_is_read_only_for_a_while_is_waited_for_and_readiness_tells(
-    bench: Bench, worker: IngestWorker, session: Session, database: asyncpg.Connection
+    bench: Bench, worker: IngestWorker, session: DatabaseSession, database: asyncpg.Connection
 ) -> None:
     name = await database.fetchval("select current_database()")
     await bench.push(metric("d-1"))

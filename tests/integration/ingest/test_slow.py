@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from streams.counters import Statistics
-from streams.database.session import Session
+from streams.database.session import DatabaseSession
 from streams.errors import NotFinished, Outage
 from streams.ingest.progress import STALLED_S
 from streams.ingest.report import Report
@@ -23,14 +23,14 @@ from tests.parts.eventually import eventually
 
 
 @pytest.fixture
-async def patient_session(database_url: str) -> AsyncIterator[Session]:
-    async with Session(database_url, Statistics(), timeout_s=30.0) as session:
+async def patient_session(database_url: str) -> AsyncIterator[DatabaseSession]:
+    async with DatabaseSession(database_url, Statistics(), timeout_s=30.0) as session:
         yield session
 
 
 @pytest.mark.usefixtures("tenant")
 async def test_what_takes_too_long_together_is_written_in_halves(
-    bench: Bench, queue: ReservingQueue, session: Session, database: asyncpg.Connection
+    bench: Bench, queue: ReservingQueue, session: DatabaseSession, database: asyncpg.Connection
 ) -> None:
     await slow_down(database, 0.04, when="true")  # of the second that a command may take
     for number in range(30):
@@ -44,7 +44,7 @@ async def test_what_takes_too_long_together_is_written_in_halves(
 
 @pytest.mark.usefixtures("tenant")
 async def test_a_job_that_alone_takes_too_long_has_failed_and_spares_the_others(
-    bench: Bench, queue: ReservingQueue, session: Session, database: asyncpg.Connection, clock: Clock
+    bench: Bench, queue: ReservingQueue, session: DatabaseSession, database: asyncpg.Connection, clock: Clock
 ) -> None:
     await slow_down(database, 30)
     for number in range(4):
@@ -56,7 +56,7 @@ async def test_a_job_that_alone_takes_too_long_has_failed_and_spares_the_others(
 
 @pytest.mark.usefixtures("tenant")
 async def test_where_every_row_takes_too_long_no_job_is_blamed_and_a_run_ends_at_its_limit(
-    bench: Bench, queue: ReservingQueue, session: Session, database: asyncpg.Connection
+    bench: Bench, queue: ReservingQueue, session: DatabaseSession, database: asyncpg.Connection
 ) -> None:
     await slow_down(database, 30, when="true")
     pushed = [await bench.push(metric(f"d-{number}")) for number in range(2)]
@@ -90,7 +90,7 @@ async def test_where_there_is_no_time_to_find_out_fewer_are_taken_and_the_run_ha
 
 @pytest.mark.usefixtures("tenant")
 async def test_told_to_stop_in_the_middle_of_a_slow_statement_it_ends_and_puts_the_jobs_back(
-    bench: Bench, queue: ReservingQueue, patient_session: Session, database: asyncpg.Connection
+    bench: Bench, queue: ReservingQueue, patient_session: DatabaseSession, database: asyncpg.Connection
 ) -> None:
     await slow_down(database, 20, when="true")
     pushed = [await bench.push(metric(f"d-{number}")) for number in range(3)]

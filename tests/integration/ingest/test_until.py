@@ -8,12 +8,12 @@ import asyncpg
 import pytest
 
 from streams.counters import Statistics
-from streams.database.session import Session
+from streams.database.session import DatabaseSession
 from streams.errors import ForeignJob, NotFinished, Outage, RowsRefused
 from streams.ingest.store import FakeMetricStore, PostgresStore
 from streams.ingest.wait_limit import WaitLimit
 from streams.ingest.worker import IngestWorker, Until
-from streams.ingest.worker_pool import Crew
+from streams.ingest.worker_pool import WorkerPool
 from streams.laravel.job import Job, encode_job
 from streams.laravel.reserve import Backlog, ReservingQueue
 from tests.integration.ingest.bench import RETRY_AFTER_S, Bench, Clock, make_worker, metric, rows, running
@@ -112,16 +112,16 @@ HANDS = 4
 
 
 @pytest.fixture
-async def crew(bench: Bench, clock: Clock, database_url: str) -> AsyncIterator[Crew]:
+async def crew(bench: Bench, clock: Clock, database_url: str) -> AsyncIterator[WorkerPool]:
     async with AsyncExitStack() as sessions:
         hands = []
         for _ in range(HANDS):
-            session = await sessions.enter_async_context(Session(database_url, Statistics()))
+            session = await sessions.enter_async_context(DatabaseSession(database_url, Statistics()))
             queue = ReservingQueue(
                 bench.redis, prefix=bench.prefix, queue="default", retry_after_s=RETRY_AFTER_S, clock=clock
             )
             hands.append(make_worker(queue, PostgresStore(session)))
-        yield Crew(hands)
+        yield WorkerPool(hands)
 
 
 async def push_many(bench: Bench) -> set[str]:
@@ -132,7 +132,9 @@ async def push_many(bench: Bench) -> set[str]:
 
 
 @pytest.mark.usefixtures("tenant")
-async def test_a_crew_runs_every_job_once(bench: Bench, crew: Crew, database: asyncpg.Connection) -> None:
+async def test_a_crew_runs_every_job_once(
+    bench: Bench, crew: WorkerPool, database: asyncpg.Connection
+) -> None:
     names = await push_many(bench)
     async with running(crew):
         await eventually(bench.is_empty, 20)
@@ -143,7 +145,7 @@ async def test_a_crew_runs_every_job_once(bench: Bench, crew: Crew, database: as
 
 @pytest.mark.usefixtures("tenant")
 async def test_a_crew_that_is_told_to_stop_settles_what_it_has_taken(
-    bench: Bench, crew: Crew, database: asyncpg.Connection
+    bench: Bench, crew: WorkerPool, database: asyncpg.Connection
 ) -> None:
     names = await push_many(bench)
     async with running(crew):

@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from streams.counters import Statistics
-from streams.database.session import Session
+from streams.database.session import DatabaseSession
 from streams.database.tenant_admin import add_tenant
 from streams.ingest.store import PostgresStore
 from streams.laravel.job import Extras, encode_job
@@ -24,7 +24,7 @@ ROWS = [
 
 @pytest.mark.parametrize("name", PAYLOADS)
 async def test_the_job_of_each_version_becomes_the_same_rows(
-    bench: Bench, database: asyncpg.Connection, queue: ReservingQueue, session: Session, name: str
+    bench: Bench, database: asyncpg.Connection, queue: ReservingQueue, session: DatabaseSession, name: str
 ) -> None:
     await add_tenant(database, "of the golden jobs", TENANT)
     await bench.push_raw(golden(name))
@@ -38,7 +38,7 @@ async def test_the_copy_that_a_dead_worker_kept_of_it_does_so_too(
     bench: Bench,
     database: asyncpg.Connection,
     queue: ReservingQueue,
-    session: Session,
+    session: DatabaseSession,
     *,
     clock: Clock,
     name: str,
@@ -54,7 +54,7 @@ async def test_the_copy_that_a_dead_worker_kept_of_it_does_so_too(
 
 @pytest.mark.parametrize("told_by", ["the payload", "the settings"])
 async def test_a_job_that_says_so_is_deleted_when_its_tenant_is_gone(
-    bench: Bench, database: asyncpg.Connection, queue: ReservingQueue, session: Session, told_by: str
+    bench: Bench, database: asyncpg.Connection, queue: ReservingQueue, session: DatabaseSession, told_by: str
 ) -> None:
     by_payload = told_by == "the payload"
     statistics = Statistics()
@@ -74,7 +74,7 @@ async def test_a_job_that_says_so_is_deleted_when_its_tenant_is_gone(
 
 
 async def test_a_bad_row_is_a_failure_all_the_same(
-    bench: Bench, database: asyncpg.Connection, queue: ReservingQueue, session: Session, tenant: str
+    bench: Bench, database: asyncpg.Connection, queue: ReservingQueue, session: DatabaseSession, tenant: str
 ) -> None:
     worker = make_worker(queue, PostgresStore(session), delete_when_missing_models=True)
     await bench.push(metric(agent_id="a" * 65), tenant_id=tenant, attempts=4)
@@ -83,7 +83,7 @@ async def test_a_bad_row_is_a_failure_all_the_same(
 
 
 async def test_a_failed_job_names_the_connection_to_which_laravel_brings_it_back(
-    bench: Bench, database: asyncpg.Connection, queue: ReservingQueue, session: Session
+    bench: Bench, database: asyncpg.Connection, queue: ReservingQueue, session: DatabaseSession
 ) -> None:
     worker = make_worker(queue, PostgresStore(session), queue_connection="redis-metrics")
     await bench.push_raw(b"no job at all")

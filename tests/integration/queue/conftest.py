@@ -8,7 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from streams.demo.child import PartFailed
-from streams.demo.programs import Program, redis_server
+from streams.demo.programs import FoundProgram, redis_server
 from streams.laravel.redis_client import connect
 from tests.parts.redis import Redis as RedisServer
 from tests.parts.redis import redis_6, valkey
@@ -19,9 +19,9 @@ Serve = Callable[..., RedisServer]
 
 
 @pytest.fixture(params=list(MAKES))
-def program(request: pytest.FixtureRequest) -> Callable[[], Program]:
+def program(request: pytest.FixtureRequest) -> Callable[[], FoundProgram]:
     """Where a server comes from: the machine's own, and others out of wheels."""
-    find: Callable[[], Program] = MAKES[request.param]
+    find: Callable[[], FoundProgram] = MAKES[request.param]
     with contextlib.suppress(PartFailed):
         find()
         return find
@@ -31,7 +31,7 @@ def program(request: pytest.FixtureRequest) -> Callable[[], Program]:
 
 
 @pytest.fixture
-def serve(own: Callable[[Callable[[], Any]], RedisServer], program: Callable[[], Program]) -> Serve:
+def serve(own: Callable[[Callable[[], Any]], RedisServer], program: Callable[[], FoundProgram]) -> Serve:
     """Start a server with options, as in ``serve(maxmemory="10mb")``."""
 
     def start(**options: str) -> RedisServer:

@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 from streams.laravel.pipelined_script import Script
 from streams.laravel.push import RedisJobQueue
 from streams.laravel.redis_keys import QueueKeys, fence_key
-from streams.laravel.reserve import Publication, ReservedJob, ReservingQueue
+from streams.laravel.reserve import Broadcast, ReservedJob, ReservingQueue
 
 PREFIX, NAME = "p_", "default"
 KEYS = QueueKeys.of(PREFIX, NAME)
@@ -68,5 +68,5 @@ async def take(queue: ReservingQueue, most: int = 100) -> list[ReservedJob]:
     return await queue.reserve(max_jobs=most, max_bytes=PLENTY)
 
 
-def announced(jobs: Iterable[ReservedJob]) -> list[tuple[ReservedJob, Publication]]:
-    return [(job, Publication("tenant.t.metrics", b"row")) for job in jobs]
+def announced(jobs: Iterable[ReservedJob]) -> list[tuple[ReservedJob, Broadcast]]:
+    return [(job, Broadcast("tenant.t.metrics", b"row")) for job in jobs]

@@ -12,7 +12,7 @@ import pytest
 from redis.asyncio import Redis
 
 from streams.dashboard.exchange import Exchange, workers_key
-from streams.dashboard.summary import Summary, encode
+from streams.dashboard.summary import WorkerSummary, encode
 from streams.errors import Outage
 from streams.laravel.fence import Fence
 from streams.laravel.push import ChunkOfJobs, Push
@@ -192,7 +192,7 @@ async def exchanges(client: Redis) -> bool:
     """Tell whether a worker may tell others of itself, and hear of them."""
     key, queue = workers_key(PREFIX, "metrics"), QueueKeys.of(PREFIX, "default")
     exchange = Exchange(client, key=key, queue=queue, worker="a worker")
-    await exchange.swap(encode(Summary("a worker")))
+    await exchange.swap(encode(WorkerSummary("a worker")))
     return exchange.standing.up
 
 

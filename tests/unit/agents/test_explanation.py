@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.explanation import Explanation, Outcome, examine_alone, explain
+from agents.explanation import Explanation, Prospect, examine_alone, explain
 from streams.demo.malformed import FAULTS, Fault, Sound
 from streams.models import Reason
 from streams.settings import Settings
@@ -31,7 +31,7 @@ def explained(
 @pytest.mark.parametrize(("reason", "fault"), FAULTS, ids=[str(reason) for reason, _ in FAULTS])
 def test_each_fault_is_explained_by_its_reason(reason: Reason, fault: Fault) -> None:
     told = explained(*fault(SOUND))
-    assert told.outcome is Outcome.REJECTED
+    assert told.outcome is Prospect.REJECTED
     assert told.rejection is not None
     assert told.rejection.reason is reason
     assert any(told.rejection.detail in step.says for step in told.steps)
@@ -39,7 +39,7 @@ def test_each_fault_is_explained_by_its_reason(reason: Reason, fault: Fault) -> 
 
 def test_a_sound_message_is_followed_to_its_row() -> None:
     told = explained(SOUND.topic(), SOUND.payload(timestamp="2026-11-23T13:00:00Z"))
-    assert told.outcome is Outcome.ACCEPTED
+    assert told.outcome is Prospect.ACCEPTED
     assert [step.step for step in told.steps] == [
         "ingress",
         "parse",
@@ -83,7 +83,7 @@ def test_a_derived_id_is_shown_where_it_does_not_hang_on_the_place() -> None:
 
 def test_what_is_not_subscribed_to_is_said_so() -> None:
     told = explained("sensors/x", b"1")
-    assert (told.outcome, len(told.steps)) == (Outcome.NOT_RECEIVED, 1)
+    assert (told.outcome, len(told.steps)) == (Prospect.NOT_RECEIVED, 1)
     assert "MQTT_TOPIC_FILTER=metrics/#" in told.steps[0].says
 
 
@@ -96,4 +96,4 @@ def test_where_nobody_can_tell_whether_the_tenant_exists_it_says_so() -> None:
 def test_whatever_a_device_sends_is_explained(topic: str, payload: bytes) -> None:
     told = explained(f"metrics/{topic}", payload)
     assert told.steps
-    assert (told.outcome is Outcome.REJECTED) is (told.rejection is not None)
+    assert (told.outcome is Prospect.REJECTED) is (told.rejection is not None)

@@ -8,10 +8,10 @@ import pytest
 
 from agents.handoff import Handoff, job_names
 from streams.counters import Statistics
-from streams.errors import Displaced, QueueFull, StartupRefused
+from streams.errors import PositionMoved, QueueFull, StartupRefused
 from streams.kafka.record_loop import Record
 from streams.laravel.job import decode_job, encode_job
-from streams.laravel.replays import Chunk, Replays
+from streams.laravel.replays import ChunkId, Replays
 from streams.laravel.testing import FakeJobQueue
 from streams.models import Origin, Reading
 from streams.timings import HANDOFF
@@ -191,7 +191,7 @@ async def test_a_fence_that_moved_displaces_and_pushes_nothing() -> None:
     scene = Scene()
     await scene.hand_off(record(0))
     scene.queue.redis.fences[str(PARTITION)] = "5:99:0"
-    with pytest.raises(Displaced, match="5:101:1"):
+    with pytest.raises(PositionMoved, match="5:101:1"):
         await scene.hand_off(record(1))
     assert len(scene.queue.jobs) == 1
     assert not scene.replays.is_behind(PARTITION, 1)
@@ -224,7 +224,7 @@ async def test_a_fence_of_another_group_is_left_alone() -> None:
 
 
 def test_a_jobs_names_are_the_same_whenever_it_is_asked_and_differ_for_any_other_chunk() -> None:
-    chunk = Chunk(5, 100, b"8 bytes.")
+    chunk = ChunkId(5, 100, b"8 bytes.")
     names = job_names(3, chunk, TENANT)
     assert job_names(3, chunk, TENANT) == names
     others = [

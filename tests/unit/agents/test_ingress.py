@@ -14,7 +14,7 @@ from streams.counters import Statistics
 from streams.errors import ConnectionLost, Outage
 from streams.ingress.connection_log import FOUGHT_S, SESSION_LOST_S
 from streams.ingress.fake_chunk_writer import FakeChunkWriter
-from streams.ingress.fake_office import FakeOffice
+from streams.ingress.fake_office import FakeTermSource
 from streams.ingress.flow import rfc3339
 from streams.ingress.lease import Lease
 from streams.ingress.reconnect_delay import (
@@ -60,7 +60,7 @@ class Bench:
 
     broker: FakeTransport
     kafka: FakeChunkWriter
-    office: FakeOffice
+    office: FakeTermSource
     clock: Clock
     statistics: Statistics
     ingress: Ingress
@@ -84,7 +84,7 @@ def bench(**different: object) -> Bench:
     chosen = Settings(**({"chunk_linger_ms": 0.0} | different))
     statistics, clock, bugs = Statistics(), Clock(), list[BaseException]()
     broker = FakeTransport(receive_maximum=chosen.mqtt_receive_maximum, statistics=statistics)
-    kafka, office = FakeChunkWriter(), FakeOffice()
+    kafka, office = FakeChunkWriter(), FakeTermSource()
     lease_clock = Clock()
     lease = Lease(8.0, lease_clock.monotonic)
     ingress = Ingress(

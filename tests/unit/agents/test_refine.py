@@ -12,7 +12,7 @@ from agents import refine as module
 from agents.refine import Refinery
 from streams.counters import Statistics
 from streams.database.tenants import FakeTenants
-from streams.errors import DeliveryFailed, Displaced, Outage
+from streams.errors import DeliveryFailed, Outage, PositionMoved
 from streams.kafka.record_loop import Record
 from streams.kafka.testing import FakeRecord, FakeTopics
 from streams.models import Reason, Stage
@@ -384,7 +384,7 @@ async def test_another_record_under_a_decided_coordinate_is_not_touched_until_th
     recorded = list(bench.seen.changelog)
     recreated = chunk(message({"value": 1, "dedupe_id": "d"}), message({"value": 2}))
     for _ in range(2):
-        with pytest.raises(Displaced, match="another record"):
+        with pytest.raises(PositionMoved, match="another record"):
             await refinery.refine([recreated])
     assert bench.readings() == [(0, 1, "d")]
     assert bench.seen.changelog == recorded
@@ -456,7 +456,7 @@ async def test_a_metrics_unique_that_has_lost_records_displaces_refine_and_it_is
     for offset in range(3):
         await refinery.refine([chunk(message({"value": offset}), offset=offset)])
     del bench.topics.logs["metrics.unique", 3][1:]
-    with pytest.raises(Displaced, match="has lost records"):
+    with pytest.raises(PositionMoved, match="has lost records"):
         await refinery.refine([chunk(message({"value": 3}), offset=3)])
     state = bench.seen.memory.partition(3)
     assert (state.unique_lost_from, state.last_emitted) == (1, 2)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.dedupe import Verdict, accepted, dedupe
+from agents.dedupe import DedupeResult, accepted, dedupe
 from agents.stale import is_stale
 from streams.models import Candidate, Reading
 from streams.wire.decision import CONTENT_BYTES, ID_BYTES, unpack
@@ -46,7 +46,7 @@ def candidates_of(chunk: list[tuple[bytes | None, bytes]]) -> dict[int, Candidat
     return {index: Candidate(READING, id_, content) for index, (id_, content) in enumerate(chunk)}
 
 
-def late(chunk: list[tuple[bytes | None, bytes]], known: dict[bytes, bytes]) -> Verdict:
+def late(chunk: list[tuple[bytes | None, bytes]], known: dict[bytes, bytes]) -> DedupeResult:
     return dedupe(candidates_of(chunk), Known(known), 0.0, stale=True)
 
 

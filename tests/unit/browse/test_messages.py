@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from streams.browse.coordinate import Coordinate
 from streams.browse.filters import Filter
-from streams.browse.messages import Browsed, Kind, TopicRecord, messages_of
+from streams.browse.messages import Browsed, TopicKind, TopicRecord, messages_of
 from streams.errors import MetricStreamsError
 from streams.models import Origin, Reading, Reason, RejectedMessage, Stage
 from streams.wire import raw, rejected, unique
@@ -16,13 +16,13 @@ RECEIVED = "2026-11-23T14:00:00.123456Z"
 ORIGIN = Origin(3, 1841)
 
 
-def record(kind: Kind, value: bytes) -> TopicRecord:
+def record(kind: TopicKind, value: bytes) -> TopicRecord:
     return TopicRecord(kind, 3, 77, 1_795_442_400_000, value, {})
 
 
 def raw_messages(*published: tuple[str, bytes]) -> list[Browsed]:
     value = raw.join([raw.encode_message(topic, payload, RECEIVED, 1) for topic, payload in published])
-    return list(messages_of(record(Kind.RAW, value)))
+    return list(messages_of(record(TopicKind.RAW, value)))
 
 
 def one(topic: str = f"metrics/{TENANT}/edge-7/cpu.usage", payload: bytes = b'{"value": 1}') -> Browsed:
@@ -34,7 +34,7 @@ def one_rejected(reason: Reason = Reason.TENANT_UNKNOWN, detail: str = "no tenan
         4, f"metrics/{TENANT}/edge-7/cpu", '{"value": 1}', None, RECEIVED, 1, None, detail
     )
     value = rejected.encode(ORIGIN, Stage.VALIDATE, reason, [message])
-    return next(messages_of(record(Kind.REJECTED, value)))
+    return next(messages_of(record(TopicKind.REJECTED, value)))
 
 
 @given(st.integers(0, 10**9 - 1), st.integers(0, 10**18 - 1), st.none() | st.integers(0, 10**9 - 1))
@@ -79,14 +79,14 @@ def test_a_rejected_message_keeps_the_coordinate_of_its_raw_record_and_says_why(
 
 def test_a_reading_is_shown_with_its_names() -> None:
     reading = Reading(2, TENANT, "edge-7", "cpu", 42.17, "2026-11-23 14:00:00.123456", "d-1", "0" * 32)
-    (found,) = messages_of(record(Kind.UNIQUE, unique.encode(ORIGIN, [reading])))
+    (found,) = messages_of(record(TopicKind.UNIQUE, unique.encode(ORIGIN, [reading])))
     assert (found.names, str(found.coordinate)) == ((TENANT, "edge-7", "cpu"), "3-1841-2")
     assert Filter(text="D-1").matches(found)
 
 
-@pytest.mark.parametrize("kind", list(Kind))
+@pytest.mark.parametrize("kind", list(TopicKind))
 @pytest.mark.parametrize("value", [b"", b"nonsense", b"\xff" * 5_000, b'{"messages":3}', b"[" * 100_000])
-def test_a_record_that_is_none_of_ours_is_shown_by_its_beginning(kind: Kind, value: bytes) -> None:
+def test_a_record_that_is_none_of_ours_is_shown_by_its_beginning(kind: TopicKind, value: bytes) -> None:
     (found,) = messages_of(record(kind, value))
     assert str(found.coordinate) == "3-77-0"
     assert len(found.text) <= 1_024 + 2

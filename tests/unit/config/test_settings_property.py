@@ -23,7 +23,7 @@ from streams.mqtt.address import Address
 from streams.mqtt.aiomqtt_transport import AiomqttTransport
 from streams.mqtt.mqtt5_transport import Mqtt5Transport
 from streams.mqtt.select_transport import transport_of
-from streams.mqtt.transport import Session
+from streams.mqtt.transport import MqttSession
 from streams.settings import Settings
 from streams.topics import topic_specs
 from tests.unit.config.environments import MARK, environments
@@ -85,7 +85,7 @@ def _speaks_mqtt(built: Settings) -> None:
     assert Mqtt5Transport(built, Statistics(), "host")._connect_packet()
     for version in (aiomqtt.ProtocolVersion.V5, aiomqtt.ProtocolVersion.V311):
         assert aiomqtt.Client(**AiomqttTransport(built, Statistics(), "host")._options(version))
-    session = Session.of(built, "host")
+    session = MqttSession.of(built, "host")
     assert mqtt5.SubscribePacket(1, [mqtt5.TopicFilter(session.subscription)]).write()
     assert mqtt5.PublishPacket(session.status_topic, payload=b"online").write()
     group = built.mqtt_share_group

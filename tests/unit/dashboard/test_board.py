@@ -10,7 +10,7 @@ import pytest
 from streams.counters import Statistics
 from streams.dashboard.board import MOST_WATCHERS, Board, TooManyWatch
 from streams.dashboard.peers import Peers
-from streams.dashboard.sampler import Sampler, Seen
+from streams.dashboard.sampler import OwnFigures, Sampler
 from streams.dashboard.summary import PartSeen
 from streams.web.shared import PartHealth
 from tests.parts.eventually import eventually
@@ -34,10 +34,10 @@ class FakeExchange:
 class FakeWorker:
     is_broken = False
 
-    def seen(self) -> Seen:
+    def seen(self) -> OwnFigures:
         if self.is_broken:
             raise ValueError("a bug")
-        return Seen(leads=True, rebalances=0, partitions={}, lag={})
+        return OwnFigures(leads=True, rebalances=0, partitions={}, lag={})
 
 
 class Scene:

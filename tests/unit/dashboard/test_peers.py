@@ -1,11 +1,11 @@
 """Another worker lives as long as what it tells changes, whatever its clock says."""
 
 from streams.dashboard.peers import FORGET_S, FRESH_S, MOST, Peers
-from streams.dashboard.summary import Summary, encode
+from streams.dashboard.summary import WorkerSummary, encode
 
 
 def told(received: float = 0.0, started_at: float = 0.0) -> bytes:
-    return encode(Summary("other-1", rates={"received": received}, started_at=started_at))
+    return encode(WorkerSummary("other-1", rates={"received": received}, started_at=started_at))
 
 
 def test_what_changes_is_fresh_and_what_does_not_grows_old() -> None:
@@ -50,7 +50,7 @@ def test_what_cannot_be_read_is_passed_over() -> None:
 def test_a_field_of_another_version_does_no_harm() -> None:
     peers = Peers()
     peers.hear({"new": b'{"id":"new","version":"9","moods":{"a":[1]}}'}, 0.0)
-    assert peers.all(0.0)[0].summary == Summary("new", "9")
+    assert peers.all(0.0)[0].summary == WorkerSummary("new", "9")
 
 
 def test_there_are_no_more_than_can_be_shown() -> None:

@@ -5,18 +5,18 @@ import pytest
 from streams.counters import Statistics
 from streams.dashboard.exchange import Queued
 from streams.dashboard.peers import Peers
-from streams.dashboard.sampler import NAMES, REASONS, STAGES, Sampler, Seen
-from streams.dashboard.summary import Summary, encode
+from streams.dashboard.sampler import NAMES, REASONS, STAGES, OwnFigures, Sampler
+from streams.dashboard.summary import WorkerSummary, encode
 
 RAW, UNIQUE = "metrics.raw", "metrics.unique"
-SEEN = Seen(leads=True, rebalances=1, partitions={RAW: 4}, lag={RAW: 3, UNIQUE: 1})
+SEEN = OwnFigures(leads=True, rebalances=1, partitions={RAW: 4}, lag={RAW: 3, UNIQUE: 1})
 
 
 class FakeWorker:
     def __init__(self) -> None:
         self.now = SEEN
 
-    def seen(self) -> Seen:
+    def seen(self) -> OwnFigures:
         return self.now
 
 
@@ -68,7 +68,7 @@ def test_rejections_have_a_rate_by_reason(scene: Scene) -> None:
 
 
 def test_the_figures_are_those_of_the_whole_group(scene: Scene) -> None:
-    other = Summary(
+    other = WorkerSummary(
         "other-1", rates={"received": 10.0, "pushed": 5.0}, lag={RAW: 40, UNIQUE: 2}, behind_s=9.0
     )
     scene.look()
@@ -80,13 +80,13 @@ def test_the_figures_are_those_of_the_whole_group(scene: Scene) -> None:
 
 
 def test_a_worker_that_is_silent_counts_no_more(scene: Scene) -> None:
-    scene.peers.hear({"other-1": encode(Summary("other-1", rates={"received": 10.0}))}, scene.now)
+    scene.peers.hear({"other-1": encode(WorkerSummary("other-1", rates={"received": 10.0}))}, scene.now)
     scene.look(1.0)
     assert scene.look(5.0)["received"] == 0
 
 
 def test_what_another_version_tells_of_stages_that_are_not_known_is_left_out(scene: Scene) -> None:
-    scene.peers.hear({"other-1": encode(Summary("other-1", rates={"teleported": 10.0}))}, scene.now)
+    scene.peers.hear({"other-1": encode(WorkerSummary("other-1", rates={"teleported": 10.0}))}, scene.now)
     assert scene.look().keys() <= set(NAMES)
 
 
@@ -100,7 +100,7 @@ def test_what_is_not_known_is_in_no_figure(scene: Scene) -> None:
 
 def test_a_latency_is_that_of_the_slowest_worker(scene: Scene) -> None:
     scene.worker.now = SEEN._replace(latency_s={"p95": 0.2})
-    scene.peers.hear({"other-1": encode(Summary("other-1", latency_s={"p95": 0.7}))}, scene.now)
+    scene.peers.hear({"other-1": encode(WorkerSummary("other-1", latency_s={"p95": 0.7}))}, scene.now)
     assert scene.look()["latency_p95"] == 0.7
 
 

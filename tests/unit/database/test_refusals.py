@@ -7,33 +7,33 @@ from hypothesis import strategies as st
 
 from streams.database.catalogue import Column, Table, UniqueIndex, conflict_target, notices, problems
 from streams.database.outages import as_outage, describe, who_mends
-from streams.database.refusals import KEEPS_CONNECTION, Mender, mender
+from streams.database.refusals import KEEPS_CONNECTION, SqlMender, mender
 from streams.errors import Outage, RowsDoubted
 
 KNOWN = {
-    "22001": Mender.ROWS,
-    "23503": Mender.ROWS,
-    "P0001": Mender.ROWS,
-    "55P03": Mender.LOCK,
-    "40P01": Mender.LOCK,
-    "40001": Mender.LOCK,
-    "57014": Mender.SIZE,
-    "53200": Mender.SIZE,
-    "54000": Mender.SIZE,
-    "25006": Mender.CONNECTION,
-    "25P03": Mender.CONNECTION,
-    "26000": Mender.CONNECTION,
-    "42P05": Mender.CONNECTION,
-    "57P01": Mender.CONNECTION,
-    "08006": Mender.CONNECTION,
-    "53100": Mender.SERVER,
-    "53300": Mender.SERVER,
-    "42P01": Mender.SETTINGS,
-    "42501": Mender.SETTINGS,
-    "0A000": Mender.UNKNOWN,
-    "55000": Mender.UNKNOWN,
-    "XX000": Mender.UNKNOWN,
-    "": Mender.UNKNOWN,
+    "22001": SqlMender.ROWS,
+    "23503": SqlMender.ROWS,
+    "P0001": SqlMender.ROWS,
+    "55P03": SqlMender.LOCK,
+    "40P01": SqlMender.LOCK,
+    "40001": SqlMender.LOCK,
+    "57014": SqlMender.SIZE,
+    "53200": SqlMender.SIZE,
+    "54000": SqlMender.SIZE,
+    "25006": SqlMender.CONNECTION,
+    "25P03": SqlMender.CONNECTION,
+    "26000": SqlMender.CONNECTION,
+    "42P05": SqlMender.CONNECTION,
+    "57P01": SqlMender.CONNECTION,
+    "08006": SqlMender.CONNECTION,
+    "53100": SqlMender.SERVER,
+    "53300": SqlMender.SERVER,
+    "42P01": SqlMender.SETTINGS,
+    "42501": SqlMender.SETTINGS,
+    "0A000": SqlMender.UNKNOWN,
+    "55000": SqlMender.UNKNOWN,
+    "XX000": SqlMender.UNKNOWN,
+    "": SqlMender.UNKNOWN,
 }
 
 
@@ -45,7 +45,7 @@ def test_each_is_sorted_by_who_can_mend_it(sqlstate: str) -> None:
 @given(st.text(alphabet="0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ", min_size=5, max_size=5))
 def test_what_nobody_has_heard_of_is_first_tried_on_a_new_connection(sqlstate: str) -> None:
     who = mender(sqlstate)
-    assert who is not Mender.UNKNOWN or who not in KEEPS_CONNECTION
+    assert who is not SqlMender.UNKNOWN or who not in KEEPS_CONNECTION
 
 
 @pytest.mark.parametrize("sqlstate", ["0A000", "57014", "42501"])
@@ -57,7 +57,7 @@ def test_what_may_be_one_jobs_is_told_apart_from_a_server_that_is_away(sqlstate:
 
 @pytest.mark.parametrize("error", [TimeoutError(), ConnectionResetError("gone"), asyncpg.InterfaceError("x")])
 def test_what_comes_from_no_server_ends_the_connection(error: Exception) -> None:
-    assert who_mends(error) is Mender.CONNECTION
+    assert who_mends(error) is SqlMender.CONNECTION
     assert type(as_outage(error)) is Outage
 
 

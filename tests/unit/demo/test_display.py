@@ -5,12 +5,12 @@ import io
 import pytest
 from rich.console import Console
 
-from streams.demo.counters import PARTS, Glance, troubles
+from streams.demo.counters import PARTS, Counts, troubles
 from streams.demo.display import IN_A_LINE, Lines, Screen, flow, next_line_s, table
 from streams.models import Reason
 
 ALL_REASONS = {reason.value: 1_234_567 for reason in Reason}
-FULL = Glance(
+FULL = Counts(
     359_999.0,
     sent=98_765_432,
     accepted=87_654_321,
@@ -23,7 +23,7 @@ FULL = Glance(
 )
 
 
-def drawn(before: Glance, now: Glance, width: int = 80) -> list[str]:
+def drawn(before: Counts, now: Counts, width: int = 80) -> list[str]:
     console = Console(file=io.StringIO(), width=width, force_terminal=False)
     with console.capture() as capture:
         console.print(table(before, now))
@@ -42,8 +42,8 @@ def test_a_table_that_is_as_full_as_can_be_fits_on_the_terminal(width: int) -> N
 
 
 def test_the_table_tells_totals_rates_lag_and_the_state_of_each_part() -> None:
-    before = Glance(10, sent=200, rows=150)
-    now = Glance(15, sent=300, accepted=260, rows=250, lag_records=7, lag_jobs=2, troubles={"redis": "away"})
+    before = Counts(10, sent=200, rows=150)
+    now = Counts(15, sent=300, accepted=260, rows=250, lag_records=7, lag_jobs=2, troubles={"redis": "away"})
     words = {line.split()[0]: line.split()[1:] for line in drawn(before, now) if line.split()}
     assert words["sent"] == ["300", "20.0", "worker", "ready", "7"]
     assert words["accepted"] == ["260", "52.0", "ingest", "ready", "2"]
@@ -52,7 +52,7 @@ def test_the_table_tells_totals_rates_lag_and_the_state_of_each_part() -> None:
 
 
 def test_a_line_with_large_counts_fits_in_80_columns() -> None:
-    half_a_day = Glance(43_200, sent=864_000, rows=777_000, duplicates=43_200, rejected={"a": 43_200})
+    half_a_day = Counts(43_200, sent=864_000, rows=777_000, duplicates=43_200, rejected={"a": 43_200})
     assert len(flow(half_a_day)) <= 80
 
 
@@ -67,7 +67,7 @@ def test_lines_come_often_at_first_and_then_once_a_minute() -> None:
 def test_ten_minutes_are_some_twenty_lines(capsys: pytest.CaptureFixture[str]) -> None:
     lines = Lines()
     for second in range(600):
-        lines.show(Glance(second + 0.01 * second, sent=20 * second))
+        lines.show(Counts(second + 0.01 * second, sent=20 * second))
     said = capsys.readouterr().out.splitlines()
     assert 15 <= len(said) <= 20
     assert all(name in said[-1] for name in (*IN_A_LINE, "lag"))
@@ -77,7 +77,7 @@ def test_a_part_that_changes_is_told_at_once_and_once(capsys: pytest.CaptureFixt
     lines = Lines()
     for second in range(61, 70):
         away = {"redis": "Connection refused"} if 63 <= second < 66 else {}
-        lines.show(Glance(second, troubles=away))
+        lines.show(Counts(second, troubles=away))
     said = capsys.readouterr().out.splitlines()
     assert [line for line in said if "sent" not in line] == [
         "   63 s  redis: Connection refused",

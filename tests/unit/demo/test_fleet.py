@@ -6,12 +6,12 @@ from itertools import islice, repeat
 
 import pytest
 
-from streams.demo.fleet import Fleet, Summary
-from streams.demo.simulation import Kind, Publication
+from streams.demo.fleet import Fleet, FleetSummary
+from streams.demo.simulation import PlannedPublication, PublicationKind
 from streams.errors import Outage
 from tests.parts.eventually import eventually
 
-READING = Publication(Kind.VALID, "metrics/a/b/c", b"1")
+READING = PlannedPublication(PublicationKind.VALID, "metrics/a/b/c", b"1")
 
 
 class FakePublisher:
@@ -19,14 +19,14 @@ class FakePublisher:
 
     def __init__(self, *, in_flight_max: int = 1_000, answers: bool = True) -> None:
         self.in_flight_max = in_flight_max
-        self.published: list[Publication] = []
+        self.published: list[PlannedPublication] = []
         self.waiting: list[asyncio.Future[bool]] = []
         self._answers = answers
 
     def publish(self, topic: str, payload: bytes, qos: int) -> "asyncio.Future[bool]":
         assert qos == 1
         answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self.published.append(Publication(Kind.VALID, topic, payload))
+        self.published.append(PlannedPublication(PublicationKind.VALID, topic, payload))
         if self._answers:
             answer.set_result(True)
         else:
@@ -34,7 +34,7 @@ class FakePublisher:
         return answer
 
 
-def plan(count: int | None = None) -> Iterator[Publication]:
+def plan(count: int | None = None) -> Iterator[PlannedPublication]:
     return islice(repeat(READING), count)
 
 
@@ -62,7 +62,7 @@ async def test_no_more_is_in_flight_than_the_broker_allows() -> None:
         answer.set_result(True)
     await eventually(lambda: len(publisher.published) == 5)
     publisher.waiting[-1].set_result(True)
-    assert (await run).acked == {Kind.VALID: 5}
+    assert (await run).acked == {PublicationKind.VALID: 5}
 
 
 async def test_what_the_broker_refuses_is_not_counted_as_acknowledged() -> None:
@@ -72,7 +72,7 @@ async def test_what_the_broker_refuses_is_not_counted_as_acknowledged() -> None:
     publisher.waiting[0].set_result(True)
     publisher.waiting[1].set_result(False)
     summary = await run
-    assert (summary.acked.total(), summary.refused) == (1, {Kind.VALID: 1})
+    assert (summary.acked.total(), summary.refused) == (1, {PublicationKind.VALID: 1})
 
 
 async def test_stop_ends_the_run_and_waits_for_what_is_in_flight() -> None:
@@ -127,8 +127,8 @@ async def test_a_stall_is_not_made_up_for_by_a_burst(monkeypatch: pytest.MonkeyP
 
 
 async def test_what_is_sent_and_how_far_it_is_are_told() -> None:
-    sent: list[Publication] = []
-    told: list[Summary] = []
+    sent: list[PlannedPublication] = []
+    told: list[FleetSummary] = []
     await Fleet(plan(3), FakePublisher(), rate=100_000, on_sent=sent.append, on_progress=told.append).run()
     assert sent == [READING] * 3
     assert told[-1].acked.total() == 3

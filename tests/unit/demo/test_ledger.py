@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from agents.dedupe import dedupe
 from agents.parse import parse
 from agents.validate import validate
-from streams.demo.ledger import Ledger, RawChunk, Row, reconcile
-from streams.demo.simulation import Kind, Planned, Publication, Shares, Simulation
+from streams.demo.ledger import Ledger, LedgerRow, RawChunk, reconcile
+from streams.demo.simulation import Planned, PlannedPublication, PublicationKind, Shares, Simulation
 from streams.models import Candidate, Message, Origin, Reading, Reason, RejectedMessage, Rejection, Stage
 from streams.wire import raw
 from streams.wire.rejected import RejectedChunk
@@ -26,22 +26,22 @@ AT = "2026-11-23 14:00:00.000001"
 class Pipeline:
     """What the topics and the table look like after a run; tests then take things away from it."""
 
-    def __init__(self, sent: Sequence[Publication] = ()) -> None:
+    def __init__(self, sent: Sequence[PlannedPublication] = ()) -> None:
         self.sent = list(sent)
         self.raw: list[RawChunk] = []
         self.unique: list[UniqueChunk] = []
         self.rejected: list[RejectedChunk] = []
-        self.rows: list[Row] = []
+        self.rows: list[LedgerRow] = []
 
     def ledger(self) -> Ledger:
         return reconcile(self.sent, self.rows, self.raw, self.unique, self.rejected)
 
-    def send(self, publication: Publication) -> Origin:
+    def send(self, publication: PlannedPublication) -> Origin:
         """Send and receive a publication in a chunk of its own."""
         self.sent.append(publication)
         return self.receive(publication)
 
-    def receive(self, publication: Publication) -> Origin:
+    def receive(self, publication: PlannedPublication) -> Origin:
         at = Origin(0, len(self.raw))
         self.raw.append(RawChunk(at, [Message(publication.topic, publication.payload.decode())]))
         return at
@@ -55,18 +55,20 @@ class Pipeline:
 
     def land(self, planned: Planned, dedupe_id: str | None = None) -> None:
         fields = (planned.tenant_id, planned.agent_id, planned.metric_name, planned.value, planned.timestamp)
-        self.rows.append(Row(*fields, dedupe_id or planned.dedupe_id or "derived"))
+        self.rows.append(LedgerRow(*fields, dedupe_id or planned.dedupe_id or "derived"))
 
 
 def planned(value: float = 1, dedupe_id: str | None = "d-1") -> Planned:
     return Planned(TENANT, "edge-1", "cpu", value, AT, dedupe_id)
 
 
-def publication(reading: Planned, kind: Kind = Kind.VALID) -> Publication:
-    return Publication(kind, "metrics/t/a/m", f"{reading.dedupe_id} {reading.value}".encode(), reading)
+def publication(reading: Planned, kind: PublicationKind = PublicationKind.VALID) -> PlannedPublication:
+    return PlannedPublication(kind, "metrics/t/a/m", f"{reading.dedupe_id} {reading.value}".encode(), reading)
 
 
-MALFORMED = Publication(Kind.MALFORMED, "metrics/t/a/m", b"{", reason=Reason.PAYLOAD_NOT_JSON)
+MALFORMED = PlannedPublication(
+    PublicationKind.MALFORMED, "metrics/t/a/m", b"{", reason=Reason.PAYLOAD_NOT_JSON
+)
 
 
 @pytest.fixture
@@ -117,7 +119,7 @@ def test_a_row_that_still_has_the_old_value_is_missing_its_readings(landed: Pipe
 
 
 def test_a_copy_that_went_nowhere_is_a_duplicate(landed: Pipeline) -> None:
-    landed.send(publication(planned(), Kind.DUPLICATE))
+    landed.send(publication(planned(), PublicationKind.DUPLICATE))
     ledger = landed.ledger()
     assert ledger.adds_up
     assert (ledger.sent, ledger.landed, ledger.duplicates) == (2, 1, 1)
@@ -132,7 +134,7 @@ def test_what_is_dropped_without_being_a_copy_is_missing(landed: Pipeline) -> No
 
 def test_the_old_value_after_a_correction_is_no_duplicate(landed: Pipeline) -> None:
     landed.accept(landed.send(publication(planned(2))), planned(2))
-    landed.send(publication(planned(1), Kind.DUPLICATE))
+    landed.send(publication(planned(1), PublicationKind.DUPLICATE))
     landed.rows.clear()
     landed.land(planned(2))
     assert landed.ledger().missing == 1
@@ -241,7 +243,7 @@ def carried(seed: int, count: int = 300) -> Pipeline:
         step=timedelta(milliseconds=1),
     )
     pipeline = Pipeline(simulation.take(count))
-    by_partition: dict[int, list[Publication]] = {0: [], 1: []}
+    by_partition: dict[int, list[PlannedPublication]] = {0: [], 1: []}
     for each in pipeline.sent:
         by_partition[OTHER_TENANT in each.topic].append(each)
     for partition, publications in by_partition.items():
@@ -255,9 +257,9 @@ class _Remembered(dict[bytes, bytes]):
         return {id_: self[id_] for id_ in ids if id_ in self}
 
 
-def _carry_partition(pipeline: Pipeline, partition: int, publications: list[Publication]) -> None:
+def _carry_partition(pipeline: Pipeline, partition: int, publications: list[PlannedPublication]) -> None:
     seen = _Remembered()
-    table: dict[tuple[str, str], Row] = {}
+    table: dict[tuple[str, str], LedgerRow] = {}
     for offset, start in enumerate(range(0, len(publications), 7)):
         at = Origin(partition, offset)
         encoded = [
@@ -283,7 +285,7 @@ def _carry_partition(pipeline: Pipeline, partition: int, publications: list[Publ
         for reading in pipeline.unique[-1].readings:
             row_id = reading.dedupe_id or reading.key
             fields = (reading.tenant_id, reading.agent_id, reading.metric_name, reading.value)
-            table[reading.tenant_id, row_id] = Row(*fields, reading.timestamp, row_id)
+            table[reading.tenant_id, row_id] = LedgerRow(*fields, reading.timestamp, row_id)
     pipeline.rows += table.values()
 
 

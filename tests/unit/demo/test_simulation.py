@@ -11,9 +11,9 @@ from agents.parse import parse
 from agents.validate import validate
 from streams.demo.malformed import FAULTS
 from streams.demo.simulation import (
-    Kind,
     Planned,
-    Publication,
+    PlannedPublication,
+    PublicationKind,
     RowId,
     Shares,
     Simulation,
@@ -30,7 +30,7 @@ def simulation(seed: int = 1, shares: Shares = Shares(0.2, 0.1, 0.1)) -> Simulat
     return Simulation(TENANTS, seed=seed, shares=shares, start=START, step=timedelta(milliseconds=1))
 
 
-def judged(publication: Publication) -> Candidate | Rejection:
+def judged(publication: PlannedPublication) -> Candidate | Rejection:
     """Judge a publication by the pipeline's own rules."""
     large = len(publication.payload) > MAX_BYTES
     message = Message(
@@ -49,8 +49,8 @@ def reading(value: float, dedupe_id: str | None = "d-1") -> Planned:
     return Planned(TENANTS[0], "edge-1", "cpu", value, "2026-11-23 14:00:00.000001", dedupe_id)
 
 
-def published(planned: Planned) -> Publication:
-    return Publication(Kind.VALID, "", b"", planned)
+def published(planned: Planned) -> PlannedPublication:
+    return PlannedPublication(PublicationKind.VALID, "", b"", planned)
 
 
 @given(st.integers())
@@ -64,13 +64,15 @@ def test_another_seed_publishes_other_ids() -> None:
 
 def test_the_shares_are_kept() -> None:
     kinds = Counter(publication.kind for publication in simulation().take(20_000))
-    assert kinds[Kind.DUPLICATE] == pytest.approx(4_000, rel=0.1)
-    assert kinds[Kind.CORRECTION] == pytest.approx(2_000, rel=0.1)
-    assert kinds[Kind.MALFORMED] == pytest.approx(2_000, rel=0.1)
+    assert kinds[PublicationKind.DUPLICATE] == pytest.approx(4_000, rel=0.1)
+    assert kinds[PublicationKind.CORRECTION] == pytest.approx(2_000, rel=0.1)
+    assert kinds[PublicationKind.MALFORMED] == pytest.approx(2_000, rel=0.1)
 
 
 def test_without_shares_every_publication_is_valid() -> None:
-    assert {publication.kind for publication in simulation(shares=Shares(0, 0, 0)).take(500)} == {Kind.VALID}
+    assert {publication.kind for publication in simulation(shares=Shares(0, 0, 0)).take(500)} == {
+        PublicationKind.VALID
+    }
 
 
 def test_every_tenant_and_device_takes_part() -> None:
@@ -81,7 +83,11 @@ def test_every_tenant_and_device_takes_part() -> None:
 
 
 def test_every_reason_that_a_device_can_cause_is_reached_in_turn() -> None:
-    malformed = [p.reason for p in simulation(shares=Shares(0, 0, 0.5)).take(200) if p.kind is Kind.MALFORMED]
+    malformed = [
+        p.reason
+        for p in simulation(shares=Shares(0, 0, 0.5)).take(200)
+        if p.kind is PublicationKind.MALFORMED
+    ]
     reasons = [reason for reason in Reason if reason not in (Reason.QUOTA_EXCEEDED, Reason.INTERNAL_ERROR)]
     assert malformed[: len(reasons)] == reasons
     assert malformed[len(reasons)] is reasons[0]
@@ -92,7 +98,7 @@ def test_the_rules_reject_what_is_malformed_for_the_planned_reason() -> None:
     malformed = [
         p
         for p in simulation(shares=Shares(0, 0, 0.9)).take(10 * len(FAULTS))
-        if p.kind is Kind.MALFORMED and p.reason is not Reason.TENANT_UNKNOWN
+        if p.kind is PublicationKind.MALFORMED and p.reason is not Reason.TENANT_UNKNOWN
     ]
     verdicts = [judged(publication) for publication in malformed]
     assert [v.reason for v in verdicts if isinstance(v, Rejection)] == [p.reason for p in malformed]

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from streams.errors import ForeignJob
-from streams.ingest.worker_pool import Crew
+from streams.ingest.worker_pool import WorkerPool
 
 
 class FakeHand:
@@ -28,7 +28,7 @@ class FakeHand:
 
 async def test_it_ends_when_each_of_its_workers_has_ended() -> None:
     lasting = FakeHand()
-    crew = Crew([FakeHand(ends=True), lasting])
+    crew = WorkerPool([FakeHand(ends=True), lasting])
     running = asyncio.create_task(crew.run())
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -41,13 +41,13 @@ async def test_it_ends_when_each_of_its_workers_has_ended() -> None:
 async def test_what_ends_one_ends_all_in_good_order_and_is_raised() -> None:
     others = [FakeHand(), FakeHand()]
     with pytest.raises(ForeignJob):
-        await asyncio.wait_for(Crew([others[0], FakeHand(error=ForeignJob("x")), others[1]]).run(), 30)
+        await asyncio.wait_for(WorkerPool([others[0], FakeHand(error=ForeignJob("x")), others[1]]).run(), 30)
     assert all(other.ended_in_order for other in others)
 
 
 async def test_a_crew_that_is_cancelled_lets_its_workers_end_in_good_order() -> None:
     hand = FakeHand()
-    running = asyncio.create_task(Crew([hand]).run())
+    running = asyncio.create_task(WorkerPool([hand]).run())
     await asyncio.sleep(0)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -17,7 +17,7 @@ from streams.ingress.chunking import (
     partition_of,
     tenant_level,
 )
-from streams.ingress.cpu_load import Load
+from streams.ingress.cpu_load import CpuLoad
 from streams.models import Message
 from streams.wire.raw import decode, encode_message
 
@@ -236,7 +236,7 @@ def test_messages_wait_longer_where_the_worker_is_busy_but_within_bounds() -> No
 
 
 def test_the_load_follows_what_was_used_of_late() -> None:
-    load = Load(100.0, 7.0)
+    load = CpuLoad(100.0, 7.0)
     load.note(100.0, 7.0)
     assert load.share == 0.0
     load.note(101.0, 7.8)

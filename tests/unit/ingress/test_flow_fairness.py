@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from streams.counters import Statistics
 from streams.ingress.chunk_writer import MAX_BATCH_BYTES, Headers, Written
 from streams.ingress.chunking import partition_of
-from streams.ingress.flow import Carrier
+from streams.ingress.flow import Flow
 from streams.ingress.write_queue import UNDER_WAY_BYTES, WAITING_BYTES
 from streams.mqtt.inbox import TAKE_BYTES
 from streams.mqtt.testing import FakeTransport
@@ -79,7 +79,7 @@ async def carrying(kafka: SlowKafka, statistics: Statistics) -> AsyncIterator[Fa
     broker = FakeTransport(receive_maximum=5_000, statistics=statistics)
     connection = await broker.connect()
     settings = Settings(topic_partitions=PARTITIONS, chunk_linger_ms=0.0, chunk_linger_max_ms=0.0)
-    running = asyncio.create_task(Carrier(settings, statistics, connection, kafka).run())
+    running = asyncio.create_task(Flow(settings, statistics, connection, kafka).run())
     yield broker
     running.cancel()
     with suppress(asyncio.CancelledError):

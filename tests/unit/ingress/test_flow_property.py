@@ -13,7 +13,7 @@ from streams.counters import Statistics
 from streams.errors import DeliveryFailed
 from streams.ingress.chunk_writer import Headers, Written
 from streams.ingress.chunking import partition_of, tenant_level
-from streams.ingress.flow import Carrier
+from streams.ingress.flow import Flow
 from streams.mqtt.testing import FakeTransport
 from streams.settings import Settings
 from streams.wire.raw import decode
@@ -113,7 +113,7 @@ class Bench:
 
     async def start(self) -> None:
         self.connection = await self.broker.connect()
-        self.carrier = Carrier(
+        self.carrier = Flow(
             self.settings, Statistics(), self.connection, self.kafka, monotonic=lambda: self.now
         )
         self.running = asyncio.create_task(self.carrier.run())

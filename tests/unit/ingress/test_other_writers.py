@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaError
 from streams.errors import DeliveryFailed
 from streams.ingress import chunk_writer
 from streams.ingress.chunk_writer import KafkaChunkWriter
-from streams.ingress.other_writers import UNTOLD, Interlopers
+from streams.ingress.other_writers import UNTOLD, OtherWriters
 from streams.ingress.raw_tail import NEWEST, Newest
 from streams.settings import Settings
 from streams.wire.headers import TERM
@@ -40,8 +40,8 @@ class FakeTail:
         return [self._records[offset] for offset in asked if offset in self._records]
 
 
-def watching(records: Sequence[dict[str, bytes]] = ()) -> Interlopers:
-    interlopers = Interlopers(FakeTail(records), "metrics.raw")
+def watching(records: Sequence[dict[str, bytes]] = ()) -> OtherWriters:
+    interlopers = OtherWriters(FakeTail(records), "metrics.raw")
     interlopers.begin(OURS, {0: 100})
     return interlopers
 
@@ -57,7 +57,7 @@ def test_only_what_others_took_is_to_be_read() -> None:
 
 
 def test_before_a_term_was_taken_nothing_is() -> None:
-    assert Interlopers(FakeTail(), "metrics.raw").before(0, 7) is None
+    assert OtherWriters(FakeTail(), "metrics.raw").before(0, 7) is None
 
 
 async def test_a_higher_term_at_the_end_of_what_others_wrote_is_found() -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.errors import SettingsError
-from streams.ingress.quota import REMEMBERED_S, Meter, Quota, Verdict
+from streams.ingress.quota import REMEMBERED_S, Meter, Quota, QuotaVerdict
 from streams.rules.payload import MAX_BYTES
 from streams.settings import Settings
 
@@ -17,10 +17,10 @@ def topic(tenant: str) -> str:
 
 
 def passed(meter: Meter, tenant: str, count: int, now: float, size_bytes: int = 10) -> int:
-    return sum(weigh(meter, tenant, now, size_bytes) is Verdict.WITHIN for _ in range(count))
+    return sum(weigh(meter, tenant, now, size_bytes) is QuotaVerdict.WITHIN for _ in range(count))
 
 
-def weigh(meter: Meter, tenant: str, now: float, size_bytes: int = 10) -> Verdict:
+def weigh(meter: Meter, tenant: str, now: float, size_bytes: int = 10) -> QuotaVerdict:
     return meter.weigh(topic(tenant), size_bytes, now)
 
 
@@ -55,7 +55,7 @@ def test_one_tenant_uses_nothing_of_another() -> None:
 def test_the_topics_and_spellings_of_a_tenant_are_one() -> None:
     meter = Meter(Quota(8, INFINITE, 1))
     topics = [f"metrics/{name}/edge-{number}/cpu" for number in range(50) for name in ("ab", "AB")]
-    assert sum(meter.weigh(each, 1, 50.0) is Verdict.WITHIN for each in topics) == 8
+    assert sum(meter.weigh(each, 1, 50.0) is QuotaVerdict.WITHIN for each in topics) == 8
 
 
 def test_a_fleet_that_is_met_for_the_first_time_is_let_in_at_once() -> None:
@@ -79,19 +79,19 @@ def test_who_has_gone_over_stays_so_until_there_is_a_second_of_it() -> None:
     """So that a chunk ends once or so in a second, and not before each message that passes again."""
     meter = Meter(Quota(100, INFINITE, 4))
     assert passed(meter, "a", 400, now=50.0) == 400
-    assert weigh(meter, "a", 50.0) is Verdict.GONE_OVER
-    assert weigh(meter, "a", 50.0) is Verdict.OVER
-    assert weigh(meter, "a", 50.9) is Verdict.OVER
+    assert weigh(meter, "a", 50.0) is QuotaVerdict.GONE_OVER
+    assert weigh(meter, "a", 50.0) is QuotaVerdict.OVER
+    assert weigh(meter, "a", 50.9) is QuotaVerdict.OVER
     assert passed(meter, "a", 200, now=51.1) == 110
-    assert weigh(meter, "a", 51.1) is Verdict.OVER  # the first of those has said so
+    assert weigh(meter, "a", 51.1) is QuotaVerdict.OVER  # the first of those has said so
 
 
 def test_what_is_sent_again_is_not_counted_and_what_is_over_behind_it_has_gone_over_anew() -> None:
     meter = Meter(Quota(100, INFINITE, 1))
     assert passed(meter, "a", 200, now=50.0) == 100
-    assert weigh(meter, "a", 50.0) is Verdict.OVER
+    assert weigh(meter, "a", 50.0) is QuotaVerdict.OVER
     meter.let_pass(topic("a"), 50.0)
-    assert weigh(meter, "a", 50.0) is Verdict.GONE_OVER
+    assert weigh(meter, "a", 50.0) is QuotaVerdict.GONE_OVER
 
 
 def test_what_is_remembered_is_bounded() -> None:
@@ -109,7 +109,7 @@ def test_in_no_stretch_of_time_more_passes_than_quota_and_burst(steps: list[tupl
     came: list[tuple[float, int]] = []
     for pause_s, size_bytes in steps:
         now += pause_s
-        if weigh(meter, "a", now, size_bytes) is Verdict.WITHIN:
+        if weigh(meter, "a", now, size_bytes) is QuotaVerdict.WITHIN:
             came.append((now, size_bytes))
     for first in range(len(came)):
         for last in range(first, len(came)):

@@ -11,7 +11,7 @@ from faust.types import TP
 from streams.counters import Statistics
 from streams.errors import Outage
 from streams.kafka import broker_monitor as watch
-from streams.kafka.broker_monitor import KafkaWatch, check_writable
+from streams.kafka.broker_monitor import BrokerMonitor, check_writable
 
 ONE, OTHER = TP("metrics.raw", 0), TP("metrics.raw", 1)
 
@@ -35,7 +35,7 @@ class Watched:
         self.held = {ONE, OTHER}
         self.ends = FakeEnds()
         self.statistics = Statistics()
-        self.watch = KafkaWatch(self.statistics, lambda: self.held, self.ends)
+        self.watch = BrokerMonitor(self.statistics, lambda: self.held, self.ends)
 
 
 async def test_until_kafka_was_asked_it_counts_as_away() -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 
-from streams.kafka.loop_watchdog import FrozenLoopGuard, Silence
+from streams.kafka.loop_watchdog import LoopWatchdog, Silence
 from tests.parts.eventually import eventually
 
 DEADLINE_S = 10.0
@@ -11,14 +11,14 @@ DEADLINE_S = 10.0
 
 async def test_a_loop_that_stands_still_is_ended_from_outside() -> None:
     ended = threading.Event()
-    guard = FrozenLoopGuard(0.05, lambda _silent_s: ended.set(), every_s=0.01)
+    guard = LoopWatchdog(0.05, lambda _silent_s: ended.set(), every_s=0.01)
     await guard.start()
     assert ended.wait(DEADLINE_S), "this blocks the loop, until the guard has noticed"
 
 
 async def test_a_loop_that_turns_is_left_alone() -> None:
     ended = threading.Event()
-    guard = FrozenLoopGuard(DEADLINE_S, lambda _silent_s: ended.set(), every_s=0.01)
+    guard = LoopWatchdog(DEADLINE_S, lambda _silent_s: ended.set(), every_s=0.01)
     await guard.start()
     await eventually(guard._beat.is_set)
     await guard.stop()
@@ -27,12 +27,12 @@ async def test_a_loop_that_turns_is_left_alone() -> None:
 
 async def test_with_a_limit_of_zero_nothing_is_watched() -> None:
     before = threading.active_count()
-    await FrozenLoopGuard(0.0).start()
+    await LoopWatchdog(0.0).start()
     assert threading.active_count() == before
 
 
 async def test_when_the_loop_is_closed_the_guard_goes_quietly() -> None:
-    guard = FrozenLoopGuard(DEADLINE_S, every_s=0.01)
+    guard = LoopWatchdog(DEADLINE_S, every_s=0.01)
     threads = set(threading.enumerate())
     await asyncio.to_thread(lambda: asyncio.run(guard.start()))
     (thread,) = [t for t in threading.enumerate() if t not in threads and t.name == "frozen loop guard"]

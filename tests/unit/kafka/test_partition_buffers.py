@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from faust.types import TP
 
-from streams.kafka.partition_buffers import CROWDED_BYTES, CROWDED_RECORDS, Lanes
+from streams.kafka.partition_buffers import CROWDED_BYTES, CROWDED_RECORDS, PartitionBuffers
 from streams.kafka.positions import UNFINISHED_MOST, Cursor, Position
 from tests.parts.eventually import eventually
 
@@ -39,8 +39,8 @@ class Agents:
 
 
 @asynccontextmanager
-async def lanes(agents: Agents) -> AsyncIterator[Lanes]:
-    made = Lanes(agents.hand, agents.cursor)
+async def lanes(agents: Agents) -> AsyncIterator[PartitionBuffers]:
+    made = PartitionBuffers(agents.hand, agents.cursor)
     yield made
     made.close()
     await asyncio.sleep(0)

@@ -12,7 +12,7 @@ from faust.types import TP
 from streams.counters import Statistics
 from streams.errors import MetricStreamsError, NewerFormat, Outage, StartupRefused
 from streams.kafka import consumer as module
-from streams.kafka.consumer import GovernedConsumer
+from streams.kafka.consumer import OrderedConsumer
 from streams.kafka.positions import LogRange, Position
 
 RAW = TP("metrics.raw", 0)
@@ -32,7 +32,7 @@ class Source:
         return answer
 
 
-class Consumer(GovernedConsumer):
+class Consumer(OrderedConsumer):
     """A consumer without Kafka."""
 
     def __init__(self, source: "Source | Deaf") -> None:

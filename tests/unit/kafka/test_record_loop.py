@@ -10,10 +10,10 @@ import pytest
 from faust.types import TP
 
 from streams.counters import Statistics
-from streams.errors import Displaced, MetricStreamsError, NewerFormat, Outage, StartupRefused
+from streams.errors import MetricStreamsError, NewerFormat, Outage, PositionMoved, StartupRefused
 from streams.kafka import record_loop as loop
 from streams.kafka.positions import Anchor, Cursor, Position
-from streams.kafka.record_loop import Record, carry
+from streams.kafka.record_loop import Record, process_in_order
 from streams.wire.decision import digest
 from streams.wire.headers import OVER_QUOTA
 from tests.parts.faust_stream import FakeStream
@@ -105,7 +105,7 @@ async def _carry(work: Work, *offsets: int, start: int = 0, deliverer: FakeDeliv
 async def _carry_events(work: Work, events: list[FakeEvent], deliverer: FakeDeliverer) -> Any:
     stream: Any = FakeStream(events)
     statistics = Statistics()
-    await carry(stream, lambda: deliverer, work, statistics)
+    await process_in_order(stream, lambda: deliverer, work, statistics)
     return SimpleNamespace(
         deliverer=deliverer, acked=[e.offset for e in events if e.acked], statistics=statistics
     )
@@ -129,7 +129,7 @@ async def test_what_waits_is_taken_together_until_it_is_enough(monkeypatch: pyte
         deliverer = FakeDeliverer()
         deliverer.of.place(Position(0))
         stream: Any = FakeStream([FakeEvent(offset) for offset in range(5)])
-        await carry(stream, deliverer.itself, work, Statistics(), at_most=at_most)
+        await process_in_order(stream, deliverer.itself, work, Statistics(), at_most=at_most)
         assert taken == expected
         assert deliverer.of.expected == 5
         taken.clear()
@@ -147,7 +147,7 @@ async def test_what_nobody_looks_at_counts_for_little(monkeypatch: pytest.Monkey
     unread = ((OVER_QUOTA, b"0-499"),)
     events = [FakeEvent(0), *[FakeEvent(offset, headers=unread) for offset in range(1, 5)], FakeEvent(5)]
     stream: Any = FakeStream(events)
-    await carry(stream, deliverer.itself, work, Statistics(), at_most=8)
+    await process_in_order(stream, deliverer.itself, work, Statistics(), at_most=8)
     assert taken == [[0], [1, 2, 3, 4, 5]]
 
 
@@ -168,7 +168,7 @@ async def test_the_work_is_told_when_a_record_was_produced() -> None:
     deliverer = FakeDeliverer()
     deliverer.of.place(Position(0))
     stream: Any = FakeStream([FakeEvent(0)])
-    await carry(stream, lambda: deliverer, work, Statistics())
+    await process_in_order(stream, lambda: deliverer, work, Statistics())
     assert told == [1_795_442_400_123]
 
 
@@ -213,7 +213,7 @@ async def test_a_worker_that_ends_does_not_wait_for_a_part_that_is_away() -> Non
 
 
 async def test_a_displaced_agent_asks_for_its_position_and_has_finished_nothing() -> None:
-    ran = await _carry(Work(Displaced("the fence moved")), 0)
+    ran = await _carry(Work(PositionMoved("the fence moved")), 0)
     assert ran.deliverer.repositions == 1
     assert ran.deliverer.of.expected == 0
 
@@ -236,7 +236,7 @@ async def test_a_held_partition_works_nothing() -> None:
     deliverer.of.place(Position(0))
     stream: Any = FakeStream([FakeEvent(0)])
     deliverer.of.hold()
-    await asyncio.wait_for(carry(stream, lambda: deliverer, work, Statistics()), 30)
+    await asyncio.wait_for(process_in_order(stream, lambda: deliverer, work, Statistics()), 30)
     assert work.done == []
 
 

@@ -1,23 +1,23 @@
 """Progress: what stands while it is behind is noticed, and has to have no excuse to be given up."""
 
-from streams.kafka.stall_detector import Look, Progress
+from streams.kafka.stall_detector import Observation, StallDetector
 
 LIMIT_S = 300.0
 STEP_S = 10.0
 
 
-def _look(mark: int = 7, *, behind: bool = True, excuse: str = "", outages: int = 0) -> Look:
-    return Look(mark, behind, "stands", excuse, outages)
+def _look(mark: int = 7, *, behind: bool = True, excuse: str = "", outages: int = 0) -> Observation:
+    return Observation(mark, behind, "stands", excuse, outages)
 
 
 class Played:
     """Looks every ten seconds at one thing."""
 
     def __init__(self) -> None:
-        self.progress = Progress(longest_step_s=2 * STEP_S)
+        self.progress = StallDetector(longest_step_s=2 * STEP_S)
         self.now = 0.0
 
-    def look(self, look: Look, seconds: float = 0.0) -> None:
+    def look(self, look: Observation, seconds: float = 0.0) -> None:
         until = self.now + seconds
         self.progress.look({"it": look}, self.now)
         while self.now < until:

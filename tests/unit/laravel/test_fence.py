@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.errors import NewerFormat
-from streams.laravel.fence import DISTANCE, FORMAT, MARK_EVERY, Fence, Mark, Standing, thinned
+from streams.laravel.fence import DISTANCE, FORMAT, MARK_EVERY, Fence, FenceMark, FenceState, thinned
 from streams.wire.headers import ChainLink
 
 DIGEST = bytes.fromhex("8c1f2a9e00d4b7f3")
@@ -27,38 +27,38 @@ digests = st.binary(min_size=8, max_size=8)
 writers = st.binary(min_size=8, max_size=8).map(lambda name: name.hex().encode())
 links = st.none() | st.builds(ChainLink, writers, offsets)
 fences = st.builds(Fence, epochs, offsets, offsets, digests | st.just(b""), links)
-marks = st.builds(Mark, st.integers(0, 2**62), epochs, offsets, offsets, digests, links)
-standings = st.builds(Standing, fences, st.integers(0, 2**62), st.lists(marks, max_size=5).map(tuple))
+marks = st.builds(FenceMark, st.integers(0, 2**62), epochs, offsets, offsets, digests, links)
+standings = st.builds(FenceState, fences, st.integers(0, 2**62), st.lists(marks, max_size=5).map(tuple))
 
 
 def test_a_standing_is_written_as_the_docstring_says() -> None:
-    mark = Mark(8800, 4, 1836, 1690, OTHER, ChainLink(LINK.writer, 419))
-    standing = Standing(Fence(4, 1841, 1702, DIGEST, LINK), 8812, (mark,))
+    mark = FenceMark(8800, 4, 1836, 1690, OTHER, ChainLink(LINK.writer, 419))
+    standing = FenceState(Fence(4, 1841, 1702, DIGEST, LINK), 8812, (mark,))
     assert standing.texts() == TEXTS
-    assert Standing.parse(*TEXTS) == standing
+    assert FenceState.parse(*TEXTS) == standing
 
 
 def test_a_record_that_does_not_tell_its_writer_leaves_it_out() -> None:
-    standing = Standing(Fence(4, 1841, 1702, DIGEST), 8812, (Mark(8800, 4, 1836, 1690, OTHER),))
+    standing = FenceState(Fence(4, 1841, 1702, DIGEST), 8812, (FenceMark(8800, 4, 1836, 1690, OTHER),))
     assert standing.texts() == UNLINKED
-    assert Standing.parse(*UNLINKED) == standing
+    assert FenceState.parse(*UNLINKED) == standing
 
 
 @given(standings)
-def test_a_standing_comes_back_as_it_was(standing: Standing) -> None:
-    assert Standing.parse(*standing.texts()) == standing
+def test_a_standing_comes_back_as_it_was(standing: FenceState) -> None:
+    assert FenceState.parse(*standing.texts()) == standing
 
 
 def test_where_there_is_none_nothing_is_written_and_nothing_is_read() -> None:
-    assert Standing().texts() == ("", "", "")
-    assert Standing.parse("", "", "") == Standing()
-    assert Standing().marks == []
+    assert FenceState().texts() == ("", "", "")
+    assert FenceState.parse("", "", "") == FenceState()
+    assert FenceState().marks == []
 
 
 @given(st.text(), st.text(), st.text())
 def test_what_cannot_be_read_is_as_good_as_absent(fence: str, proof: str, locator: str) -> None:
     try:
-        standing = Standing.parse(fence, proof, locator)
+        standing = FenceState.parse(fence, proof, locator)
     except NewerFormat:
         assert int(proof.split(";", maxsplit=1)[0]) > FORMAT
     else:
@@ -67,35 +67,35 @@ def test_what_cannot_be_read_is_as_good_as_absent(fence: str, proof: str, locato
 
 @pytest.mark.parametrize("fence", ["4:1841", "4:1841:1702:9", "4:-1:3", "4:1841:x", ":::", "\u0663:1:2"])
 def test_a_fence_that_is_none_is_absent(fence: str) -> None:
-    assert Standing.parse(fence, TEXTS[1], TEXTS[2]).fence is None
+    assert FenceState.parse(fence, TEXTS[1], TEXTS[2]).fence is None
 
 
 @pytest.mark.parametrize("proof", ["2;8812;1702;8c1f2a9e00d4b7f3", "2;", "9;whatever;it says", "10;"])
 def test_a_proof_of_a_newer_version_is_not_taken_for_absent(proof: str) -> None:
     with pytest.raises(NewerFormat, match="was written by a newer version"):
-        Standing.parse(TEXTS[0], proof, TEXTS[2])
+        FenceState.parse(TEXTS[0], proof, TEXTS[2])
 
 
 def test_where_an_older_version_has_pushed_since_the_proof_is_not_about_the_fence() -> None:
     """That one moves the fence alone; the marks stay true, since they say what lies before."""
-    standing = Standing.parse("4:1850:1711", *UNLINKED[1:])
+    standing = FenceState.parse("4:1850:1711", *UNLINKED[1:])
     assert standing.fence == Fence(4, 1850, 1711)
     assert standing.push == 8812
     assert standing.marks == [Fence(4, 1850, 1711), Fence(4, 1836, 1690, OTHER)]
 
 
 def test_a_fence_without_a_digest_becomes_no_mark() -> None:
-    standing = Standing(Fence(4, 1850, 1711), 2 * MARK_EVERY - 1, (Mark(9, 4, 1, 1, OTHER),))
+    standing = FenceState(Fence(4, 1850, 1711), 2 * MARK_EVERY - 1, (FenceMark(9, 4, 1, 1, OTHER),))
     assert standing.moved(Fence(4, 1851, 1712, DIGEST)).locator == standing.locator
 
 
 def test_of_marks_those_that_cannot_be_read_are_left_out_and_the_others_stay() -> None:
-    standing = Standing.parse(TEXTS[0], TEXTS[1], f"rubbish,{UNLINKED[2]},1.2.3,,8.4.1.1.short")
-    assert standing.locator == (Mark(8800, 4, 1836, 1690, OTHER),)
+    standing = FenceState.parse(TEXTS[0], TEXTS[1], f"rubbish,{UNLINKED[2]},1.2.3,,8.4.1.1.short")
+    assert standing.locator == (FenceMark(8800, 4, 1836, 1690, OTHER),)
 
 
-def pushed(count: int) -> Standing:
-    standing = Standing()
+def pushed(count: int) -> FenceState:
+    standing = FenceState()
     for number in range(1, count + 1):
         standing = standing.moved(Fence(1, number, number, number.to_bytes(8)))
     return standing
@@ -124,7 +124,7 @@ def test_each_mark_is_a_fence_as_it_stood_after_the_push_that_it_names() -> None
 def test_of_any_marks_the_newest_and_the_oldest_stay_and_no_gap_more_than_doubles_by_thinning(
     numbers: list[int], behind: int
 ) -> None:
-    given_marks = [Mark(number, 1, number, number, DIGEST) for number in sorted(numbers, reverse=True)]
+    given_marks = [FenceMark(number, 1, number, number, DIGEST) for number in sorted(numbers, reverse=True)]
     push = max(numbers, default=0) + behind
     kept = thinned(push, given_marks)
     assert [mark for mark in given_marks if mark in kept] == list(kept)

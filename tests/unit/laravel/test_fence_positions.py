@@ -14,7 +14,7 @@ from streams.kafka.positions import Position
 from streams.laravel.fence import Fence
 from streams.laravel.fence_positions import FencePositions
 from streams.laravel.push import ChunkOfJobs, Push
-from streams.laravel.replays import Chunk, Replays
+from streams.laravel.replays import ChunkId, Replays
 from streams.laravel.testing import FakeJobQueue, FakeRedis
 from streams.wire.decision import digest
 from tests.unit.known_logs import PARTITION, UNIQUE, Logs, values
@@ -128,7 +128,7 @@ async def test_the_chunks_before_the_position_are_known_as_replays() -> None:
     scene = await scene_of(20)
     await scene.position()
     scene.logs.reader.away = True
-    chunk = Chunk(1, 7, digest(scene.logs.raw[7].value))
+    chunk = ChunkId(1, 7, digest(scene.logs.raw[7].value))
     assert await scene.replays.is_proved(PARTITION, chunk, 20)
 
 

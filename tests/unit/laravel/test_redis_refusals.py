@@ -3,7 +3,7 @@
 import pytest
 from redis.exceptions import NoScriptError, ReadOnlyError, ResponseError
 
-from streams.laravel.redis_refusals import KNOWN, Mender, sort, told
+from streams.laravel.redis_refusals import KNOWN, RedisMender, sort, told
 
 
 @pytest.mark.parametrize("code", sorted(KNOWN))
@@ -31,11 +31,11 @@ def test_a_right_that_is_missing_is_one_whatever_the_version_says(text: str) -> 
 
 @pytest.mark.parametrize("text", ["ERR unheard of", "", "READONLYISH", "the job READONLY", "FUTURE refusal"])
 def test_what_nobody_knows_belongs_to_the_connection(text: str) -> None:
-    assert sort(ResponseError(text)).mender is Mender.CONNECTION
+    assert sort(ResponseError(text)).mender is RedisMender.CONNECTION
 
 
 def test_a_script_that_is_to_be_loaded_keeps_the_connection() -> None:
-    assert sort(NoScriptError("No matching script")).mender is Mender.CALLER
+    assert sort(NoScriptError("No matching script")).mender is RedisMender.CALLER
 
 
 def test_a_refusal_is_told_with_its_code_and_the_mend() -> None:

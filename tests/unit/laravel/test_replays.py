@@ -6,7 +6,7 @@ import pytest
 
 from streams.counters import Statistics
 from streams.errors import Outage
-from streams.laravel.replays import REMEMBERED, Chunk, Replays
+from streams.laravel.replays import REMEMBERED, ChunkId, Replays
 from streams.wire.decision import digest
 from tests.unit.known_logs import PARTITION, UNIQUE, Logs, values
 
@@ -23,10 +23,10 @@ class Scene:
         end = len(self.logs.unique)
         await self.replays.restart(PARTITION, await self.logs.histories.emitted(PARTITION, end))
 
-    def chunk(self, raw_offset: int, epoch: int = 1) -> Chunk:
-        return Chunk(epoch, raw_offset, digest(self.logs.raw[raw_offset].value))
+    def chunk(self, raw_offset: int, epoch: int = 1) -> ChunkId:
+        return ChunkId(epoch, raw_offset, digest(self.logs.raw[raw_offset].value))
 
-    async def is_proved(self, chunk: Chunk) -> bool:
+    async def is_proved(self, chunk: ChunkId) -> bool:
         return await self.replays.is_proved(PARTITION, chunk, len(self.logs.unique))
 
     @property
@@ -71,7 +71,7 @@ async def test_what_memory_has_forgotten_is_found_in_the_log() -> None:
 async def test_the_next_raw_offset_and_a_new_epoch_are_no_replays() -> None:
     scene = Scene(10)
     await scene.restart()
-    assert not await scene.is_proved(Chunk(1, 10, b"8 bytes."))
+    assert not await scene.is_proved(ChunkId(1, 10, b"8 bytes."))
     assert not await scene.is_proved(scene.chunk(0, epoch=2))
     assert not scene.unproved
 
@@ -81,7 +81,7 @@ async def test_the_same_place_with_another_digest_is_no_replay(raw_offset: int) 
     """The fence stands where it does, and Kafka was set back: what comes at a lower offset is new."""
     scene = Scene(300)
     await scene.restart()
-    assert not await scene.is_proved(Chunk(1, raw_offset, b"another."))
+    assert not await scene.is_proved(ChunkId(1, raw_offset, b"another."))
 
 
 async def test_a_lower_offset_alone_proves_nothing_and_is_told_and_counted(
@@ -101,7 +101,7 @@ async def test_an_old_epoch_whose_chunk_the_log_does_not_have_is_handed_off_and_
     scene = Scene(5)
     scene.logs.emit(0, epoch=2)
     await scene.restart()
-    assert not await scene.is_proved(Chunk(1, 7, b"8 bytes."))
+    assert not await scene.is_proved(ChunkId(1, 7, b"8 bytes."))
     assert scene.unproved == 1
 
 
@@ -111,16 +111,16 @@ async def test_a_chunk_of_an_older_version_which_has_no_digest_is_believed(
     noted: bytes, again: bytes
 ) -> None:
     scene = Scene()
-    scene.replays.note(PARTITION, Chunk(1, 5, noted), 5)
-    assert await scene.is_proved(Chunk(1, 5, again))
+    scene.replays.note(PARTITION, ChunkId(1, 5, noted), 5)
+    assert await scene.is_proved(ChunkId(1, 5, again))
 
 
 async def test_a_partition_that_is_placed_anew_forgets_what_it_knew() -> None:
     scene = Scene(3)
-    scene.replays.note(PARTITION, Chunk(1, 700, b"8 bytes."), 900)
+    scene.replays.note(PARTITION, ChunkId(1, 700, b"8 bytes."), 900)
     await scene.restart()
     assert not scene.replays.is_behind(PARTITION, 3)
-    assert not await scene.is_proved(Chunk(1, 700, b"8 bytes."))
+    assert not await scene.is_proved(ChunkId(1, 700, b"8 bytes."))
     assert not scene.unproved
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from streams.mqtt.address import Address
-from streams.mqtt.transport import Session
+from streams.mqtt.transport import MqttSession
 from streams.settings import Settings
 
 
@@ -38,13 +38,13 @@ def test_an_address_is_shown_without_its_secrets() -> None:
 def test_alone_the_client_id_is_fixed_so_that_the_broker_throws_out_a_leftover() -> None:
     settings = Settings(worker_id="w1", mqtt_client_id="ours")
 
-    assert Session.of(settings, "host") == Session("ours", "metrics/#", "bridge/status")
+    assert MqttSession.of(settings, "host") == MqttSession("ours", "metrics/#", "bridge/status")
 
 
 @pytest.mark.parametrize(("worker_id", "name"), [("w1", "w1"), ("", "host")])
 def test_in_a_share_group_each_worker_has_names_of_its_own(worker_id: str, name: str) -> None:
     settings = Settings(worker_id=worker_id, mqtt_client_id="ours", mqtt_share_group="group")
 
-    assert Session.of(settings, "host") == Session(
+    assert MqttSession.of(settings, "host") == MqttSession(
         f"ours-{name}", "$share/group/metrics/#", f"bridge/status/{name}"
     )

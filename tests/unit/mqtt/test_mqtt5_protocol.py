@@ -13,8 +13,8 @@ from streams.counters import Statistics
 from streams.errors import ConnectionLost, SessionTakenOver, SpeaksNoMqtt5
 from streams.mqtt.inbox import LIMIT_BYTES, Inbox
 from streams.mqtt.mqtt5_protocol import MALFORMED, PINGREQ, Mqtt5Protocol, NoAnswerError
-from streams.mqtt.session_state import Standing
-from streams.mqtt.transport import Publication, Session
+from streams.mqtt.session_state import SessionState
+from streams.mqtt.transport import MqttSession, Publication
 from tests.parts.eventually import eventually
 
 TOPIC = "metrics/7c9e6679-7425-40de-944b-e07fc1f90ae7/edge-7/cpu"
@@ -50,15 +50,15 @@ class Wire(asyncio.Transport):
     abort = close
 
 
-def standing_of(statistics: Statistics) -> Standing:
-    return Standing(Session("us", "metrics/#", "status"), statistics)
+def standing_of(statistics: Statistics) -> SessionState:
+    return SessionState(MqttSession("us", "metrics/#", "status"), statistics)
 
 
 class Line:
     """A protocol on such a transport."""
 
     def __init__(
-        self, limit: int = 1_000, standing: Standing | None = None, limit_bytes: int = LIMIT_BYTES
+        self, limit: int = 1_000, standing: SessionState | None = None, limit_bytes: int = LIMIT_BYTES
     ) -> None:
         self.statistics = Statistics()
         self.standing = standing or standing_of(self.statistics)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.browse.messages import Browsed, Kind, TopicRecord, messages_of
+from streams.browse.messages import Browsed, TopicKind, TopicRecord, messages_of
 from streams.kafka.record_loop import Record
 from streams.models import UNKNOWN_EPOCH, FirstPlace, Message, Origin, Reason, RejectedMessage, Stage
 from streams.rejections.listing import Copies, Rejected
@@ -17,7 +17,7 @@ from streams.rejections.superseded import accepted_of
 from streams.settings import Settings
 from streams.wire import raw, rejected, unique
 from streams.wire.headers import FIRSTS, REPLAY, read_firsts, written_firsts
-from streams.wire.mark import Mark, decode, encode
+from streams.wire.mark import Fate, decode, encode
 from tests.unit.agents.test_refine import AT, OTHER, TENANT, Bench, chunk, message
 
 HEADERS = {REPLAY: b"1", "term": b"7"}
@@ -39,7 +39,7 @@ def found_rejected(bench: Bench) -> list[Browsed]:
     return [
         each
         for record in bench.topics.all("metrics.rejected")
-        for each in messages_of(TopicRecord(Kind.REJECTED, 3, 0, 0, record.value, record.headers))
+        for each in messages_of(TopicRecord(TopicKind.REJECTED, 3, 0, 0, record.value, record.headers))
     ]
 
 
@@ -161,7 +161,7 @@ async def test_what_is_rejected_again_carries_its_first_place_and_the_number_of_
 
 def test_a_rejection_of_an_older_version_tells_no_epoch() -> None:
     value = rejected.encode(*_rejection())
-    (found,) = messages_of(TopicRecord(Kind.REJECTED, 3, 0, 0, value, {}))
+    (found,) = messages_of(TopicRecord(TopicKind.REJECTED, 3, 0, 0, value, {}))
     assert Rejected(found, None).first.epoch == UNKNOWN_EPOCH
 
 
@@ -172,17 +172,17 @@ def _rejection(received_at: str = AT) -> Any:
 
 def _browsed(offset: int = 0, received_at: str = AT) -> Browsed:
     value = rejected.encode(*_rejection(received_at))
-    return next(messages_of(TopicRecord(Kind.REJECTED, 3, offset, 0, value, {})))
+    return next(messages_of(TopicRecord(TopicKind.REJECTED, 3, offset, 0, value, {})))
 
 
 def test_a_mark_is_about_this_message_and_not_about_another_one_at_its_coordinate() -> None:
     marked, other = _browsed(), _browsed(received_at="2026-11-24T14:00:00.123456Z")
-    marks = Marks([(identity_of(marked), Mark.DISMISSED)])
-    assert (marks.of(marked), marks.of(other), len(marks)) == (Mark.DISMISSED, None, 1)
+    marks = Marks([(identity_of(marked), Fate.DISMISSED)])
+    assert (marks.of(marked), marks.of(other), len(marks)) == (Fate.DISMISSED, None, 1)
 
 
 def test_a_mark_is_read_as_it_was_written() -> None:
-    assert decode(encode(Mark.REPLAYED, 2**64 - 1, "2026-11-23T14:00:00Z")) == (Mark.REPLAYED, 2**64 - 1)
+    assert decode(encode(Fate.REPLAYED, 2**64 - 1, "2026-11-23T14:00:00Z")) == (Fate.REPLAYED, 2**64 - 1)
 
 
 def test_a_rejection_that_refine_emitted_twice_is_listed_once() -> None:
