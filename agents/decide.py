@@ -1,4 +1,4 @@
-"""What becomes of the messages of a chunk: examine, ask for tenants, dedupe; or what was decided before.
+"""What becomes of a chunk's messages: look up, examine, ask for tenants, decide; once each, in that order.
 
 Between refine and the pure steps. Nothing here makes a decision last.
 """
@@ -7,18 +7,19 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 import msgspec
 
-from agents.dedupe import DedupeResult, Overlay, accepted, dedupe, dedupe_replay
+from agents.dedupe import DedupeResult, Overlay, accepted, dedupe, dedupe_replay, is_stale
 from agents.examine import Examined, begun, go_on, read_chunk
-from agents.stale import is_stale
 from agents.validate import tenant_unknown
 from streams.database.tenants import Tenants
 from streams.errors import PositionMoved
 from streams.kafka.record_loop import Record
 from streams.models import Candidate, Message, Origin
+from streams.rules.timestamp import EARLIEST
 from streams.settings import Settings
 from streams.wire.decision import FORMAT, Decision, First, Refusal, digest
 from streams.wire.headers import is_replay, read_over_quota, read_term
@@ -49,6 +50,18 @@ class DecidedChunk(NamedTuple):
     """Whether a former leader of ingress wrote the chunk."""
 
 
+@dataclass(slots=True)
+class _Pending:
+    """A chunk on its way to a decision."""
+
+    record: Record
+    decision: Decision | None
+    """What was decided about it before."""
+    is_new: bool
+    """Whether that is still to be recorded."""
+    examined: Examined = field(init=False)
+
+
 class Attempts:
     """Decisions that the changelog may have or not, since recording them has failed.
 
@@ -75,7 +88,7 @@ class Attempts:
 
 
 class Decider:
-    """Judges chunks of one worker's partitions.
+    """Decides on chunks of one worker's partitions.
 
     Args:
         settings: of the application.
@@ -94,69 +107,91 @@ class Decider:
         self._clock = clock
         self.attempts = Attempts()
 
-    async def judge(self, records: Sequence[Record]) -> list[DecidedChunk]:
+    async def decide(self, records: Sequence[Record]) -> list[DecidedChunk]:
         """Say of each chunk what becomes of it; what was decided before stands, whatever holds by now.
 
         Raises:
             Outage: if the tenants' database is away.
-            Displaced: if a decision is about another record: the raw log is not the one that was decided on.
+            PositionMoved: if a decision is about another record: the raw log is not the one that was decided
+                on.
         """
-        partition = records[0].partition
-        state = self._seen.memory.partition(partition)
-        settled_below = state.settled_below or 0
+        state = self._seen.memory.partition(records[0].partition)
+        chunks = self._look_up(records, state)
+        for chunk in chunks:
+            await self._examine(chunk)
+        await self._check_tenants([chunk.examined for chunk in chunks if chunk.decision is None])
+        return self._decide_all(chunks, state)
+
+    def _look_up(self, records: Sequence[Record], state: PartitionState) -> list[_Pending]:
+        """Return the chunks that are not settled, each with the decision that was made about it."""
         # What lies before was emitted, or the later decision would not stand.
-        records = [record for record in records if record.offset >= settled_below]
-        standing = {
-            record.offset: decision
-            for record in records
-            if (decision := state.unsettled.get(record.offset) or self.attempts.find(record)) is not None
-        }
-        examined: list[Examined | None] = []
+        settled_below = state.settled_below or 0
+        chunks: list[_Pending] = []
         for record in records:
-            each = None if record.offset in standing else self._begin(record)
-            while each is not None and not each.is_done:
-                await asyncio.sleep(0)  # others have a turn
-                self._go_on(each, record)
-            examined.append(each)
-        await self._check_tenants([each for each in examined if each is not None])
-        together = Overlay(state)
-        chunks: list[DecidedChunk] = []
-        highest = state.term
-        for record, each in zip(records, examined, strict=True):
-            if each is None:
-                is_new = record.offset not in state.unsettled
-                chunk = await self._again(record, standing[record.offset], is_new=is_new)
-            else:
-                unsettled = record.offset - records[0].offset
-                # Of a replay the term tells nothing: it is there for those that look at the end of the log.
-                term = 0 if is_replay(record.headers) else read_term(record.headers)
-                stale, highest = is_stale(term, highest), max(term, highest)
-                chunk = self._decide(
-                    record, each, together, state, unsettled=unsettled, term=highest, stale=stale
-                )
-            if chunk.is_new and len(records) > 1:
-                together.accept(record.offset, chunk.decision)
-            chunks.append(chunk)
+            if record.offset < settled_below:
+                continue
+            recorded = state.unsettled.get(record.offset)
+            decision = recorded or self.attempts.find(record)
+            if decision is not None and decision.digest != digest(record.value):
+                raise PositionMoved("another record was decided on here")
+            chunks.append(_Pending(record, decision, is_new=recorded is None))
         return chunks
 
-    def _begin(self, record: Record) -> Examined:
+    async def _examine(self, chunk: _Pending) -> None:
+        """Read a chunk, and run parse and validate over those of its messages that are to be looked at."""
+        record, decision = chunk.record, chunk.decision
+        origin = Origin(record.partition, record.offset)
         messages, unreadable = read_chunk(record.value)
-        if unreadable:
-            topic, goes_to = self._settings.raw_topic, self._settings.rejected_topic
-            log.error(NO_CHUNK, topic, record.partition, record.offset, goes_to, unreadable[0].detail)
-            return Examined(messages, {}, unreadable, 0, len(messages))
-        examined = begun(messages, read_over_quota(record.headers))
-        self._go_on(examined, record)
-        return examined
+        skip: set[int] | frozenset[int]
+        if decision is not None:
+            # What was accepted then is accepted: clocks and settings have no say in it any more.
+            skip = {refusal.index for refusal in decision.refusals} | set(decision.duplicates)
+            chunk.examined, skew_s, earliest = Examined(messages, {}, {}), math.inf, EARLIEST
+        else:
+            if unreadable:
+                topic, goes_to = self._settings.raw_topic, self._settings.rejected_topic
+                log.error(NO_CHUNK, topic, record.partition, record.offset, goes_to, unreadable[0].detail)
+                chunk.examined = Examined(messages, {}, unreadable, 0, len(messages))
+                return
+            chunk.examined = begun(messages, read_over_quota(record.headers))
+            skip, earliest = chunk.examined.over_quota, self._earliest
+            skew_s = self._settings.max_clock_skew_s
+        go_on(chunk.examined, origin, skew_s, skip, earliest)
+        while not chunk.examined.is_done:
+            await asyncio.sleep(0)  # others have a turn
+            go_on(chunk.examined, origin, skew_s, skip, earliest)
 
-    def _go_on(self, examined: Examined, record: Record) -> None:
-        origin, skew_s = Origin(record.partition, record.offset), self._settings.max_clock_skew_s
-        go_on(examined, origin, skew_s, examined.over_quota, self._earliest)
+    async def _check_tenants(self, chunks: Sequence[Examined]) -> None:
+        """Turn the candidates of unknown tenants into rejections."""
+        asked = {candidate.reading.tenant_id for chunk in chunks for candidate in chunk.candidates.values()}
+        unknown = asked - await self._tenants.known(asked) if asked else set()
+        for chunk in chunks if unknown else ():
+            candidates = chunk.candidates
+            for index in [i for i, one in candidates.items() if one.reading.tenant_id in unknown]:
+                chunk.rejections[index] = tenant_unknown(candidates.pop(index).reading.tenant_id)
+
+    def _decide_all(self, chunks: Sequence[_Pending], state: PartitionState) -> list[DecidedChunk]:
+        """Decide in order: each chunk may hold duplicates of the one before."""
+        overlay, highest = Overlay(state), state.term
+        decided: list[DecidedChunk] = []
+        for chunk in chunks:
+            if chunk.decision is not None:
+                one = self._as_decided(chunk, chunk.decision)
+            else:
+                headers = chunk.record.headers
+                # Of a replay the term tells nothing: it is there for those that look at the end of the log.
+                term = 0 if is_replay(headers) else read_term(headers)
+                stale, highest = is_stale(term, highest), max(term, highest)
+                unsettled = chunk.record.offset - chunks[0].record.offset
+                one = self._decide(chunk, overlay, state, unsettled=unsettled, term=highest, stale=stale)
+            if one.is_new and len(chunks) > 1:
+                overlay.accept(chunk.record.offset, one.decision)
+            decided.append(one)
+        return decided
 
     def _decide(
         self,
-        record: Record,
-        examined: Examined,
+        chunk: _Pending,
         seen: Overlay,
         state: PartitionState,
         *,
@@ -164,43 +199,36 @@ class Decider:
         term: int,
         stale: bool,
     ) -> DecidedChunk:
+        record, examined = chunk.record, chunk.examined
         now = self._clock()
         horizon = self._seen.memory.timeline.at(now) - self._settings.dedupe_window_s
         if is_replay(record.headers):
-            verdict = _dedupe_replay(record, examined, seen, state.epoch)
+            result = _dedupe_replay(record, examined, seen, state.epoch)
         else:
-            verdict = dedupe(examined.candidates, seen, horizon, stale=stale)
+            result = dedupe(examined.candidates, seen, horizon, stale=stale)
         decision = Decision(
             FORMAT,
             state.epoch,
             now,
             digest(record.value),
-            verdict.duplicates,
+            result.duplicates,
             _refusals(examined),
-            verdict.fingerprints,
+            result.fingerprints,
             unsettled,
             state.last_emitted,
             term,
-            verdict.firsts,
+            result.firsts,
         )
-        kept = accepted(examined.candidates, verdict.duplicates)
+        kept = accepted(examined.candidates, result.duplicates)
         origin = Origin(record.partition, record.offset)
         return DecidedChunk(
             origin, examined.messages, decision, kept, examined.disagreeing, is_new=True, is_stale=stale
         )
 
-    async def _again(self, record: Record, decision: Decision, *, is_new: bool) -> DecidedChunk:
-        """Return what was decided, if it was about this very record."""
-        if decision.digest != digest(record.value):
-            raise PositionMoved("another record was decided on here")
+    def _as_decided(self, chunk: _Pending, decision: Decision) -> DecidedChunk:
+        """Return what was decided before."""
+        record, examined = chunk.record, chunk.examined
         origin = Origin(record.partition, record.offset)
-        messages, _ = read_chunk(record.value)
-        settled = {refusal.index for refusal in decision.refusals} | set(decision.duplicates)
-        examined = Examined(messages, {}, {})
-        go_on(examined, origin, math.inf, settled)
-        while not examined.is_done:
-            await asyncio.sleep(0)  # others have a turn
-            go_on(examined, origin, math.inf, settled)
         if examined.rejections:
             # Only a change of the rules between two versions does that: then what was accepted is explained.
             log.error(
@@ -213,16 +241,9 @@ class Decider:
             )
             decision = msgspec.structs.replace(decision, refusals=[*decision.refusals, *_refusals(examined)])
         kept = list(examined.candidates.values())
-        return DecidedChunk(origin, messages, decision, kept, examined.disagreeing, is_new=is_new)
-
-    async def _check_tenants(self, chunks: Sequence[Examined]) -> None:
-        """Turn the candidates of unknown tenants into rejections."""
-        asked = {candidate.reading.tenant_id for chunk in chunks for candidate in chunk.candidates.values()}
-        unknown = asked - await self._tenants.known(asked) if asked else set()
-        for chunk in chunks if unknown else ():
-            candidates = chunk.candidates
-            for index in [i for i, one in candidates.items() if one.reading.tenant_id in unknown]:
-                chunk.rejections[index] = tenant_unknown(candidates.pop(index).reading.tenant_id)
+        return DecidedChunk(
+            origin, examined.messages, decision, kept, examined.disagreeing, is_new=chunk.is_new
+        )
 
 
 def _dedupe_replay(record: Record, examined: Examined, seen: Overlay, epoch: int) -> DedupeResult:

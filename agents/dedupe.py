@@ -80,7 +80,7 @@ def dedupe(
         candidates: by index in the chunk, in its order.
         seen: what the partition accepted before this chunk.
         horizon: Unix time in seconds at which the window begins.
-        stale: the chunk is a former leader's that landed late (`agents.stale`): an id that was accepted
+        stale: the chunk is a former leader's that landed late (`is_stale`): an id that was accepted
             before is a duplicate whatever its content, since what came later must stand.
     """
     ids = [candidate.id for candidate in candidates.values() if candidate.id is not None]
@@ -139,6 +139,21 @@ def dedupe_replay(
         packed += (id_, candidate.content)
         verdict.firsts.append(first)
     return verdict._replace(fingerprints=b"".join(packed))
+
+
+def is_stale(term: int, highest: int) -> bool:
+    """Tell whether a chunk was written under an earlier leadership than one before it in its partition.
+
+    Its messages at QoS 1 and 2 were not acknowledged to the MQTT broker when the successor's connection took
+    over the session, so the successor has carried them as well. A term could be wrong all the same, so such a
+    chunk is not skipped: dedupe accepts what it does not know, and only what it knows stays as it is.
+
+    Args:
+        term: of the chunk (`streams.wire.headers.read_term`); 0 where it does not tell, as chunks of older
+            versions and those that several workers of an MQTT share group write side by side.
+        highest: the highest term of the chunks before it in its partition; 0 where none tells.
+    """
+    return 0 < term < highest
 
 
 def accepted(candidates: Mapping[int, Candidate], duplicates: Iterable[int]) -> list[Candidate]:

@@ -95,7 +95,7 @@ class Handoff:
         Raises:
             Outage: if Redis is away, or Kafka where a replay is to be proved.
             QueueFull: if the queue is at its limit: Kafka holds what follows.
-            Displaced: if the fence moved: Redis came back with older data, or another worker pushed.
+            PositionMoved: if the fence moved: Redis came back with older data, or another worker pushed.
             StartupRefused: if the fence is another consumer group's.
         """
         partition = records[0].partition

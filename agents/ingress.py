@@ -57,7 +57,7 @@ class Ingress:
         statistics: the part ``mqtt``; messages ``received``, ``written`` and ``acknowledged``.
         transport: connects to the broker.
         writer: writes to ``metrics.raw``.
-        office: says before each connection whether this worker leads, and as whom.
+        term_source: says before each connection whether this worker leads, and as whom.
         lease: lapses when the event loop has stood still; the one that `writer` asks.
         on_crash: told of a bug that has ended ingress; an outage never does.
         sleep: waits between attempts.
@@ -71,7 +71,7 @@ class Ingress:
         transport: Transport,
         writer: ChunkWriter,
         *,
-        office: TermSource,
+        term_source: TermSource,
         lease: Lease,
         on_crash: Callable[[BaseException], None] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -81,7 +81,7 @@ class Ingress:
         self._statistics = statistics
         self._transport = transport
         self._writer = writer
-        self._office = office
+        self._term_source = term_source
         self._lease = lease
         self._on_crash = on_crash
         self._sleep = sleep
@@ -89,7 +89,7 @@ class Ingress:
         self._news = ConnectionLog(statistics, settings.mqtt_client_id, monotonic)
         quota = Quota.of(settings)
         self._meter = None if quota is None else Meter(quota)
-        self._tenure: LeaderTerm | None = None
+        self._leader_term: LeaderTerm | None = None
         """That of the last connection."""
         self._changing = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
@@ -147,9 +147,9 @@ class Ingress:
         """Connect and carry until the connection is lost; return why, and how many seconds it lasted."""
         connected_at: float | None = None
         try:
-            past, tenure, connection = await self._connect()
+            past, leader_term, connection = await self._connect()
             connected_at = self._monotonic()
-            await self._carry(past, tenure, connection)
+            await self._carry(past, leader_term, connection)
         except (Outage, SessionTakenOver) as end:
             return end, 0.0 if connected_at is None else self._monotonic() - connected_at
 
@@ -161,21 +161,21 @@ class Ingress:
             # during an outage of Kafka would read, and write, one more copy of what is not acknowledged.
             await self._carrier.settle()
         # Last, so that the broker gives the session to nobody who has ceased to lead meanwhile.
-        tenure = await self._office.take()
+        leader_term = await self._term_source.take()
         connection = await self._transport.connect()
-        self._news.let_in(connection, had_session=tenure.had_session)
-        # The office looks anew, and answers with another object, when another worker may have led meanwhile.
-        past = Past(tenure.subscriptions, unbroken=tenure is self._tenure)
-        self._tenure = tenure
-        return past, tenure, connection
+        self._news.let_in(connection, had_session=leader_term.had_session)
+        # The source looks anew, and answers with another object, when another worker may have led meanwhile.
+        past = Past(leader_term.subscriptions, unbroken=leader_term is self._leader_term)
+        self._leader_term = leader_term
+        return past, leader_term, connection
 
-    async def _carry(self, past: Past, tenure: LeaderTerm, connection: Connection) -> NoReturn:
+    async def _carry(self, past: Past, leader_term: LeaderTerm, connection: Connection) -> NoReturn:
         carrier = self._carrier = Flow(
             self._settings,
             self._statistics,
             connection,
             self._writer,
-            more_headers=tenure.headers,
+            more_headers=leader_term.headers,
             meter=self._meter,
             monotonic=self._monotonic,
         )
@@ -243,19 +243,19 @@ def build(app: StreamsApp) -> Ingress:
     lease = Lease(LEASE_SHARE * settings.consumer_session_s)
     session, senders = MqttSession.of(settings, socket.gethostname()), Senders()
     tail = KafkaTail(settings)
-    interlopers = OtherWriters(tail, settings.raw_topic)
-    writer: ChunkWriter = KafkaChunkWriter(settings, lease, interlopers)
+    other_writers = OtherWriters(tail, settings.raw_topic)
+    writer: ChunkWriter = KafkaChunkWriter(settings, lease, other_writers)
     bridge = Ingress(
         settings,
         statistics,
         transport_of(settings, statistics, read=mqtt5.read if spans is None else senders.read),
         writer if spans is None else TracedWriter(writer, spans, settings.raw_topic, senders),
-        office=KafkaTermSource(
+        term_source=KafkaTermSource(
             None if settings.mqtt_share_group else app.leadership,
             tail,
             session.client_id,
             session.subscription,
-            interlopers,
+            other_writers,
         ),
         lease=lease,
         on_crash=app.end_on,

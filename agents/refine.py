@@ -74,7 +74,7 @@ class Refinery:
     ) -> None:
         self._settings = settings
         self._seen = seen
-        self._judge = Decider(settings, seen=seen, tenants=tenants, clock=clock)
+        self._decider = Decider(settings, seen=seen, tenants=tenants, clock=clock)
         self._emit = emit
         self._clock = clock
         self._statistics = statistics
@@ -85,15 +85,15 @@ class Refinery:
 
         Raises:
             Outage: if Kafka or the tenants' database is away; nothing is decided by that.
-            Displaced: if the raw log is not the one that was decided on, or metrics.unique has lost records.
+            PositionMoved: if the raw log is not the one that was decided on, or metrics.unique lost records.
         """
-        chunks = await self._judge.judge(records)
+        chunks = await self._decider.decide(records)
         new = [chunk for chunk in chunks if chunk.is_new]
         if new:
             partition = new[0].origin.partition
-            self._judge.attempts.begin(partition, new)
+            self._decider.attempts.begin(partition, new)
             await self._seen.record([(chunk.origin, chunk.decision) for chunk in new])
-            self._judge.attempts.succeed(partition)
+            self._decider.attempts.succeed(partition)
             for chunk in new:
                 self._count(chunk)
         if chunks:

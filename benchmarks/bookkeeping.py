@@ -29,8 +29,8 @@ from streams.dashboard.refused import Refused
 from streams.database.tenants import FakeTenants
 from streams.errors import ConnectionLost, MetricStreamsError
 from streams.faust_app import StreamsApp
-from streams.ingress.fake_chunk_writer import FakeChunkWriter
 from streams.ingress.flow import Flow
+from streams.ingress.testing import FakeChunkWriter
 from streams.kafka.positions import Cursor, Position
 from streams.kafka.record_loop import Record
 from streams.kafka.testing import FakeTopics

@@ -9,7 +9,7 @@ MetricStreamsError
 │   ├── SpeaksNoMqtt5    the MQTT broker speaks an older version, or gave no answer to ours
 │   ├── RowsDoubted      the database refused rows, and it may be theirs or its own fault
 │   └── QueueFull        the job queue is at its limit: Kafka holds what follows
-├── Displaced            the position moved under an agent: ask for it again
+├── PositionMoved        the position moved under an agent: ask for it again
 ├── SessionTakenOver     another MQTT client uses our client id
 ├── Stalled              the worker stands still, and only a restart mends it
 ├── StartupRefused       what was found at start is unsafe to run on

@@ -77,23 +77,23 @@ class IngestRun:
                 ReservingQueue.from_settings(redis, self._settings) for _ in range(1 + self._concurrency)
             )
             sessions = [self._session(self._command_timeout_s) for _ in queues]
-            crew = WorkerPool(
+            pool = WorkerPool(
                 [self._worker(*clients_of) for clients_of in zip(queues, sessions, strict=True)]
             )
             for caught in (signal.SIGTERM, signal.SIGINT):
-                asyncio.get_running_loop().add_signal_handler(caught, self._stop, crew)
+                asyncio.get_running_loop().add_signal_handler(caught, self._stop, pool)
             report = Report(self._statistics, queue)
             if self._until is Until.STOPPED and self._settings.ingest_web_port:
                 await self._serve(clients, queue, report)
             # Together, since each waits a while for a PostgreSQL that gives no answer.
             await asyncio.gather(*map(clients.enter_async_context, sessions))
-            await _reported(crew, report, Logbook(self._statistics))
+            await _reported(pool, report, Logbook(self._statistics))
             if self._until is not Until.STOPPED:
                 await self._tell_the_end(report)
 
-    def _stop(self, crew: WorkerPool) -> None:
+    def _stop(self, pool: WorkerPool) -> None:
         self._was_told_to_stop = True
-        crew.stop()
+        pool.stop()
 
     async def _tell_the_end(self, report: Report) -> None:
         if self._was_told_to_stop:
@@ -138,12 +138,12 @@ class IngestRun:
         return DatabaseSession(database_url, self._statistics, timeout_s=timeout_s)
 
 
-async def _reported(crew: WorkerPool, report: Report, logbook: Logbook) -> None:
-    """Run the crew, with a line now and then, and one in the end."""
+async def _reported(pool: WorkerPool, report: Report, logbook: Logbook) -> None:
+    """Run the workers, with a line now and then, and one in the end."""
     reporting = asyncio.create_task(report.run(), name="ingest report")
     await logbook.start()
     try:
-        await crew.run()
+        await pool.run()
     finally:
         await ended_well(reporting)
         await logbook.stop()

@@ -50,7 +50,8 @@ def show(findings: Sequence[Finding], console: Console) -> None:
 def summary(findings: Sequence[Finding]) -> str:
     """Return how many of which there are.
 
-    >>> summary([Finding(State.OK, "kafka", "stands"), Finding(State.BROKEN, "redis", "is away", "start it")])
+    >>> broken = Finding(Severity.BROKEN, "redis", "is away", "start it")
+    >>> summary([Finding(Severity.OK, "kafka", "stands"), broken])
     '1 broken, 0 warnings, 1 ok'
     """
     counts = Counter(finding.state for finding in findings)

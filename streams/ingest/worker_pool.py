@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class PooledWorker(Protocol):
-    """A worker, as the crew needs it."""
+    """A worker, as the pool needs it."""
 
     async def run(self) -> None:
         """Run jobs until `stop`, or until there is no more to do."""

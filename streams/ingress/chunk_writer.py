@@ -1,7 +1,7 @@
 """Writes ingress's chunks to ``metrics.raw``, with a Kafka producer of its own.
 
 Its own, because what is told to the MQTT broker hangs on each single acknowledgement, and because a producer
-that has failed must be replaced without a Faust agent in the way. ``streams/ingress/fake_chunk_writer.py`` is
+that has failed must be replaced without a Faust agent in the way. ``streams/ingress/testing.py`` is
 the same in memory.
 """
 

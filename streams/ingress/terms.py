@@ -64,7 +64,7 @@ class KafkaTermSource:
         tail: reads the end of the log.
         session: our MQTT client id.
         subscription: what we subscribe to.
-        interlopers: is told of each term, and from where on to watch.
+        other_writers: is told of each term, and from where on to watch.
         clock: returns Unix time in seconds.
     """
 
@@ -74,7 +74,7 @@ class KafkaTermSource:
         tail: Tail,
         session: str,
         subscription: str,
-        interlopers: OtherWriters,
+        other_writers: OtherWriters,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -82,10 +82,10 @@ class KafkaTermSource:
         self._tail = tail
         self._session = session
         self._subscription = subscription
-        self._interlopers = interlopers
+        self._other_writers = other_writers
         self._clock = clock
         self._elected: tuple[int, str] | None = None
-        self._tenure: LeaderTerm | None = None
+        self._leader_term: LeaderTerm | None = None
         self._highest = NO_TERM
         """Of those seen in the log and those of our own."""
 
@@ -96,17 +96,17 @@ class KafkaTermSource:
         have written under a higher term. Behind that, what we write under ours would be passed over.
         """
         elected = await self._voter.confirm() if self._voter else None
-        if elected is None and self._tenure is not None:
-            return self._tenure
+        if elected is None and self._leader_term is not None:
+            return self._leader_term
         newest = await self._tail.newest()
-        seen = max(newest.term, self._interlopers.highest)
-        if self._tenure is None or elected != self._elected or seen > self._highest:
+        seen = max(newest.term, self._other_writers.highest)
+        if self._leader_term is None or elected != self._elected or seen > self._highest:
             self._highest = max(self._highest, seen)
-            self._tenure = self._begin(elected, newest.headers)
+            self._leader_term = self._begin(elected, newest.headers)
             self._elected = elected
         if elected is not None:
-            self._interlopers.begin(self._highest, newest.ends)
-        return self._tenure
+            self._other_writers.begin(self._highest, newest.ends)
+        return self._leader_term
 
     def _begin(self, elected: tuple[int, str] | None, newest: Iterable[dict[str, bytes]]) -> LeaderTerm:
         named = (SESSION, self._session.encode())

@@ -208,7 +208,8 @@ async def _check(records: Sequence[Record], deliverer: Deliverer, tp: TP) -> Non
 
     Raises:
         NewerFormat: it cannot.
-        Displaced: they stand in another log: it was set back or made anew, and has grown past the position.
+        PositionMoved: they stand in another log, which was set back or made anew and has grown past the
+            position.
         Outage: that cannot be told now.
     """
     for record in records:

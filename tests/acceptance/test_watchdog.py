@@ -71,7 +71,7 @@ FAULTS = {
     "an agent that never returns": ("handoff.RedisJobQueue.push = hang", "does not return"),
     "a bug that holds up a partition": ("handoff.RedisJobQueue.push = bug", "a bug, see the log"),
     "records that never arrive": (
-        "consumer.GovernedConsumer.getmany = no_records",
+        "consumer.OrderedConsumer.getmany = no_records",
         "its records do not reach the agent",
     ),
     "commits that fail": ("consumer.ConsumerThread._commit = nothing", "is committed although"),

@@ -13,16 +13,16 @@ from tests.faults.stack import SLOTS, Crew, Mortal
 LEAST_WORKERS = 2
 
 
-def _crew(scene: Scene, fault: Fault) -> Crew:
+def _pool(scene: Scene, fault: Fault) -> Crew:
     return scene.stack.ingests if fault.target == "ingest" else scene.stack.workers
 
 
 @asynccontextmanager
-async def somebody(crew: Crew, *, leads: bool = False) -> AsyncIterator[Mortal]:
+async def somebody(pool: Crew, *, leads: bool = False) -> AsyncIterator[Mortal]:
     """Take a process that runs; the first one, which often leads, or the one that does."""
-    while not crew.running or (leads and crew.leader() is None):
+    while not pool.running or (leads and pool.leader() is None):
         await pass_time(0.2)
-    async with crew.take((crew.leader() if leads else None) or crew.running[0]) as slot:
+    async with pool.take((pool.leader() if leads else None) or pool.running[0]) as slot:
         yield slot
 
 
@@ -40,19 +40,19 @@ async def die_at(scene: Scene, fault: Fault) -> bool:
 
 async def kill(scene: Scene, fault: Fault) -> None:
     """SIGKILL."""
-    async with somebody(_crew(scene, fault)) as slot:
+    async with somebody(_pool(scene, fault)) as slot:
         await asyncio.to_thread(slot.kill)
 
 
 async def stop(scene: Scene, fault: Fault) -> None:
     """SIGTERM."""
-    async with somebody(_crew(scene, fault)) as slot:
+    async with somebody(_pool(scene, fault)) as slot:
         await asyncio.to_thread(slot.stop)
 
 
 async def freeze(scene: Scene, fault: Fault) -> None:
     """SIGSTOP, and SIGCONT later."""
-    async with somebody(_crew(scene, fault), leads=fault.target == "leader") as slot:
+    async with somebody(_pool(scene, fault), leads=fault.target == "leader") as slot:
         slot.pause()
         try:
             await pass_time(fault.seconds)

@@ -281,8 +281,8 @@ async def stack(say: Hears, *, kinds: Collection[str] = (), workers: int = 2) ->
             disks,
             standbys,
         )
-        for crew in crews:
-            await _background(exits, crew.keep())
+        for pool in crews:
+            await _background(exits, pool.keep())
         yield made
 
 

@@ -11,9 +11,8 @@ from agents.ingress import Ingress
 from agents.refine import Refinery
 from streams.counters import Statistics
 from streams.database.tenants import FakeTenants
-from streams.ingress.fake_chunk_writer import FakeChunkWriter
-from streams.ingress.fake_office import FakeTermSource
 from streams.ingress.lease import Lease
+from streams.ingress.testing import FakeChunkWriter, FakeTermSource
 from streams.kafka.record_loop import Record
 from streams.kafka.testing import FakeTopics
 from streams.laravel.job import Job, decode_job
@@ -43,7 +42,7 @@ class Bridge:
     def __post_init__(self) -> None:
         statistics = Statistics()
         self.ingress = Ingress(
-            self.settings, statistics, self.broker, self.raw, office=FakeTermSource(), lease=Lease(8.0)
+            self.settings, statistics, self.broker, self.raw, term_source=FakeTermSource(), lease=Lease(8.0)
         )
         self.refinery = Refinery(
             self.settings,

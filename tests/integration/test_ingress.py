@@ -15,8 +15,8 @@ from agents.ingress import Ingress
 from streams.counters import Statistics
 from streams.errors import Outage
 from streams.ingress.chunk_writer import KafkaChunkWriter
-from streams.ingress.fake_office import FakeTermSource
 from streams.ingress.lease import Lease
+from streams.ingress.testing import FakeTermSource
 from streams.models import Message
 from streams.mqtt.select_transport import transport_of
 from streams.settings import Settings
@@ -40,7 +40,7 @@ class Running:
     settings: Settings
     statistics: Statistics
     ingress: Ingress
-    office: FakeTermSource
+    term_source: FakeTermSource
     consumer: AIOKafkaConsumer
     records: list[list[Message]]
     partitions: list[list[Message]]
@@ -94,12 +94,12 @@ async def start(
         }
         settings, statistics = Settings(**(named | different)), Statistics()
         transport, lease = transport_of(settings, statistics, "host"), Lease(8.0)
-        writer, office = KafkaChunkWriter(settings, lease), FakeTermSource()
+        writer, term_source = KafkaChunkWriter(settings, lease), FakeTermSource()
         one = Running(
             settings,
             statistics,
-            Ingress(settings, statistics, transport, writer, office=office, lease=lease),
-            office,
+            Ingress(settings, statistics, transport, writer, term_source=term_source, lease=lease),
+            term_source,
             await consumer_of(kafka, settings.raw_topic),
             [],
             [[] for _ in range(PARTITIONS)],
@@ -333,7 +333,7 @@ async def test_a_new_leader_takes_over_from_an_old_one_that_does_not_know_yet(
     start: Start, mosquitto: Mosquitto, unique: str
 ) -> None:
     old = await start()
-    old.office.refusal = Outage("kafka", "another worker leads")  # as Kafka's group answers from now on
+    old.term_source.refusal = Outage("kafka", "another worker leads")  # as Kafka's group answers from now on
     new = await start()
     await eventually(lambda: "another worker leads" in old.part_detail(), 20)
     await new.connected()

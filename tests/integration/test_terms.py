@@ -68,18 +68,18 @@ def office_of(
     session: str = "bridge",
     *,
     tail: KafkaTail | None = None,
-    interlopers: OtherWriters | None = None,
+    other_writers: OtherWriters | None = None,
 ) -> KafkaTermSource:
     tail = tail or KafkaTail(settings)
-    interlopers = interlopers or OtherWriters(tail, settings.raw_topic)
-    return KafkaTermSource(elected, tail, session, "metrics/#", interlopers, clock=lambda: MINUTE * 60.0)
+    other_writers = other_writers or OtherWriters(tail, settings.raw_topic)
+    return KafkaTermSource(elected, tail, session, "metrics/#", other_writers, clock=lambda: MINUTE * 60.0)
 
 
 async def lead(settings: Settings, generation: int, *, partitions: tuple[int, ...] = (0,)) -> Term:
     """Lead as a new process, and write a chunk to each of these partitions."""
-    tenure = await office_of(settings, Elected(generation)).take()
-    await write(settings, list(tenure.headers), partitions)
-    return Term.of(int(dict(tenure.headers)[TERM]))
+    leader_term = await office_of(settings, Elected(generation)).take()
+    await write(settings, list(leader_term.headers), partitions)
+    return Term.of(int(dict(leader_term.headers)[TERM]))
 
 
 async def write(settings: Settings, headers: list[tuple[str, bytes]], partitions: tuple[int, ...]) -> None:
@@ -132,34 +132,34 @@ async def test_records_of_an_older_version_tell_no_term(settings: Settings) -> N
 
 async def test_a_term_that_another_group_has_overtaken_is_left_for_a_higher_one(settings: Settings) -> None:
     """A second pipeline on the same topics, for the moment until it is refused: nobody elects anew then."""
-    office = office_of(settings, Elected(3))
-    first = await office.take()
+    term_source = office_of(settings, Elected(3))
+    first = await term_source.take()
     await write(settings, list(first.headers), (0,))
-    assert await office.take() is first
+    assert await term_source.take() is first
     other = Term(MINUTE, 9)
     await write(settings, [(TERM, b"%d" % other.packed)], (1,))
-    second = await office.take()
+    second = await term_source.take()
     assert Term.of(int(dict(second.headers)[TERM])) > other
-    assert await office.take() is second
+    assert await term_source.take() is second
 
 
 async def test_the_log_is_looked_at_for_each_connection(settings: Settings) -> None:
     elected, tail = Elected(3), CountingTail(settings)
-    office = office_of(settings, elected, tail=tail)
-    first = await office.take()
-    assert await office.take() is first
+    term_source = office_of(settings, elected, tail=tail)
+    first = await term_source.take()
+    assert await term_source.take() is first
     assert tail.looks == 2
 
     elected.generation = 4
-    assert await office.take() != first
+    assert await term_source.take() != first
     elected.member = "b"  # the same generation, of another life of the group
-    assert dict((await office.take()).headers)[TERM] == b"%d" % Term(MINUTE + 1, 4).packed
+    assert dict((await term_source.take()).headers)[TERM] == b"%d" % Term(MINUTE + 1, 4).packed
     assert tail.looks == 4
 
 
 async def test_in_a_share_group_there_is_no_term(settings: Settings) -> None:
-    tenure = await office_of(settings, None).take()
-    assert tenure.headers == (("session", b"bridge"), ("subscription", b"metrics/#"))
+    leader_term = await office_of(settings, None).take()
+    assert leader_term.headers == (("session", b"bridge"), ("subscription", b"metrics/#"))
 
 
 async def test_the_log_shows_whether_there_was_a_session_under_our_client_id(settings: Settings) -> None:
@@ -176,13 +176,13 @@ async def test_a_kafka_that_is_not_there_is_an_outage(unique: str) -> None:
 
 
 class Leader:
-    """An office and the writer of the same worker, as ingress has them."""
+    """A term source and the writer of the same worker, as ingress has them."""
 
     def __init__(self, settings: Settings) -> None:
         self.tail = CountingTail(settings)
-        self.interlopers = OtherWriters(self.tail, settings.raw_topic)
-        self.office = office_of(settings, Elected(3), tail=self.tail, interlopers=self.interlopers)
-        self.writer = KafkaChunkWriter(settings, witness=self.interlopers)
+        self.other_writers = OtherWriters(self.tail, settings.raw_topic)
+        self.term_source = office_of(settings, Elected(3), tail=self.tail, other_writers=self.other_writers)
+        self.writer = KafkaChunkWriter(settings, witness=self.other_writers)
         self.term = Term(0, 0)
 
     async def __aenter__(self) -> Self:
@@ -192,7 +192,7 @@ class Leader:
     async def begin(self) -> None:
         """As before each connection to the broker."""
         await self.writer.open()
-        self.headers = [*HEADERS, *(await self.office.take()).headers]
+        self.headers = [*HEADERS, *(await self.term_source.take()).headers]
         self.term = Term.of(int(dict(self.headers)[TERM]))
 
     async def write(self, partition: int) -> Written:

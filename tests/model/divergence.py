@@ -11,7 +11,7 @@ from enum import Enum, auto
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from streams.ingress.fake_chunk_writer import FakeRawRecord
+from streams.ingress.testing import FakeRawRecord
 from streams.laravel.job import decode_job
 from streams.laravel.testing import Snapshot
 from streams.wire import raw

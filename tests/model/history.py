@@ -5,7 +5,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from streams.ingress.fake_chunk_writer import FakeRawRecord
+from streams.ingress.testing import FakeRawRecord
 from streams.models import Message, Origin, RejectedMessage
 from streams.wire import raw
 from streams.wire.decision import Decision

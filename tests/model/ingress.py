@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 from agents.ingress import Ingress
 from streams.counters import Statistics
 from streams.errors import Outage
-from streams.ingress.fake_chunk_writer import FakeChunkWriter
-from streams.ingress.fake_office import FakeTermSource
 from streams.ingress.lease import Lease
+from streams.ingress.testing import FakeChunkWriter, FakeTermSource
 from streams.mqtt.testing import FakeConnection, FakeTransport
 
 if TYPE_CHECKING:
@@ -35,14 +34,14 @@ class IngressProcess:
         self._world = world
         self._door = Door(world.broker)
         self.writer = FakeChunkWriter(world.history.landed, world.raw, clock=lambda: world.now)
-        self._office = FakeTermSource()
+        self._term_source = FakeTermSource()
         self.writer.away = True  # Kafka answers when the model says so
         self.ingress = Ingress(
             world.settings,
             Statistics(),
             self._door,
             self.writer,
-            office=self._office,
+            term_source=self._term_source,
             lease=Lease(8.0),
             sleep=lambda _seconds: asyncio.sleep(0),
             monotonic=lambda: world.now,
@@ -54,7 +53,7 @@ class IngressProcess:
 
     def cease_to_lead(self) -> None:
         """Lose the leadership in Kafka's group, which shows when the group is asked next."""
-        self._office.refusal = Outage("kafka", "another worker leads")
+        self._term_source.refusal = Outage("kafka", "another worker leads")
 
     def die(self) -> None:
         """End at once; what was on its way to Kafka may still get there."""

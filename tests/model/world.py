@@ -10,7 +10,7 @@ from faust.types import TP
 
 from streams.database.tenant_cache import TenantCache
 from streams.database.tenants import FakeTenants
-from streams.ingress.fake_chunk_writer import FakeRawRecord
+from streams.ingress.testing import FakeRawRecord
 from streams.kafka.histories import Histories
 from streams.kafka.log_reader import FakeLogReader, LogRecord
 from streams.kafka.testing import FakeTopics

@@ -1,4 +1,4 @@
-"""A Faust stream as `streams.kafka.record_loop.process_in_order` needs it: it ends after the events that are there."""
+"""A Faust stream for `streams.kafka.record_loop.process_in_order`: it ends after its last event."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable

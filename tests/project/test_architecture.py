@@ -19,7 +19,7 @@ import pytest
 REPOSITORY = Path(__file__).parents[2]
 LAYERS = ["streams", "tables", "agents"]  # each may import itself and those before it
 AGENTS = ["agents.ingress", "agents.refine", "agents.handoff"]
-STEPS = ["agents.parse", "agents.validate", "agents.dedupe", "agents.stale"]
+STEPS = ["agents.parse", "agents.validate", "agents.dedupe"]
 TABLE_CONTENT = ["tables.state", "tables.decisions", "tables.fingerprints"]
 LARAVEL_FORMATS = [
     f"streams.laravel.{name}"
@@ -260,6 +260,16 @@ def test_ingest_and_the_formats_know_no_faust(room: str) -> None:
         assert not {other for other in others if is_part_of(other, ["faust"])}, name
         waiting += sorted(others & set(modules()) - reached)
         reached |= others
+
+
+def test_each_class_has_a_name_of_its_own() -> None:
+    """So a name that is read in one file means the same in every other."""
+    found: dict[str, list[str]] = {}
+    for name, tree in modules().items():
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef):
+                found.setdefault(node.name, []).append(name)
+    assert {name: places for name, places in found.items() if len(places) > 1} == {}
 
 
 def test_the_product_knows_neither_its_tests_nor_its_benchmarks() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import mqtt5
 import pytest
 
-from streams.ingress.fake_chunk_writer import FakeChunkWriter
+from streams.ingress.testing import FakeChunkWriter
 from streams.kafka.producer import Outgoing
 from streams.kafka.record_loop import Record
 from streams.models import Origin

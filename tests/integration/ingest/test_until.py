@@ -112,7 +112,7 @@ HANDS = 4
 
 
 @pytest.fixture
-async def crew(bench: Bench, clock: Clock, database_url: str) -> AsyncIterator[WorkerPool]:
+async def pool(bench: Bench, clock: Clock, database_url: str) -> AsyncIterator[WorkerPool]:
     async with AsyncExitStack() as sessions:
         hands = []
         for _ in range(HANDS):
@@ -133,10 +133,10 @@ async def push_many(bench: Bench) -> set[str]:
 
 @pytest.mark.usefixtures("tenant")
 async def test_a_crew_runs_every_job_once(
-    bench: Bench, crew: WorkerPool, database: asyncpg.Connection
+    bench: Bench, pool: WorkerPool, database: asyncpg.Connection
 ) -> None:
     names = await push_many(bench)
-    async with running(crew):
+    async with running(pool):
         await eventually(bench.is_empty, 20)
     found = [row[4] for row in await rows(database)]
     assert len(found) == 2 * len(names)
@@ -145,10 +145,10 @@ async def test_a_crew_runs_every_job_once(
 
 @pytest.mark.usefixtures("tenant")
 async def test_a_crew_that_is_told_to_stop_settles_what_it_has_taken(
-    bench: Bench, crew: WorkerPool, database: asyncpg.Connection
+    bench: Bench, pool: WorkerPool, database: asyncpg.Connection
 ) -> None:
     names = await push_many(bench)
-    async with running(crew):
+    async with running(pool):
         await eventually(lambda: rows(database), 20, interval_s=0)
     assert await bench.reserved() == 0
     assert len(await rows(database)) == 2 * (len(names) - len(await bench.waiting()))

@@ -13,8 +13,6 @@ from agents.ingress import Ingress
 from streams.counters import Statistics
 from streams.errors import ConnectionLost, Outage
 from streams.ingress.connection_log import FOUGHT_S, SESSION_LOST_S
-from streams.ingress.fake_chunk_writer import FakeChunkWriter
-from streams.ingress.fake_office import FakeTermSource
 from streams.ingress.flow import rfc3339
 from streams.ingress.lease import Lease
 from streams.ingress.reconnect_delay import (
@@ -24,6 +22,7 @@ from streams.ingress.reconnect_delay import (
     RECONNECT_MOST_S,
     STEADY_S,
 )
+from streams.ingress.testing import FakeChunkWriter, FakeTermSource
 from streams.mqtt.testing import FakeTransport
 from streams.settings import Settings
 from streams.timings import INGRESS
@@ -60,7 +59,7 @@ class Bench:
 
     broker: FakeTransport
     kafka: FakeChunkWriter
-    office: FakeTermSource
+    term_source: FakeTermSource
     clock: Clock
     statistics: Statistics
     ingress: Ingress
@@ -84,7 +83,7 @@ def bench(**different: object) -> Bench:
     chosen = Settings(**({"chunk_linger_ms": 0.0} | different))
     statistics, clock, bugs = Statistics(), Clock(), list[BaseException]()
     broker = FakeTransport(receive_maximum=chosen.mqtt_receive_maximum, statistics=statistics)
-    kafka, office = FakeChunkWriter(), FakeTermSource()
+    kafka, term_source = FakeChunkWriter(), FakeTermSource()
     lease_clock = Clock()
     lease = Lease(8.0, lease_clock.monotonic)
     ingress = Ingress(
@@ -92,13 +91,13 @@ def bench(**different: object) -> Bench:
         statistics,
         broker,
         kafka,
-        office=office,
+        term_source=term_source,
         lease=lease,
         on_crash=bugs.append,
         sleep=clock.sleep,
         monotonic=clock.monotonic,
     )
-    return Bench(broker, kafka, office, clock, statistics, ingress, bugs, lease_clock)
+    return Bench(broker, kafka, term_source, clock, statistics, ingress, bugs, lease_clock)
 
 
 @pytest.fixture
@@ -145,13 +144,13 @@ async def test_records_are_numbered_for_each_partition_until_one_fails(parts: Be
 
 
 async def test_a_worker_that_does_not_lead_any_more_does_not_connect(parts: Bench) -> None:
-    parts.office.refusal = Outage("kafka", "does not lead")
+    parts.term_source.refusal = Outage("kafka", "does not lead")
     parts.broker.lose()
     await eventually(lambda: len(parts.clock.slept) >= 3)
     assert len(parts.broker.connections) == 1
     assert parts.detail().endswith("kafka: does not lead")
 
-    parts.office.refusal, parts.office.term = None, 9
+    parts.term_source.refusal, parts.term_source.term = None, 9
     await parts.connected(times=2)
     parts.broker.publish(topic(), b"1")
     await eventually(lambda: parts.kafka.log)
@@ -210,7 +209,7 @@ async def test_what_the_broker_delivers_again_is_not_over_a_quota() -> None:
 
 async def test_without_a_term_none_is_written() -> None:
     parts = bench()
-    parts.office.term = 0
+    parts.term_source.term = 0
     await parts.ingress.lead()
     parts.broker.publish(topic(), b"1")
     await eventually(lambda: parts.kafka.log)
@@ -226,7 +225,7 @@ async def test_an_ingress_that_stood_still_drops_its_connection_and_leads_again_
     parts.kafka.away = True
     await parts.ingress.lead()
     await parts.connected()
-    parts.office.refusal = Outage("kafka", "does not lead")
+    parts.term_source.refusal = Outage("kafka", "does not lead")
     parts.lease_clock.now += 9.0
     await eventually(lambda: "kafka: does not lead" in parts.detail())
 
@@ -257,7 +256,7 @@ async def test_a_lost_session_is_told_by_a_process_that_has_only_the_log_to_know
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     parts = bench()
-    parts.office.had_session = True
+    parts.term_source.had_session = True
     await parts.ingress.lead()
     await parts.connected()
     await eventually(lambda: parts.statistics.notes["sessions_lost"] == 1)
@@ -456,7 +455,7 @@ async def test_a_worker_that_does_not_lead_any_more_leaves_the_session_to_whoeve
     parts: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    parts.office.refusal = Outage("kafka", "another worker leads")
+    parts.term_source.refusal = Outage("kafka", "another worker leads")
     parts.broker.take_over()
     await eventually(lambda: len(parts.clock.slept) >= 3)
 
@@ -558,13 +557,13 @@ async def test_while_a_connection_is_opened_messages_are_carried_and_acknowledge
 
 
 async def test_what_the_log_shows_of_our_session_is_handed_to_the_connection(parts: Bench) -> None:
-    parts.office.subscriptions = frozenset({"old/#"})
+    parts.term_source.subscriptions = frozenset({"old/#"})
     parts.broker.lose()
     await parts.connected(times=2)
     connection = parts.broker.connection
     assert connection is not None
     await eventually(lambda: connection.past.subscriptions == {"old/#"})
-    assert not connection.past.unbroken  # the office has answered anew: another may have led meanwhile
+    assert not connection.past.unbroken  # the term source has answered anew: another may have led meanwhile
 
 
 async def test_a_bug_in_the_opening_is_told_and_handed_on() -> None:

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.dedupe import DedupeResult, accepted, dedupe
-from agents.stale import is_stale
+from agents.dedupe import DedupeResult, accepted, dedupe, is_stale
 from streams.models import Candidate, Reading
 from streams.wire.decision import CONTENT_BYTES, ID_BYTES, unpack
 

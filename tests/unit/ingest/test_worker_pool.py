@@ -28,12 +28,12 @@ class FakeHand:
 
 async def test_it_ends_when_each_of_its_workers_has_ended() -> None:
     lasting = FakeHand()
-    crew = WorkerPool([FakeHand(ends=True), lasting])
-    running = asyncio.create_task(crew.run())
+    pool = WorkerPool([FakeHand(ends=True), lasting])
+    running = asyncio.create_task(pool.run())
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert not running.done()
-    crew.stop()
+    pool.stop()
     await asyncio.wait_for(running, 30)
     assert lasting.ended_in_order
 

@@ -41,14 +41,14 @@ class FakeTail:
 
 
 def watching(records: Sequence[dict[str, bytes]] = ()) -> OtherWriters:
-    interlopers = OtherWriters(FakeTail(records), "metrics.raw")
-    interlopers.begin(OURS, {0: 100})
-    return interlopers
+    other_writers = OtherWriters(FakeTail(records), "metrics.raw")
+    other_writers.begin(OURS, {0: 100})
+    return other_writers
 
 
 def test_only_what_others_took_is_to_be_read() -> None:
-    interlopers = watching()
-    assert [interlopers.before(0, offset) for offset in (100, 101, 104, 105)] == [
+    other_writers = watching()
+    assert [other_writers.before(0, offset) for offset in (100, 101, 104, 105)] == [
         None,
         None,
         range(102, 104),
@@ -62,21 +62,21 @@ def test_before_a_term_was_taken_nothing_is() -> None:
 
 async def test_a_higher_term_at_the_end_of_what_others_wrote_is_found() -> None:
     """As behind what a replay has put back."""
-    interlopers = watching([*[written_under(OURS)] * 30, written_under(THEIRS)])
-    others = interlopers.before(0, 131)
+    other_writers = watching([*[written_under(OURS)] * 30, written_under(THEIRS)])
+    others = other_writers.before(0, 131)
     assert others == range(100, 131)
     with pytest.raises(DeliveryFailed):
-        await interlopers.examine(0, others)
-    assert interlopers.highest == THEIRS
+        await other_writers.examine(0, others)
+    assert other_writers.highest == THEIRS
 
 
 async def test_where_kafka_does_not_tell_the_place_what_follows_the_last_one_is_read() -> None:
-    interlopers = watching([written_under(THEIRS)])
-    others = interlopers.before(0, -1)
+    other_writers = watching([written_under(THEIRS)])
+    others = other_writers.before(0, -1)
     assert others == range(100, 100 + UNTOLD)
     with pytest.raises(DeliveryFailed):
-        await interlopers.examine(0, others)
-    assert interlopers.before(0, 102) == range(100, 102)
+        await other_writers.examine(0, others)
+    assert other_writers.before(0, 102) == range(100, 102)
 
 
 class FakeProducer:
@@ -116,8 +116,8 @@ async def test_an_examination_that_a_close_has_ended_keeps_no_later_record_from_
     """Also one that had not begun."""
     FakeProducer.made = []
     monkeypatch.setattr(chunk_writer, "GatedProducer", FakeProducer)
-    interlopers = watching()
-    writer = KafkaChunkWriter(Settings(topic_partitions=1), witness=interlopers)
+    other_writers = watching()
+    writer = KafkaChunkWriter(Settings(topic_partitions=1), witness=other_writers)
     await writer.open()
     written = await writer.write(0, b"x", [])
     first = FakeProducer.made[0]
@@ -126,7 +126,7 @@ async def test_an_examination_that_a_close_has_ended_keeps_no_later_record_from_
     with pytest.raises(DeliveryFailed):
         await written
     await writer.open()
-    interlopers.begin(OURS, {0: 102})
+    other_writers.begin(OURS, {0: 102})
     written = await writer.write(0, b"x", [])
     FakeProducer.made[1].sent[0].set_result(SimpleNamespace(offset=102))
     await asyncio.wait_for(written, 1)

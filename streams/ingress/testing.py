@@ -1,4 +1,4 @@
-"""``metrics.raw`` in memory: for tests without a server."""
+"""``metrics.raw`` in memory, and a term without a group: for tests without a server."""
 
 import asyncio
 import time
@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 from streams.errors import DeliveryFailed, Outage
 from streams.ingress.chunk_writer import Headers, Written
+from streams.ingress.terms import LeaderTerm
 from streams.kafka.writer_names import new_writer
-from streams.wire.headers import SEQ, WRITER
+from streams.wire.headers import SEQ, TERM, WRITER
 
 
 class FakeRawRecord(NamedTuple):
@@ -136,3 +137,28 @@ class FakeChunkWriter:
         self.log.append(record)
         if self.on_write is not None:
             self.on_write(record)
+
+
+class FakeTermSource:
+    """Says that the one who asks leads, under a term that a test chooses.
+
+    Attributes:
+        term: of the next connection; 0 for none.
+        had_session: whether the log shows a session.
+        subscriptions: those that the log shows.
+        refusal: an outage to raise; None lets lead.
+    """
+
+    def __init__(self, term: int = 1, *, had_session: bool = False) -> None:
+        self.term = term
+        self.had_session = had_session
+        self.subscriptions: frozenset[str] = frozenset()
+        self.refusal: Outage | None = None
+
+    async def take(self) -> LeaderTerm:
+        """Answer as the test says."""
+        await asyncio.sleep(0)
+        if self.refusal is not None:
+            raise self.refusal
+        headers = ((TERM, b"%d" % self.term),) if self.term else ()
+        return LeaderTerm(headers, self.had_session, self.subscriptions)
