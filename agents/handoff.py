@@ -20,13 +20,14 @@ from streams.laravel.fence_positions import FencePositions
 from streams.laravel.job import JobMetric, JobRow, encode_job
 from streams.laravel.job_names import job_names
 from streams.laravel.pipelined_script import PipelinedScript
-from streams.laravel.push import FENCED_PUSH, ChunkOfJobs, JobQueue, Push, RedisJobQueue
+from streams.laravel.push import ChunkOfJobs, JobQueue, Push, RedisJobQueue
 from streams.laravel.queue_gauge import QueueGauge
 from streams.laravel.redis_client import connect
 from streams.laravel.redis_health import handoff_health
 from streams.laravel.redis_keys import fence_key
 from streams.laravel.redis_memory import MemoryGuard, guarded
 from streams.laravel.replays import ChunkId, Replays
+from streams.laravel.scripts import script
 from streams.models import Reading
 from streams.settings import Settings
 from streams.spans import traced
@@ -254,7 +255,9 @@ def build(app: StreamsApp) -> Handoff:
     settings, statistics, spans = app.settings, app.statistics, app.spans
     redis = connect(settings.redis_url.get_secret_value())
     memory = MemoryGuard(redis, max_share=settings.handoff_max_memory_share)
-    queue = RedisJobQueue.from_settings(redis, settings, guarded(PipelinedScript(redis, FENCED_PUSH), memory))
+    queue = RedisJobQueue.from_settings(
+        redis, settings, guarded(PipelinedScript(redis, script("push")), memory)
+    )
     fence = fence_key(settings.queue_prefix, settings.topic_prefix)
     health = handoff_health(redis, settings.queue_prefix, settings.queue_name, fence)
     replays = Replays(app.histories, statistics, settings.unique_topic)

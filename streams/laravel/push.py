@@ -16,37 +16,10 @@ from streams.errors import StartupRefused
 from streams.laravel.fence import OWNER, Fence, FenceState
 from streams.laravel.pipelined_script import PipelinedScript, Script
 from streams.laravel.redis_outages import answered
+from streams.laravel.scripts import script as lua
 from streams.settings import Settings
 
 log = logging.getLogger(__name__)
-
-# What a refusal could come from is tried before the first job is pushed: the lists' types, the right to write
-# the fence, and memory for it. Were jobs pushed without the fence, each retry would push them again.
-FENCED_PUSH = """
-local partition, owner = ARGV[1], ARGV[4]
-local found = redis.call('HMGET', KEYS[1], partition, partition .. ':proof', 'owner')
-local fence, proof = found[1] or '', found[2] or ''
-if (found[3] or owner) ~= owner then
-  return {'owned', found[3], ''}
-end
-if fence ~= ARGV[2] or proof ~= ARGV[3] then
-  return {'moved', fence, proof}
-end
-if #ARGV > 8 and redis.call('LLEN', KEYS[2]) >= tonumber(ARGV[5]) then
-  return {'full', fence, proof}
-end
-redis.call('LLEN', KEYS[3])
-redis.call('HSET', KEYS[1], partition, fence)
-for i = 9, #ARGV do
-  redis.call('RPUSH', KEYS[3], 1)
-  redis.call('RPUSH', KEYS[2], ARGV[i])
-end
-redis.call('HSET', KEYS[1], partition, ARGV[6], partition .. ':proof', ARGV[7], 'owner', owner)
-if ARGV[8] ~= '' then
-  redis.call('HSET', KEYS[1], partition .. ':locator', ARGV[8])
-end
-return {'pushed', ARGV[6], ARGV[7]}
-"""
 
 
 class Push(StrEnum):
@@ -141,7 +114,7 @@ class RedisJobQueue:
         self._keys = [self._fence_key, f"{prefix}queues:{queue}", f"{prefix}queues:{queue}:notify"]
         self._owner = owner
         self._max_jobs = max_jobs
-        self._script = script or PipelinedScript(redis, FENCED_PUSH)
+        self._script = script or PipelinedScript(redis, lua("push"))
         self._believed: dict[int, _Believed] = {}
         self._pushing: set[int] = set()
         """Partitions with a push on its way: it finds out by itself whether the fence has moved."""

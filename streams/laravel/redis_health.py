@@ -16,21 +16,9 @@ from streams.laravel.redis_keys import QueueKeys, channel_of
 from streams.laravel.redis_memory import MemoryGuard
 from streams.laravel.redis_outages import answered
 from streams.laravel.redis_refusals import sort
+from streams.laravel.scripts import script
 
 Command = tuple[str | int, ...]
-
-# ``redis.acl_check_cmd`` is there since Redis 7. Before that a missing right shows where it is needed.
-READY = """
-local asked = cjson.decode(ARGV[1])
-local missing = {}
-for _, command in ipairs(redis.acl_check_cmd and asked.needs or {}) do
-  if not redis.acl_check_cmd(unpack(command)) then missing[#missing + 1] = table.concat(command, ' ') end
-end
-if #missing == 0 then
-  for _, command in ipairs(asked.writes) do redis.call(unpack(command)) end
-end
-return missing
-"""
 
 SOME_TENANT = "00000000-0000-0000-0000-000000000000"
 NOBODY = "metric-streams: no job at all"
@@ -56,7 +44,7 @@ class QueueHealth:
         writes: Sequence[Command],
         memory: MemoryGuard,
     ) -> None:
-        self._script = redis.register_script(READY)
+        self._script = redis.register_script(script("ready"))
         self._keys = list(keys)
         self._asked = json.dumps({"needs": needs, "writes": writes})
         self._memory = memory

@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from streams.laravel.redis_health import ingest_health
 from streams.laravel.redis_keys import QueueKeys
 from streams.laravel.redis_outages import answered
-from streams.laravel.reserve_scripts import COMPLETE, PUT_BACK, RELEASE, RESERVE
+from streams.laravel.scripts import script
 from streams.settings import Settings
 
 
@@ -78,7 +78,7 @@ class ReservingQueue:
         self._reserved_at = 0.0
         self._health = ingest_health(redis, prefix, queue)
         self._reserve, self._complete, self._release, self._put_back = (
-            redis.register_script(script) for script in (RESERVE, COMPLETE, RELEASE, PUT_BACK)
+            redis.register_script(script(name)) for name in ("reserve", "complete", "release", "put_back")
         )
 
     @classmethod

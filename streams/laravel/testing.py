@@ -15,8 +15,9 @@ from streams.kafka.histories import Histories
 from streams.kafka.log_reader import FakeLogReader
 from streams.laravel.fence import OWNER
 from streams.laravel.pipelined_script import Script
-from streams.laravel.push import FENCED_PUSH, Push, RedisJobQueue
+from streams.laravel.push import Push, RedisJobQueue
 from streams.laravel.replays import Replays
+from streams.laravel.scripts import script
 
 
 class Snapshot(NamedTuple):
@@ -50,7 +51,7 @@ class FakeRedis:
         return int(is_new)
 
     def register_script(self, _script: str) -> Script:
-        """Return the only script there is: `streams.laravel.push.FENCED_PUSH`."""
+        """Return the only script there is: ``push.lua``."""
         return self._fenced_push
 
     async def ping(self) -> None:
@@ -103,7 +104,7 @@ class FakeJobQueue(RedisJobQueue):
             topics="metrics",
             owner=owner,
             max_jobs=max_jobs,
-            script=self.redis.register_script(FENCED_PUSH),
+            script=self.redis.register_script(script("push")),
         )
 
     @property

@@ -9,9 +9,10 @@ from redis.exceptions import OutOfMemoryError
 from streams.errors import Outage, QueueFull
 from streams.laravel.fence import Fence
 from streams.laravel.pipelined_script import PipelinedScript
-from streams.laravel.push import FENCED_PUSH, ChunkOfJobs, Push
+from streams.laravel.push import ChunkOfJobs, Push
 from streams.laravel.redis_memory import ASK_EVERY_S, MemoryGuard, guarded
 from streams.laravel.reserve import ReservingQueue
+from streams.laravel.scripts import script
 from tests.integration.queue.conftest import Serve
 from tests.integration.queue.queues import (
     KEYS,
@@ -109,7 +110,7 @@ async def test_ingest_is_ready_on_a_full_redis(redis: Redis) -> None:
 async def test_handoff_waits_before_redis_is_full_and_goes_on_when_it_has_room(redis: Redis) -> None:
     clock = Clock()
     guard = MemoryGuard(redis, max_share=0.8, clock=clock)
-    handoff = pushing(redis, guarded(PipelinedScript(redis, FENCED_PUSH), guard))
+    handoff = pushing(redis, guarded(PipelinedScript(redis, script("push")), guard))
     await handoff.standing(0)
 
     async def push_one(number: int) -> Push:

@@ -1,0 +1,52 @@
+-- Takes jobs of the queue, once those that are due again are back in it.
+-- KEYS: queue, delayed, reserved, notify.
+-- ARGV: now, when the reservation expires, the most jobs and bytes, how many were announced by BLPOP.
+-- Returns pairs: the job as it was, and as it stands in reserved.
+--
+-- The effect of so many pops in a row, but in an order in which a crash in the middle leaves a job in two
+-- places rather than in none. A payload that a pop would destroy (no JSON object with a number of attempts) is
+-- reserved as it is.
+
+-- What no job is: a member that is removed, or changed, without any effect.
+local nobody = 'metric-streams: no job at all'
+local queue, delayed, reserved, notify = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local now, expires, most_jobs, most_bytes, woken = ARGV[1], ARGV[2], ARGV[3] + 0, ARGV[4] + 0, ARGV[5] + 0
+
+redis.call('lindex', queue, 0)
+redis.call('ltrim', queue, 0, -1)
+redis.call('ltrim', notify, 0, -1)
+redis.call('zremrangebyrank', delayed, 1, 0)
+redis.call('zremrangebyrank', reserved, 1, 0)
+redis.call('zadd', reserved, 'XX', 0, nobody)
+
+local function bring_back(from)
+  local due = redis.call('zrangebyscore', from, '-inf', now)
+  for i = 1, #due, 100 do
+    for _ = i, math.min(i + 99, #due) do redis.call('rpush', notify, 1) end
+    redis.call('rpush', queue, unpack(due, i, math.min(i + 99, #due)))
+  end
+  if #due > 0 then redis.call('zremrangebyrank', from, 0, #due - 1) end
+end
+
+local function next_attempt(job)
+  local decoded = cjson.decode(job)
+  decoded['attempts'] = decoded['attempts'] + 1
+  return cjson.encode(decoded)
+end
+
+bring_back(delayed)
+bring_back(reserved)
+
+local taken, size_bytes = {}, 0
+for i = 0, most_jobs - 1 do
+  local job = redis.call('lindex', queue, i)
+  if not job or (i > 0 and size_bytes + #job > most_bytes) then break end
+  size_bytes = size_bytes + #job
+  local readable, copy = pcall(next_attempt, job)
+  if not readable then copy = job end
+  redis.call('zadd', reserved, expires, copy)
+  taken[#taken + 1] = {job, copy}
+end
+if #taken > 0 then redis.call('ltrim', queue, #taken, -1) end
+if #taken > woken then redis.call('ltrim', notify, #taken - woken, -1) end
+return taken
