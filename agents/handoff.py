@@ -11,7 +11,7 @@ from functools import partial
 
 from faust.types import StreamT
 
-from streams.counters import Statistics
+from streams.counters import Count, Note, Statistics
 from streams.errors import MalformedRecord, PositionMoved, QueueFull
 from streams.faust_app import StreamsApp, raw_bytes
 from streams.kafka.record_loop import Record, process_in_order
@@ -144,10 +144,10 @@ class Handoff:
     def _count(self, chunks: Sequence[ChunkOfJobs]) -> None:
         for chunk in chunks:
             if chunk.is_replay:
-                self._statistics.notes["chunks_replayed"] += 1
+                self._statistics.notes[Note.CHUNKS_REPLAYED] += 1
             else:
-                self._statistics.messages["pushed"] += chunk.readings
-                self._statistics.messages["jobs"] += len(chunk.jobs)
+                self._statistics.messages[Count.PUSHED] += chunk.readings
+                self._statistics.messages[Count.JOBS] += len(chunk.jobs)
                 self._statistics.busy_tenants.note(chunk.tenants)
 
     def _read(self, record: Record) -> Told | None:

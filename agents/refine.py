@@ -13,7 +13,7 @@ from faust.types import StreamT
 
 from agents.decide import DecidedChunk, Decider, DecisionStore
 from agents.examine import by_reason
-from streams.counters import Statistics
+from streams.counters import Count, Note, Statistics
 from streams.database.tenants import TenantDirectory, Tenants
 from streams.errors import PositionMoved
 from streams.faust_app import StreamsApp, raw_bytes
@@ -132,17 +132,17 @@ class Refinery:
     def _count(self, chunk: DecidedChunk) -> None:
         counts, decision = self._statistics.messages, chunk.decision
         self._statistics.devices.note(chunk.origin.partition, chunk.messages, decision.refusals)
-        counts["refined"] += len(chunk.messages)
-        counts["duplicate"] += len(decision.duplicates)
-        counts["accepted"] += len(chunk.accepted)
-        counts["rejected"] += len(decision.refusals)
+        counts[Count.REFINED] += len(chunk.messages)
+        counts[Count.DUPLICATE] += len(decision.duplicates)
+        counts[Count.ACCEPTED] += len(chunk.accepted)
+        counts[Count.REJECTED] += len(decision.refusals)
         self._statistics.rejected.update(refusal.reason for refusal in decision.refusals)
         if decision.refusals:
             self._statistics.refused.note(
                 chunk.origin, chunk.messages, decision.refusals, decision.decided_at
             )
-        self._statistics.notes["payload_disagrees"] += chunk.disagreeing
-        self._statistics.notes["stale_chunks"] += chunk.is_stale
+        self._statistics.notes[Note.PAYLOAD_DISAGREES] += chunk.disagreeing
+        self._statistics.notes[Note.STALE_CHUNKS] += chunk.is_stale
 
     def _records_of(self, chunk: DecidedChunk) -> Iterator[Outgoing]:
         origin, decision = chunk.origin, chunk.decision

@@ -7,6 +7,7 @@ event loop alone, so it needs no lock.
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import NamedTuple
 
 from streams.book import Book
@@ -17,6 +18,47 @@ from streams.last_seen.table import DeviceTables
 from streams.timings import Timings
 
 NOT_ASKED = "not asked yet"
+
+
+class Count(StrEnum):
+    """What is counted of messages and jobs, by the name under which the pages show it."""
+
+    RECEIVED = "received"
+    """Ingress: from the MQTT broker."""
+    WRITTEN = "written"
+    ACKNOWLEDGED = "acknowledged"
+    REFINED = "refined"
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    REJECTED = "rejected"
+    PUSHED = "pushed"
+    """Handoff: readings."""
+    JOBS = "jobs"
+    """Handoff: jobs that were pushed."""
+    INGESTED = "ingested"
+    """Ingest: rows."""
+    JOBS_TAKEN = "jobs_taken"
+    JOBS_DONE = "jobs_done"
+    JOBS_RELEASED = "jobs_released"
+    JOBS_FAILED = "jobs_failed"
+    JOBS_RETURNED = "jobs_returned"
+    """To the queue, without having been begun."""
+
+
+class Note(StrEnum):
+    """Rare things worth a number; ``docs/operations.md`` explains each."""
+
+    CHUNKS_REPLAYED = "chunks_replayed"
+    PAYLOAD_DISAGREES = "payload_disagrees"
+    POSITIONS_SET_BACK = "positions_set_back"
+    QOS0_DROPPED = "qos0_dropped"
+    RECORDS_CUT = "records_cut"
+    RETAINED_SKIPPED = "retained_skipped"
+    SESSIONS_LOST = "sessions_lost"
+    SESSIONS_TAKEN_OVER = "sessions_taken_over"
+    STALE_CHUNKS = "stale_chunks"
+    UNPROVED_REPLAYS = "unproved_replays"
+    UNREADABLE = "unreadable"
 
 
 class Trouble(NamedTuple):
@@ -48,12 +90,10 @@ class Statistics:
     """Counters since the process started, and the state of the parts."""
 
     started_at: float = field(default_factory=time.time)
-    messages: Counter[str] = field(default_factory=Counter)
-    """By stage: received, written, acknowledged, accepted, duplicate, rejected, pushed, …"""
+    messages: Counter[Count] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
     """By reason (`streams.models.Reason`)."""
-    notes: Counter[str] = field(default_factory=Counter)
-    """Rare things worth a number: retained_skipped, qos0_dropped, payload_disagrees, …"""
+    notes: Counter[Note] = field(default_factory=Counter)
     parts: dict[str, PartState] = field(default_factory=dict)
     book: Book = field(default_factory=Book)
     timings: Timings = field(default_factory=Timings)

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from copy import copy
 from typing import NamedTuple
 
-from streams.counters import Statistics
+from streams.counters import Note, Statistics
 from streams.errors import Outage, StartupRefused
 from streams.kafka.histories import Emitted, Histories, is_unbroken
 from streams.kafka.positions import UNFINISHED_MOST, Anchor, LogRange, Position
@@ -226,7 +226,7 @@ class SeenPositions:
         if state.settled_below is not None:
             at = max(log_range.start, min(at, state.settled_below))
         log.error(GOING_BACK, self._raw_topic, partition, why, at, self._unique_topic)
-        self._statistics.notes["positions_set_back"] += 1
+        self._statistics.notes[Note.POSITIONS_SET_BACK] += 1
         await self._begin(partition, at, epoch, common, forget=forget)
         return Position(at, await self._anchor_before(partition, at))
 
@@ -287,7 +287,7 @@ class SeenPositions:
             return  # a partition may be placed twice at a time, for two reasons
         self._cut[partition] = (start, end)
         log.error(CUT, self._raw_topic, partition, start, end)
-        self._statistics.notes["records_cut"] += end - start
+        self._statistics.notes[Note.RECORDS_CUT] += end - start
 
 
 def _begun_by_another(state: PartitionState, common: Emitted | None, tail: list[Emitted]) -> int | None:

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from streams.counters import Statistics
+from streams.counters import Count, Statistics
 from streams.dashboard.busiest import Busy
 from streams.dashboard.exchange import Queued
 from streams.dashboard.peers import FRESH_S, Peers
@@ -18,7 +18,15 @@ from streams.dashboard.ring import Ring
 from streams.dashboard.summary import TENANTS_TOLD, PartSeen, TenantSeen, WorkerSummary
 from streams.models import Reason
 
-STAGES = ("received", "written", "accepted", "duplicate", "rejected", "pushed", "jobs")
+STAGES = (
+    Count.RECEIVED,
+    Count.WRITTEN,
+    Count.ACCEPTED,
+    Count.DUPLICATE,
+    Count.REJECTED,
+    Count.PUSHED,
+    Count.JOBS,
+)
 REASONS = tuple(f"rejected:{reason}" for reason in Reason)
 MARKS_KEPT = 64
 NAMES = (
@@ -134,7 +142,7 @@ class Sampler:
 
     def _rates(self, elapsed_s: float) -> dict[str, float]:
         messages, rejected = self._statistics.messages, self._statistics.rejected
-        counts = Counter({stage: messages[stage] for stage in STAGES})
+        counts: Counter[str] = Counter({str(stage): messages[stage] for stage in STAGES})
         counts.update({f"rejected:{reason}": count for reason, count in rejected.items()})
         before, self._counts = self._counts, counts
         if before is None or elapsed_s <= 0:

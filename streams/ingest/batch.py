@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from streams.counters import Statistics
+from streams.counters import Count, Statistics
 from streams.errors import Outage, RowsDoubted, RowsRefused
 from streams.ingest.outcomes import Outcomes
 from streams.ingest.prepared_job import PreparedJob
@@ -60,7 +60,7 @@ class Batch:
             await self._in_doubt(jobs, doubt)
         else:
             self._others_passed = self._doubt is not None
-            self._statistics.messages["ingested"] += rows
+            self._statistics.messages[Count.INGESTED] += rows
             await self._settlement.complete(jobs)
 
     async def _halve(self, jobs: Sequence[PreparedJob]) -> None:

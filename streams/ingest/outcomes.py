@@ -6,6 +6,7 @@ By the rules of ``streams.ingest.failing``; each way ends in the queue, whose ou
 import logging
 from collections.abc import Callable, Sequence
 
+from streams.counters import Count
 from streams.errors import RowsDoubted, RowsLocked, RowsRefused
 from streams.ingest.failing import FailedJob, next_try_s
 from streams.ingest.outage_wait import OutageWait
@@ -61,7 +62,7 @@ class Outcomes:
         """Delete jobs whose rows are written, and publish what they announce."""
         done = [(taken.reserved, taken.publication) for taken in jobs]
         ours = await self._patience.wait_out(lambda: self._queue.complete(done))
-        self._at_hand.settled([reserved for reserved, _ in done], "jobs_done")
+        self._at_hand.settled([reserved for reserved, _ in done], Count.JOBS_DONE)
         if not all(ours):
             log.warning(
                 "%d jobs were written, but are no longer reserved by this worker: whoever took them writes "
@@ -93,7 +94,7 @@ class Outcomes:
             await self._keep(reserved, failed.uuid, why, refusal)
             return
         await self._patience.wait_out(lambda: self._queue.delete(reserved))
-        self._at_hand.settled([reserved], "jobs_failed")
+        self._at_hand.settled([reserved], Count.JOBS_FAILED)
         log.error("job %s is given up and now in the table failed_jobs: %s", failed.uuid, why)
 
     async def _keep(
@@ -101,7 +102,7 @@ class Outcomes:
     ) -> None:
         """Let a job wait that has failed, but that failed_jobs does not take: it must hold up no other."""
         await self._patience.wait_out(lambda: self._queue.release(reserved, ASIDE_S, counted=False))
-        self._at_hand.settled([reserved], "jobs_released")
+        self._at_hand.settled([reserved], Count.JOBS_RELEASED)
         log.error(
             "job %s has failed, but the table failed_jobs does not take it, so it is tried again in %d s, no "
             "try used: %s; why it failed: %s",
@@ -114,17 +115,17 @@ class Outcomes:
     async def _set_aside(self, taken: PreparedJob, refusal: RowsLocked) -> None:
         """Let a job wait that cannot be run now: at the front it would hold up all others."""
         await self._patience.wait_out(lambda: self._queue.release(taken.reserved, ASIDE_S, counted=False))
-        self._at_hand.settled([taken.reserved], "jobs_released")
+        self._at_hand.settled([taken.reserved], Count.JOBS_RELEASED)
         log.warning("job %s waits for %d s, no try used: %s", taken.job.uuid, ASIDE_S, refusal)
 
     async def _drop(self, taken: PreparedJob, refusal: RowsRefused) -> None:
         await self._patience.wait_out(lambda: self._queue.delete(taken.reserved))
-        self._at_hand.settled([taken.reserved], "jobs_done")
+        self._at_hand.settled([taken.reserved], Count.JOBS_DONE)
         log.info("job %s is deleted (deleteWhenMissingModels): %s", taken.job.uuid, refusal)
 
     async def _try_again(self, taken: PreparedJob, refusal: RowsRefused, delay_s: int) -> None:
         ours = await self._patience.wait_out(lambda: self._queue.release(taken.reserved, delay_s))
-        self._at_hand.settled([taken.reserved], "jobs_released")
+        self._at_hand.settled([taken.reserved], Count.JOBS_RELEASED)
         if not ours:
             log.warning("job %s failed, but is another worker's by now: %s", taken.job.uuid, refusal)
             return

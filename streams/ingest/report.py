@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from streams.counters import Statistics
+from streams.counters import Count, Statistics
 from streams.errors import Outage
 from streams.ingest.progress import Front, JobProgress
 from streams.laravel.reserve import Backlog
@@ -18,9 +18,9 @@ EVERY_S = 5.0
 """How often the rates are taken anew."""
 LINE_EVERY_S = 60.0
 IDLE_LINE_EVERY_S = 1800.0
-SETTLED = ("jobs_done", "jobs_released", "jobs_failed")
-LET_GO = (*SETTLED, "jobs_returned")
-COUNTED = ("ingested", *SETTLED)
+SETTLED = (Count.JOBS_DONE, Count.JOBS_RELEASED, Count.JOBS_FAILED)
+LET_GO = (*SETTLED, Count.JOBS_RETURNED)
+COUNTED = (Count.INGESTED, *SETTLED)
 
 
 class Counted(Protocol):
@@ -95,7 +95,7 @@ class Report:
         elapsed_s = max(self._clock() - self._since, 0.001)
         new = self._now() - self._before
         self._since, self._before = self._clock(), self._now()
-        self.rates = Rates(new["ingested"] / elapsed_s, sum(new[how] for how in SETTLED) / elapsed_s)
+        self.rates = Rates(new[Count.INGESTED] / elapsed_s, sum(new[how] for how in SETTLED) / elapsed_s)
         if self._clock() - self._line_since >= LINE_EVERY_S:
             await self.tell()
         else:
@@ -113,16 +113,16 @@ class Report:
         elapsed_s = max(self._clock() - since, 0.001)
         log.info(
             "%d rows of %d jobs in %.1f s (%.0f rows/s); %d jobs to be tried again, %d given up; %s",
-            new["ingested"],
-            new["jobs_done"],
+            new[Count.INGESTED],
+            new[Count.JOBS_DONE],
             elapsed_s,
-            new["ingested"] / elapsed_s,
-            new["jobs_released"],
-            new["jobs_failed"],
+            new[Count.INGESTED] / elapsed_s,
+            new[Count.JOBS_RELEASED],
+            new[Count.JOBS_FAILED],
             _told(backlog, self.oldest_job_s),
             extra={
                 "seconds": elapsed_s,
-                "rows": new["ingested"],
+                "rows": new[Count.INGESTED],
                 "jobs": {how.removeprefix("jobs_"): new[how] for how in SETTLED},
                 "queue": None if backlog is None else backlog._asdict(),
                 "oldest_job_s": self.oldest_job_s,
@@ -147,7 +147,7 @@ class Report:
         self._front.look(self._clock(), front)
         self.oldest_job_s = self._front.waits_s(self._clock(), self._unix_clock())
         settled = sum(self._counters[how] for how in SETTLED)
-        at_hand = self._counters["jobs_taken"] - sum(self._counters[how] for how in LET_GO)
+        at_hand = self._counters[Count.JOBS_TAKEN] - sum(self._counters[how] for how in LET_GO)
         self._progress.look(self._clock(), due=backlog.due + at_hand, settled=settled)
         return backlog
 

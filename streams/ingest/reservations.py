@@ -4,7 +4,7 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from streams.counters import Statistics
+from streams.counters import Count, Statistics
 from streams.ingest.outage_wait import OutageWait
 from streams.laravel.reserve import ReservedJob, ReservingQueue
 
@@ -34,7 +34,7 @@ class Reservations:
     async def holding(self, jobs: Sequence[ReservedJob]) -> AsyncIterator[None]:
         """Put back whatever the block has not settled, whyever it ends: no attempt is burnt."""
         self._held = dict.fromkeys(jobs)
-        self._statistics.messages["jobs_taken"] += len(jobs)
+        self._statistics.messages[Count.JOBS_TAKEN] += len(jobs)
         try:
             yield
         finally:
@@ -43,10 +43,10 @@ class Reservations:
                 try:
                     await self._put_back(left)
                 finally:
-                    self._statistics.messages["jobs_returned"] += len(left)
+                    self._statistics.messages[Count.JOBS_RETURNED] += len(left)
 
-    def settled(self, jobs: Sequence[ReservedJob], how: str) -> None:
-        """Take in what became of some of them: ``jobs_done``, ``jobs_released`` or ``jobs_failed``."""
+    def settled(self, jobs: Sequence[ReservedJob], how: Count) -> None:
+        """Take in what became of some of them."""
         self._statistics.messages[how] += len(jobs)
         for job in jobs:
             self._held.pop(job, None)

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 
-from streams.counters import Statistics
+from streams.counters import Note, Statistics
 from streams.errors import ConnectionLost, MetricStreamsError, Outage
 from streams.ingress.reconnect_delay import Wait
 from streams.mqtt.transport import Connection
@@ -121,7 +121,7 @@ class ConnectionLog:
     def _lose_session(self, how: str) -> None:
         log.error("%s", how)
         self._session_lost_at, self._session_lost = self._monotonic(), how
-        self._statistics.notes["sessions_lost"] += 1
+        self._statistics.notes[Note.SESSIONS_LOST] += 1
 
     def _outage(self, outage: Outage) -> None:
         # Where Kafka is away, MQTT is left alone: the part that is waited for is the one that is to be told.
@@ -135,7 +135,7 @@ class ConnectionLog:
         # Usual once, where a new leader meets the old one, which does not know yet that it is none any more.
         if wait.fought:
             log.error(FOUGHT_FOR, end, self._client_id, wait.seconds)
-            self._statistics.notes["sessions_taken_over"] += 1
+            self._statistics.notes[Note.SESSIONS_TAKEN_OVER] += 1
             self._fought_at = self._monotonic()
         else:
             log.info(TAKEN_OVER, end, self._client_id)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import Any, NoReturn
 
-from streams.counters import Statistics
+from streams.counters import Count, Note, Statistics
 from streams.errors import MetricStreamsError
 from streams.ingress.chunk_writer import ChunkWriter, Headers, Written
 from streams.ingress.chunking import Chunk, Chunker, InOrderAcks, Linger, Ticket
@@ -123,7 +123,7 @@ class Flow:
         chunks = [*self._queue.clear(), *self._chunker.rest()]
         gone = sum(chunk.qos0 for chunk in chunks) + self._connection.waiting_qos0()
         if gone:
-            self._statistics.notes["qos0_dropped"] += gone
+            self._statistics.notes[Note.QOS0_DROPPED] += gone
 
     async def _pump(self) -> NoReturn:
         while True:
@@ -146,7 +146,7 @@ class Flow:
         return None if due_at is None else max(0.0, due_at - self._monotonic())
 
     def _take(self, publications: list[Publication]) -> None:
-        self._statistics.messages["received"] += len(publications)
+        self._statistics.messages[Count.RECEIVED] += len(publications)
         add, received, meter = self._chunker.add, self._acks.received, self._meter
         now = self._monotonic() if meter is not None else 0.0
         arrived_ns, received_at, skipped = -1, "", 0
@@ -191,7 +191,7 @@ class Flow:
 
     def _skip_retained(self, count: int) -> None:
         """Pass over what the broker sends only because we subscribed: it was carried when it was new."""
-        self._statistics.notes["retained_skipped"] += count
+        self._statistics.notes[Note.RETAINED_SKIPPED] += count
         self._acknowledge(self._acks.free())
 
     async def _write(self) -> None:
@@ -212,7 +212,7 @@ class Flow:
             self._connection.wake()
         failure = written.exception()
         if failure is None:
-            self._statistics.messages["written"] += chunk.messages
+            self._statistics.messages[Count.WRITTEN] += chunk.messages
             arrived_s = chunk.ticket.arrived_ns / NS_PER_S
             self._statistics.timings.passed(INGRESS, chunk.messages, arrived_s, self._clock())
             self._durable(chunk.ticket)
@@ -228,7 +228,7 @@ class Flow:
     def _acknowledge(self, tokens: list[Token]) -> None:
         if tokens and not self._connection.closed.done():
             self._connection.acknowledge(tokens)
-            self._statistics.messages["acknowledged"] += len(tokens)
+            self._statistics.messages[Count.ACKNOWLEDGED] += len(tokens)
             self._statistics.timings.acknowledged_at = self._clock()
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from faust.types import TP
 
-from streams.counters import Statistics
+from streams.counters import Note, Statistics
 from streams.kafka.histories import TAIL_RECORDS, Emitted, Histories
 from streams.kafka.log_reader import LogReader
 from streams.kafka.positions import LogRange, Position
@@ -168,14 +168,14 @@ class FencePositions:
             # For refine, which asks whether its raw record is gone as well, and may ask later than we push.
             await self._queue.mark_lost(partition, fence)
             log.error(GOING_BACK, self._topic, partition, fence, at, why)
-        self._statistics.notes["positions_set_back"] += 1
+        self._statistics.notes[Note.POSITIONS_SET_BACK] += 1
 
     def _tell_cut(self, partition: int, start: int, end: int) -> None:
         if self._cut.get(partition) == (start, end):
             return  # a partition may be placed twice at a time, for two reasons
         self._cut[partition] = (start, end)
         log.error(CUT, self._topic, partition, start, end)
-        self._statistics.notes["records_cut"] += end - start
+        self._statistics.notes[Note.RECORDS_CUT] += end - start
 
 
 def is_about(mark: Fence, emitted: Emitted) -> bool:

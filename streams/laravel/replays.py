@@ -12,7 +12,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from streams.counters import Statistics
+from streams.counters import Note, Statistics
 from streams.kafka.histories import Emitted, Histories
 
 log = logging.getLogger(__name__)
@@ -130,7 +130,7 @@ class Replays:
         proof = await self._proof(partition, known, chunk, unique_offset)
         if not proof and place not in known.digests and known.told != unique_offset:
             known.told = unique_offset  # once, however often the push is tried
-            self._statistics.notes["unproved_replays"] += 1
+            self._statistics.notes[Note.UNPROVED_REPLAYS] += 1
             log.error(UNPROVED, self._topic, partition, unique_offset, chunk.raw_offset, newest[1])
         return proof
 

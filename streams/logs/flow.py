@@ -7,7 +7,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from streams.counters import Statistics
+from streams.counters import Count, Statistics
 
 log = logging.getLogger(__name__)
 
@@ -15,10 +15,10 @@ EVERY_S = 60.0
 IDLE_EVERY_S = 1800.0
 SHOWN_REASONS = 5
 STAGES = {
-    "received": "messages received",
-    "refined": "refined",
-    "pushed": "handed off",
-    "jobs": "jobs pushed",
+    Count.RECEIVED: "messages received",
+    Count.REFINED: "refined",
+    Count.PUSHED: "handed off",
+    Count.JOBS: "jobs pushed",
 }
 
 
@@ -100,8 +100,8 @@ def _line(
         for stage, called in STAGES.items()
         if new[stage]
     ]
-    if new["duplicate"]:
-        told.append(f"{new['duplicate']} duplicates")
+    if new[Count.DUPLICATE]:
+        told.append(f"{new[Count.DUPLICATE]} duplicates")
     if why:
         told.append(f"{why.total()} rejected ({_reasons(why)})")
     told.append(behind or "nothing behind")

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from streams.counters import Statistics
+from streams.counters import Note, Statistics
 from streams.mqtt.transport import Publication
 
 log = logging.getLogger(__name__)
@@ -160,7 +160,7 @@ class Inbox:
                 alarm.cancel()
 
     def _drop(self) -> None:
-        self._statistics.notes["qos0_dropped"] += 1
+        self._statistics.notes[Note.QOS0_DROPPED] += 1
         now = self._monotonic()
         if now >= self._drop_log_due:
             self._drop_log_due = now + DROP_LOG_EVERY_S
@@ -169,5 +169,5 @@ class Inbox:
                 "far). What comes at QoS 1 is not dropped",
                 self._count,
                 self.size_bytes,
-                self._statistics.notes["qos0_dropped"],
+                self._statistics.notes[Note.QOS0_DROPPED],
             )

@@ -3,7 +3,7 @@
 import logging
 from enum import IntEnum
 
-from streams.counters import Statistics
+from streams.counters import Note, Statistics
 from streams.mqtt.transport import MqttSession
 
 log = logging.getLogger(__name__)
@@ -108,8 +108,8 @@ class SessionState:
 
     def unreadable(self, packet: bytes, why: str) -> None:
         """Count and tell a message that cannot be read, and is carried to be rejected."""
-        self._statistics.notes["unreadable"] += 1
-        count = self._statistics.notes["unreadable"]
+        self._statistics.notes[Note.UNREADABLE] += 1
+        count = self._statistics.notes[Note.UNREADABLE]
         if count <= UNREADABLE_TOLD:
             log.error(
                 "the MQTT broker has sent a message that cannot be read: %s. It goes on without a topic, and "

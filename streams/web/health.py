@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from faust.tables.manager import TableManager
 
+from streams.counters import Note
 from streams.faust_app import StreamsApp
 from streams.version import product_version
 from streams.web.lags import lags
@@ -38,7 +39,7 @@ def _consumer(app: StreamsApp) -> PartHealth:
 def _positions(app: StreamsApp) -> PartHealth:
     """Tell whether messages are surely handed on: nothing was removed unread, and everything is held."""
     problems = []
-    if cut := app.statistics.notes["records_cut"]:
+    if cut := app.statistics.notes[Note.RECORDS_CUT]:
         problems.append(
             f"{cut} records were removed from Kafka before they were read, see the log; a restart ends this"
         )

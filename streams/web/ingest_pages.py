@@ -9,7 +9,7 @@ from aiohttp import web
 from prometheus_client.metrics_core import Metric
 
 from streams.asking import Probe
-from streams.counters import Statistics
+from streams.counters import Count, Statistics
 from streams.errors import StartupRefused
 from streams.ingest.report import Report
 from streams.laravel.queue_gauge import QueueGauge, QueueState
@@ -30,7 +30,7 @@ from streams.web.shared import (
 )
 
 SHUTDOWN_S = 1.0
-JOBS = {"done": "jobs_done", "released": "jobs_released", "failed": "jobs_failed"}
+JOBS = {"done": Count.JOBS_DONE, "released": Count.JOBS_RELEASED, "failed": Count.JOBS_FAILED}
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
@@ -102,7 +102,7 @@ def statistics_page(statistics: Statistics, report: Report, backlog: Backlog | N
     return {
         "version": product_version(),
         "uptime_s": round(time.time() - statistics.started_at, 1),
-        "rows": statistics.messages["ingested"],
+        "rows": statistics.messages[Count.INGESTED],
         "jobs": {outcome: statistics.messages[counter] for outcome, counter in JOBS.items()},
         "rates": {"rows_per_s": round(report.rates.rows, 1), "jobs_per_s": round(report.rates.jobs, 1)},
         "lag_jobs": None if backlog is None else backlog.due,
@@ -118,7 +118,7 @@ def ingest_metrics(
     """Yield what ``/metrics`` shows; the queue is left out while Redis does not answer."""
     yield from process_metrics("ingest", statistics)
     yield from part_metrics(parts)
-    yield counter("ingest_rows", "rows written", statistics.messages["ingested"])
+    yield counter("ingest_rows", "rows written", statistics.messages[Count.INGESTED])
     settled: Samples = {outcome: statistics.messages[counted] for outcome, counted in JOBS.items()}
     told = "jobs settled: done, released to be tried again, or failed for good"
     yield counter("ingest_jobs", told, settled, "outcome")

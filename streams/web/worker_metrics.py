@@ -7,7 +7,7 @@ from faust.types import TP
 from prometheus_client.metrics_core import Metric
 
 from streams.book import Book
-from streams.counters import Statistics
+from streams.counters import Count, Note, Statistics
 from streams.faust_app import StreamsApp
 from streams.laravel.fence import Fence
 from streams.laravel.queue_gauge import QueueState
@@ -19,29 +19,15 @@ from streams.web.prometheus import counter, gauge, histograms
 from streams.web.shared import PartHealth
 
 MESSAGES = {
-    ("ingress", "received"): "received",
-    ("ingress", "written"): "written",
-    ("ingress", "acknowledged"): "acknowledged",
-    ("refine", "accepted"): "accepted",
-    ("refine", "duplicate"): "duplicate",
-    ("refine", "rejected"): "rejected",
-    ("handoff", "pushed"): "pushed",
+    ("ingress", "received"): Count.RECEIVED,
+    ("ingress", "written"): Count.WRITTEN,
+    ("ingress", "acknowledged"): Count.ACKNOWLEDGED,
+    ("refine", "accepted"): Count.ACCEPTED,
+    ("refine", "duplicate"): Count.DUPLICATE,
+    ("refine", "rejected"): Count.REJECTED,
+    ("handoff", "pushed"): Count.PUSHED,
 }
 """By stage and outcome, what counts them in the statistics."""
-NOTES = (
-    "chunks_replayed",
-    "payload_disagrees",
-    "positions_set_back",
-    "qos0_dropped",
-    "records_cut",
-    "retained_skipped",
-    "sessions_lost",
-    "sessions_taken_over",
-    "stale_chunks",
-    "unproved_replays",
-    "unreadable",
-)
-"""All there are: each is shown from the start, so that its first rise shows."""
 GAUGES = {
     "mqtt_in_flight_messages": "messages from the broker that it waits for us to acknowledge",
     "dedupe_ids": "ids that this worker remembers, to tell duplicates",
@@ -88,8 +74,9 @@ def message_metrics(statistics: Statistics) -> Iterator[Metric]:
     yield counter("messages", "messages by stage and what became of them", counts, "stage", "outcome")
     reasons = {str(reason): statistics.rejected[reason] for reason in Reason}
     yield counter("rejected_messages", "messages that were rejected, by reason", reasons, "reason")
-    yield counter("jobs_pushed", "jobs pushed onto the queue", statistics.messages["jobs"])
-    notes = {name: statistics.notes[name] for name in NOTES}
+    yield counter("jobs_pushed", "jobs pushed onto the queue", statistics.messages[Count.JOBS])
+    # Each is shown from the start, so that its first rise shows.
+    notes = {str(note): statistics.notes[note] for note in Note}
     yield counter("notes", "rare things worth a number; docs/operations.md explains each", notes, "reason")
     timings = statistics.timings
     latency = "from a message's arrival from the broker until the stage was through with it"
