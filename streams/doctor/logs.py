@@ -14,6 +14,7 @@ from faust.types import TP
 
 from streams.errors import Outage
 from streams.kafka.connection import connection_options
+from streams.kafka.internals import client_of
 from streams.kafka.log_reader import LogRecord
 from streams.kafka.outages import as_outage
 from streams.kafka.positions import LogRange
@@ -61,8 +62,8 @@ class Logs:
         return LogEnds(ranges, await self.read(last))
 
     async def _known(self, topics: Collection[str]) -> set[TP]:
-        # Of all topics, since asking for one that is missing may create it; aiokafka has no public way to it.
-        cluster = await self._consumer._client.fetch_all_metadata()
+        # Of all topics, since asking for one that is missing may create it.
+        cluster = await client_of(self._consumer).fetch_all_metadata()
         return {TP(topic, n) for topic in topics for n in cluster.partitions_for_topic(topic) or ()}
 
     async def read(self, offsets: Mapping[TP, int]) -> Mapping[TP, LogRecord]:

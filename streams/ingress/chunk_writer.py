@@ -16,11 +16,11 @@ from typing import Any, Protocol
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, KafkaTimeoutError, NodeNotReadyError
 from aiokafka.protocol.produce import ProduceRequest
-from aiokafka.structs import TopicPartition
 
 from streams.errors import DeliveryFailed, LeaseLapsed, MetricStreamsError, Outage
 from streams.ingress.lease import Lease
 from streams.kafka.connection import connection_options
+from streams.kafka.internals import gathered_bytes
 from streams.kafka.outages import as_outage
 from streams.kafka.writer_names import new_writer
 from streams.settings import Settings
@@ -120,11 +120,10 @@ class GatedProducer(AIOKafkaProducer):  # type: ignore[misc] # aiokafka has no t
     def has_room(self, topic: str, partition: int, size_bytes: int) -> bool:
         """Tell whether a record goes into the batch that is gathered for a partition.
 
-        Else `send` waits until that has left, which it does when the one before was acknowledged
-        (``producer/message_accumulator.py``, ``add_message``).
+        Else `send` waits until that has left, which it does when the one before was acknowledged.
         """
-        batches = self._message_accumulator._batches.get(TopicPartition(topic, partition))
-        return not batches or batches[-1]._builder.size() + size_bytes + RECORD_BYTES <= MAX_BATCH_BYTES
+        gathered = gathered_bytes(self._message_accumulator, topic, partition)
+        return gathered is None or gathered + size_bytes + RECORD_BYTES <= MAX_BATCH_BYTES
 
     async def discard(self) -> None:
         """Stop. If it waits for a Kafka that is away, only its connections are closed."""

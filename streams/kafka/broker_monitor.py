@@ -19,6 +19,7 @@ from faust.types import TP
 from streams.counters import Statistics
 from streams.errors import Outage, worded
 from streams.kafka.connection import connection_options
+from streams.kafka.internals import client_of, partitions_of
 from streams.kafka.outages import shut_out
 from streams.settings import Settings
 from streams.tasks import ended
@@ -66,9 +67,9 @@ class KafkaEnds:
         """Ask for the metadata and the ends."""
         consumer = self._consumer or await self._connect()
         # aiokafka asks for metadata every five minutes: too late for brokers that come back elsewhere.
-        if not await consumer._client.force_metadata_update():
+        if not await client_of(consumer).force_metadata_update():
             raise await shut_out(self._settings)
-        check_writable(consumer._client.cluster, self._topics, self._settings.topic_min_insync_replicas)
+        check_writable(client_of(consumer).cluster, self._topics, self._settings.topic_min_insync_replicas)
         ends = await consumer.end_offsets([TopicPartition(*tp) for tp in tps])
         return {TP(tp.topic, tp.partition): end for tp, end in ends.items()}
 
@@ -87,7 +88,7 @@ class KafkaEnds:
             enable_auto_commit=False,
         )
         await self._consumer.start()
-        self._consumer._client.set_topics(self._topics)
+        client_of(self._consumer).set_topics(self._topics)
         return self._consumer
 
 
@@ -100,7 +101,7 @@ def check_writable(cluster: ClusterMetadata, topics: Sequence[str], min_insync: 
         Outage: naming the first partition that does not.
     """
     for topic in topics:
-        partitions = cluster._partitions.get(topic)
+        partitions = partitions_of(cluster, topic)
         if not partitions:
             raise Outage("kafka", f"there is no topic {topic}; if it is gone for good, setup makes it anew")
         for partition, metadata in sorted(partitions.items()):

@@ -20,6 +20,7 @@ from mode import Service
 from streams.backoff import delays
 from streams.counters import Statistics
 from streams.errors import MetricStreamsError, NewerFormat, Outage, StartupRefused, worded
+from streams.kafka.internals import client_of, consumer_of, wait_for_fetches
 from streams.kafka.log_reader import still_there
 from streams.kafka.partition_buffers import PartitionBuffers
 from streams.kafka.positions import BUG, Admission, Cursor, LogRange, Position, PositionSource
@@ -42,9 +43,9 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
-        # Faust asks for 1.5 s. A broker answers a connection's requests in turn, so whatever else is asked of
+        # A broker answers a connection's requests in turn, so whatever else is asked of
         # it, offsets first of all, waits for a fetch that has nothing to return.
-        consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS
+        wait_for_fetches(consumer, FETCH_MAX_WAIT_MS)
         return consumer
 
     def verify_event_path(self, now: float, tp: TP) -> None:
@@ -209,9 +210,9 @@ class OrderedConsumer(driver.Consumer):
 
     async def refresh_metadata(self) -> None:
         """Learn anew which partitions there are; if others than before, the group is balanced anew."""
-        consumer = self._thread._ensure_consumer()
+        consumer = consumer_of(self._thread)
         # aiokafka looks by itself every five minutes alone.
-        await self._thread.call_thread(consumer._client.force_metadata_update)
+        await self._thread.call_thread(client_of(consumer).force_metadata_update)
 
     def refuse(self, why: MetricStreamsError) -> None:
         """End the worker: as things stand, it must not go on."""
@@ -229,7 +230,7 @@ class OrderedConsumer(driver.Consumer):
         self._sent_at[tp] = self._loop_time()
         try:
             # In the thread that owns the aiokafka consumer: its futures must be woken on their own loop.
-            await self._thread.call_thread(self._thread._ensure_consumer().seek, tp, offset)
+            await self._thread.call_thread(consumer_of(self._thread).seek, tp, offset)
         except IllegalStateError:
             log.info("%s[%d] is another worker's by now", *tp)
 

@@ -14,6 +14,7 @@ from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from streams.errors import Outage
+from streams.kafka.internals import consumer_of, coordinator_of, heartbeat, must_rejoin, thread_of
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ class Leadership:
         Raises:
             Outage: if it does not lead, or Kafka does not say.
         """
-        thread = self._app.consumer._thread  # Faust's consumer lives in a thread, with a loop of its own
+        thread = thread_of(self._app.consumer)
         try:
             elected: tuple[int, str] | None = await thread.call_thread(self._ask, thread)
         except (KafkaError, TimeoutError) as error:
@@ -66,17 +67,12 @@ class Leadership:
         return elected
 
     async def _ask(self, thread: Any) -> tuple[int, str] | None:
-        """Send the heartbeat that aiokafka sends all the time, and see what Kafka says to it.
-
-        The one place that reaches into aiokafka's coordinator (``consumer/group_coordinator.py``), for the
-        generation. `_do_heartbeat` returns False to a member whom the group does not know any more; while
-        the group is rebalancing it returns True, and notes that we have to join again.
-        """
-        consumer = thread._ensure_consumer()
-        coordinator = consumer._coordinator
+        """Send the heartbeat that aiokafka sends all the time, and see what Kafka says to it."""
+        consumer = consumer_of(thread)
+        coordinator = coordinator_of(consumer)
         elected = coordinator.generation, coordinator.member_id
-        stands = await asyncio.wait_for(coordinator._do_heartbeat(), CONFIRM_LIMIT_S)
-        joining = coordinator._rejoin_needed_fut.done()
+        stands = await asyncio.wait_for(heartbeat(coordinator), CONFIRM_LIMIT_S)
+        joining = must_rejoin(coordinator)
         # Between joining and being told the new assignment, the generation is new and the assignment old.
         told = self._app.consumer_generation_id
         current = elected == (coordinator.generation, coordinator.member_id) and told == elected[0]

@@ -22,6 +22,7 @@ from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
 
 from streams.errors import StartupRefused
 from streams.kafka.connection import connection_options
+from streams.kafka.internals import client_of
 from streams.kafka.outages import as_outage
 from streams.settings import Settings
 from streams.topics import seen_changelog
@@ -167,7 +168,7 @@ async def missing_rights(settings: Settings) -> list[str]:
 
 async def _topic_rights(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, int]:
     # The admin client has no question of this version; its own go the same way.
-    client = admin._client
+    client = client_of(admin)
     answer = await client.send(client.get_random_node(), RightsRequest(names))
     return {topic: allowed for code, topic, _, _, allowed in answer.topics if not code}
 
@@ -176,7 +177,7 @@ async def _group_rights(admin: AIOKafkaAdminClient, name: str) -> int:
     for _ in range(GROUP_TRIES):
         try:
             coordinator = await admin.find_coordinator(name)
-            answer = await admin._client.send(coordinator, GroupRightsRequest(name))
+            answer = await client_of(admin).send(coordinator, GroupRightsRequest(name))
         except GroupAuthorizationFailedError:
             return 0
         except GroupCoordinatorNotAvailableError:

@@ -3,6 +3,8 @@
 Only ``streams/mqtt/aiomqtt_transport.py`` uses it.
 """
 
+# ruff: noqa: SLF001 - aiomqtt and paho have no public way to what is bent here; each place says why
+
 import asyncio
 import time
 from collections.abc import Sequence
