@@ -15,6 +15,7 @@ from streams.counters import Note, Statistics
 from streams.errors import Outage, StartupRefused
 from streams.kafka.histories import Emitted, Histories, is_unbroken
 from streams.kafka.positions import UNFINISHED_MOST, Anchor, LogRange, Position
+from streams.kafka.records_cut import RecordsCut
 from streams.laravel.fence import Fence
 from streams.wire.decision import LARGEST_EPOCH, NONE_EMITTED
 from tables.seen import SeenTable
@@ -81,8 +82,7 @@ class SeenPositions:
         self._raw_topic = raw_topic
         self._unique_topic = unique_topic
         self._fence = fence
-        self._cut: dict[int, tuple[int, int]] = {}
-        """By partition, which records were told of last as removed."""
+        self._cut = RecordsCut(log, CUT, raw_topic, statistics)
         self._unheard: set[int] = set()
         """Partitions that were placed while the fence could not be read."""
         self._owners = owners
@@ -142,7 +142,7 @@ class SeenPositions:
         now = self._seen.memory.partition(partition)
         now.unique_end = max(now.unique_end, unique.end)
         if state.last_offset + 1 < log_range.start:
-            self._tell_cut(partition, state.last_offset + 1, log_range.start)
+            self._cut.tell(partition, state.last_offset + 1, log_range.start)
         at = max(state.settled_below, log_range.start)
         return Position(at, await self._anchor_before(partition, at))
 
@@ -281,13 +281,6 @@ class SeenPositions:
             "or another TOPIC_PREFIX for a second pipeline; or, if that group is gone for good, hand its "
             "topics over with: setup --adopt"
         )
-
-    def _tell_cut(self, partition: int, start: int, end: int) -> None:
-        if self._cut.get(partition) == (start, end):
-            return  # a partition may be placed twice at a time, for two reasons
-        self._cut[partition] = (start, end)
-        log.error(CUT, self._raw_topic, partition, start, end)
-        self._statistics.notes[Note.RECORDS_CUT] += end - start
 
 
 def _begun_by_another(state: PartitionState, common: Emitted | None, tail: list[Emitted]) -> int | None:

@@ -14,6 +14,7 @@ from streams.counters import Note, Statistics
 from streams.kafka.histories import TAIL_RECORDS, Emitted, Histories
 from streams.kafka.log_reader import LogReader
 from streams.kafka.positions import LogRange, Position
+from streams.kafka.records_cut import RecordsCut
 from streams.laravel.fence import Fence, FenceState
 from streams.laravel.push import JobQueue
 from streams.laravel.replays import Replays
@@ -75,8 +76,7 @@ class FencePositions:
         self._topic = topic
         self._rewind_s = rewind_s
         self._was_committed = was_committed
-        self._cut: dict[int, tuple[int, int]] = {}
-        """By partition, which records were told of last as removed."""
+        self._cut = RecordsCut(log, CUT, topic, statistics)
 
     async def holds(self, partition: int) -> bool:
         """Tell whether the fence is where this worker left it: Redis may have come back with older data.
@@ -111,7 +111,7 @@ class FencePositions:
         if fence is not None and fence.unique_offset < log_range.start:
             # Nothing is left to compare with. What lay between was removed unread.
             if fence.unique_offset + 1 < log_range.start:
-                self._tell_cut(partition, fence.unique_offset + 1, log_range.start)
+                self._cut.tell(partition, fence.unique_offset + 1, log_range.start)
             return log_range.start
         for number, mark in enumerate(standing.marks):
             if mark.unique_offset < log_range.end and await self._is_borne_out(partition, mark):
@@ -169,13 +169,6 @@ class FencePositions:
             await self._queue.mark_lost(partition, fence)
             log.error(GOING_BACK, self._topic, partition, fence, at, why)
         self._statistics.notes[Note.POSITIONS_SET_BACK] += 1
-
-    def _tell_cut(self, partition: int, start: int, end: int) -> None:
-        if self._cut.get(partition) == (start, end):
-            return  # a partition may be placed twice at a time, for two reasons
-        self._cut[partition] = (start, end)
-        log.error(CUT, self._topic, partition, start, end)
-        self._statistics.notes[Note.RECORDS_CUT] += end - start
 
 
 def is_about(mark: Fence, emitted: Emitted) -> bool:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
+from streams.counters import Note
 from streams.models import Reason
-from streams.web.worker_metrics import NOTES
 from tests.conftest import real
 from tests.parts.process import find_program
 from tests.project.alert_scenes import SCENES, Series
@@ -97,7 +97,7 @@ def test_no_alert_is_explained_that_there_is_not() -> None:
 
 
 def test_the_reasons_that_rules_and_dashboard_look_for_are_there() -> None:
-    known = {*NOTES, *map(str, Reason)}
+    known = {*map(str, Note), *map(str, Reason)}
     texts = [RULES.read_text(), *(path.read_text() for path in (REPOSITORY / "docker").rglob("*.json"))]
     found = {reason for text in texts for reason in re.findall(r'reason=\\?"(\w+)\\?"', text)}
     assert found
@@ -105,7 +105,7 @@ def test_the_reasons_that_rules_and_dashboard_look_for_are_there() -> None:
 
 
 def test_every_note_is_explained() -> None:
-    assert {note for note in NOTES if f"`{note}`" not in OPERATIONS} == set()
+    assert {note for note in Note if f"`{note}`" not in OPERATIONS} == set()
 
 
 def test_the_dashboard_is_read_as_json_and_each_panel_asks_something() -> None:

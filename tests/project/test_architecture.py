@@ -121,6 +121,7 @@ ACQUAINTED = {
     ("streams.laravel.fence_positions", "streams.kafka.histories"),
     ("streams.laravel.fence_positions", "streams.kafka.log_reader"),
     ("streams.laravel.fence_positions", "streams.kafka.positions"),
+    ("streams.laravel.fence_positions", "streams.kafka.records_cut"),
     ("streams.laravel.replays", "streams.kafka.histories"),
     ("streams.laravel.testing", "streams.kafka.histories"),
     ("streams.laravel.testing", "streams.kafka.log_reader"),

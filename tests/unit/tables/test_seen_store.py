@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from faust.types import TP
 
-from agents.refine import seen
+from streams.application import build
 from streams.models import Origin
+from streams.settings import Settings
 from streams.wire.decision import FORMAT, Decision, encode
-from tables.seen import SeenStore
+from tables.seen import SeenStore, SeenTable
 from tables.skipped_rows import NAMED
 from tables.state import SeenState
 
@@ -25,7 +26,9 @@ def decision(number: int, at: float = NOW) -> Decision:
 
 def store() -> SeenStore:
     memory = SeenState(window_s=3_600.0, max_ids=1_000)
-    return SeenStore("memory://", seen.app, seen, table_name="seen", memory=memory)
+    app = build(Settings())
+    table = SeenTable(app, memory=memory, name="seen")
+    return SeenStore("memory://", app, table, table_name="seen", memory=memory)
 
 
 def apply(to: SeenStore, *rows: tuple[bytes | None, bytes | None]) -> None:

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 import tables.seen
-from agents.refine import app
+from streams.application import build
 from streams.errors import DeliveryFailed
 from streams.kafka.producer import Outgoing
 from streams.models import Origin
+from streams.settings import Settings
 from streams.wire.decision import FORMAT, Decision, decode_key
 from tables.seen import TOMBSTONES_AT_ONCE, SeenTable
 from tables.state import SeenState
@@ -54,7 +55,7 @@ async def table() -> SeenTable:
             fingerprint = offset.to_bytes(16) + offset.to_bytes(8)
             decision = Decision(FORMAT, 7, 1.0, b"8 bytes.", [], [], fingerprint)
             memory.add(Origin(partition, offset), decision)
-    return SeenTable(app, memory=memory, name="seen of a test")
+    return SeenTable(build(Settings()), memory=memory, name="seen of a test")
 
 
 def held(table: SeenTable) -> list[int]:
