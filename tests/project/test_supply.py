@@ -1,4 +1,4 @@
-"""./dev sbom and ./dev audit: what the lock file names as others read it, and whether anything in it is known bad."""
+"""./dev sbom and ./dev audit: what the lock file names, and whether anything in it is known to be bad."""
 
 import json
 import re
@@ -79,21 +79,21 @@ def test_an_audit_without_a_service_says_so_in_one_line_and_fails(
     dev: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers(dev, monkeypatch, says="…\nERROR: Could not connect")
-    with pytest.raises(dev.DevError, match=r"^nothing was checked, .* can be reached: ERROR: Could not connect$"):
+    with pytest.raises(
+        dev.DevError, match=r"^nothing was checked, .* can be reached: ERROR: Could not connect$"
+    ):
         dev.audit([])
     absent = {"name": "a", "skip_reason": "Dependency not found"}
     answers(dev, monkeypatch, absent, {**absent, "name": "b"})
-    with pytest.raises(dev.DevError, match="^nothing was checked"):
+    with pytest.raises(dev.DevError, match=r"^nothing was checked"):
         dev.audit([])
 
 
-def test_an_audit_that_has_checked_some_alone_fails(
-    dev: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_audit_that_has_checked_some_alone_fails(dev: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     answers(
         dev, monkeypatch, {"name": "a", "version": "1", "vulns": []}, {"name": "b", "skip_reason": "unknown"}
     )
-    with pytest.raises(dev.DevError, match="^1 of 2 packages were not checked: b$"):
+    with pytest.raises(dev.DevError, match=r"^1 of 2 packages were not checked: b$"):
         dev.audit([])
 
 
