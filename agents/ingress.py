@@ -34,6 +34,7 @@ from streams.ingress.quota import Meter, Quota
 from streams.ingress.raw_tail import KafkaTail
 from streams.ingress.reconnect_delay import ReconnectDelay
 from streams.ingress.terms import KafkaTermSource, LeaderTerm, TermSource
+from streams.mqtt.exposure import exposed
 from streams.mqtt.select_transport import transport_of
 from streams.mqtt.transport import Connection, MqttSession, Past, Transport
 from streams.settings import Settings
@@ -86,7 +87,9 @@ class Ingress:
         self._on_crash = on_crash
         self._sleep = sleep
         self._monotonic = monotonic
-        self._news = ConnectionLog(statistics, settings.mqtt_client_id, monotonic)
+        self._news = ConnectionLog(
+            statistics, settings.mqtt_client_id, monotonic, exposed=exposed(settings)
+        )
         quota = Quota.of(settings)
         self._meter = None if quota is None else Meter(quota)
         self._leader_term: LeaderTerm | None = None
@@ -163,7 +166,7 @@ class Ingress:
         # Last, so that the broker gives the session to nobody who has ceased to lead meanwhile.
         leader_term = await self._term_source.take()
         connection = await self._transport.connect()
-        self._news.let_in(connection, had_session=leader_term.had_session)
+        self._news.let_in(connection, had_session=leader_term.had_session, others=leader_term.others)
         # The source looks anew, and answers with another object, when another worker may have led meanwhile.
         past = Past(leader_term.subscriptions, unbroken=leader_term is self._leader_term)
         self._leader_term = leader_term

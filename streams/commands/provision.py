@@ -115,9 +115,9 @@ async def provision(
 ) -> None:
     """Let devices in to a Mosquitto with dynamic security (docker/secure).
 
-    init writes the first accounts and their passwords into DIRECTORY; the broker starts on them. add lets in
-    a device of TENANT that is called AGENT, and prints its password, once. renew gives it another one, remove
-    lets it in no more, list shows all.
+    init writes the first accounts, their passwords and a client id for the worker into DIRECTORY; the broker
+    starts on them. add lets in a device of TENANT that is called AGENT, and prints its password, once. renew
+    gives it another one, remove lets it in no more, list shows all.
 
     Example: metric-streams provision add 3f8ff3ea-6a5c-4f1e-9d6a-1c2b3a4d5e6f edge-1
     """

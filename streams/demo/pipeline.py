@@ -15,6 +15,7 @@ from streams.demo.parts import MqttBroker, Postgres, Redis, Tansu, mqtt_broker, 
 from streams.demo.ports import free_ports
 from streams.demo.services import IngestPart, WorkerPart
 from streams.demo.stack import Stack
+from streams.provision.files import new_client_id
 from streams.settings import Settings
 
 
@@ -41,6 +42,8 @@ class Pipeline:
             "CONSUMER_SESSION_S": "2",  # Tansu lets a new group wait for half of it
             "REDIS_URL": self.redis.url,
             "MQTT_URL": self.mqtt.url,
+            # The broker asks for no login, and goes with the run: an id that nobody guesses costs nothing.
+            "MQTT_CLIENT_ID": new_client_id(),
             "DATABASE_URL": self.postgres.url,
             "WEB_PORT": str(ports[4]),
             "INGEST_WEB_PORT": str(ports[5]),

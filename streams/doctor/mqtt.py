@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from streams.doctor.finding import Finding, broken, ok, warning
 from streams.doctor.seen import Sightings
+from streams.mqtt.exposure import MEND, is_default, lets_anyone_in
 from streams.mqtt.probe import LISTEN_S, ProbeResult, look
 from streams.mqtt.transport import MqttSession
 from streams.settings import Settings
@@ -25,7 +26,9 @@ async def examine_mqtt(settings: Settings, seen: Sightings) -> list[Finding]:
     session = MqttSession.of(settings, socket.gethostname())
     found = await look(settings, session)
     seen.status = found.statuses[-1] if found.statuses else ""
-    return [*of_broker(found), *of_filter(found, session), *of_session(found, session)]
+    is_open = is_default(settings) and await lets_anyone_in(settings)
+    exposure = of_exposure(settings.mqtt_client_id) if is_open else ()
+    return [*of_broker(found), *exposure, *of_filter(found, session), *of_session(found, session)]
 
 
 def of_broker(seen: ProbeResult) -> Iterable[Finding]:
@@ -38,6 +41,15 @@ def of_broker(seen: ProbeResult) -> Iterable[Finding]:
     if seen.dropped:
         mend = "Set max_queued_messages 0 and max_queued_bytes 0 in mosquitto.conf, and see docker/mosquitto"
         yield warning(PART, f"it has dropped {seen.dropped:,} messages since its start", mend)
+
+
+def of_exposure(client_id: str) -> Iterable[Finding]:
+    """Return what is to be said of a broker that asks for no login, where our client id is the default."""
+    seen = (
+        f"it asks for no login, and MQTT_CLIENT_ID={client_id} is the default: whoever reaches it can wipe "
+        "what it keeps for us"
+    )
+    yield warning(PART, seen, MEND[:1].upper() + MEND[1:])
 
 
 def of_filter(seen: ProbeResult, session: MqttSession) -> Iterable[Finding]:

@@ -42,6 +42,12 @@ SESSION_WIPED = (
     "the broker acknowledged to devices from then until now is gone. Let nobody else use MQTT_CLIENT_ID"
 )
 
+LEFT_BEHIND = (
+    "the MQTT broker has no session for MQTT_CLIENT_ID=%s, and the newest records came by that of %s. If it "
+    "is the same broker, it still keeps for that id what it had acknowledged to devices, and goes on "
+    "collecting: set MQTT_CLIENT_ID=%s again, and change it as docs/connections.md says"
+)
+
 
 class ConnectionLog:
     """Tells.
@@ -50,11 +56,20 @@ class ConnectionLog:
         statistics: the part ``mqtt``, and the notes ``sessions_lost`` and ``sessions_taken_over``.
         client_id: ours.
         monotonic: a clock in seconds.
+        exposed: what is to be said of a broker that lets us in; empty for nothing.
     """
 
-    def __init__(self, statistics: Statistics, client_id: str, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        statistics: Statistics,
+        client_id: str,
+        monotonic: Callable[[], float],
+        *,
+        exposed: str = "",
+    ) -> None:
         self._statistics = statistics
         self._client_id = client_id
+        self._exposed = exposed
         self._monotonic = monotonic
         self._was_connected = self._was_taken_over = False
         self._was_fought = self._was_closed = False
@@ -64,8 +79,22 @@ class ConnectionLog:
         self._fought_at: float | None = None
         statistics.expect("mqtt")
 
-    def let_in(self, connection: Connection, *, had_session: bool) -> None:
-        """Tell what became of our session; asked for before the connection is open, which may not come."""
+    def let_in(
+        self, connection: Connection, *, had_session: bool, others: frozenset[str] = frozenset()
+    ) -> None:
+        """Tell what became of our session; asked for before the connection is open, which may not come.
+
+        Args:
+            connection: says whether the broker had kept it.
+            had_session: whether the log shows that there was one under our client id.
+            others: the client ids of other sessions that the log shows.
+        """
+        if self._exposed:
+            log.warning("%s", self._exposed)
+            self._exposed = ""
+        if others and not (had_session or self._was_connected or connection.session_present):
+            known = sorted(others)
+            log.error(LEFT_BEHIND, self._client_id, ", ".join(known), known[0])
         if (self._was_connected or had_session) and not connection.session_present:
             # A broker that has lost it by a restart was away: it did not let us in again at once.
             wiped = self._was_taken_over or self._was_closed

@@ -30,6 +30,8 @@ class LeaderTerm(NamedTuple):
     """Whether the log shows that the broker has kept a session for us before."""
     subscriptions: frozenset[str] = frozenset()
     """Those under which that session has received what the log shows."""
+    others: frozenset[str] = frozenset()
+    """The client ids of other sessions that the log shows; none in a share group, where there are several."""
 
 
 class TermSource(Protocol):
@@ -110,7 +112,9 @@ class KafkaTermSource:
 
     def _begin(self, elected: tuple[int, str] | None, newest: Iterable[dict[str, bytes]]) -> LeaderTerm:
         named = (SESSION, self._session.encode())
-        ours = [found for found in newest if found.get(SESSION) == named[1]]
+        found_in = list(newest)
+        ours = [found for found in found_in if found.get(SESSION) == named[1]]
+        sessions = {found[SESSION].decode("utf-8", "replace") for found in found_in if SESSION in found}
         subscriptions = frozenset(
             found[SUBSCRIPTION].decode("utf-8", "replace") for found in ours if SUBSCRIPTION in found
         )
@@ -121,4 +125,5 @@ class KafkaTermSource:
         self._highest = self._highest.successor(elected[0], minute)
         log.info("ingress leads with the term %d (%d, %d)", self._highest.packed, *self._highest)
         headers = ((TERM, b"%d" % self._highest.packed), named, subscribed)
-        return LeaderTerm(headers, bool(ours), subscriptions)
+        others = frozenset(sessions - {self._session})
+        return LeaderTerm(headers, bool(ours), subscriptions, others)

@@ -146,6 +146,7 @@ class FakeTermSource:
         term: of the next connection; 0 for none.
         had_session: whether the log shows a session.
         subscriptions: those that the log shows.
+        others: client ids of other sessions that the log shows.
         refusal: an outage to raise; None lets lead.
     """
 
@@ -153,6 +154,7 @@ class FakeTermSource:
         self.term = term
         self.had_session = had_session
         self.subscriptions: frozenset[str] = frozenset()
+        self.others: frozenset[str] = frozenset()
         self.refusal: Outage | None = None
 
     async def take(self) -> LeaderTerm:
@@ -161,4 +163,4 @@ class FakeTermSource:
         if self.refusal is not None:
             raise self.refusal
         headers = ((TERM, b"%d" % self.term),) if self.term else ()
-        return LeaderTerm(headers, self.had_session, self.subscriptions)
+        return LeaderTerm(headers, self.had_session, self.subscriptions, self.others)

@@ -9,7 +9,9 @@ from streams.errors import MetricStreamsError
 from streams.provision.accounts import ADMIN, BRIDGE, SALT_BYTES, Json, first_accounts
 
 ACCOUNTS = "dynamic-security.json"
+CLIENT_ID = f"{BRIDGE}.client-id"
 PASSWORD_BYTES = 24
+CLIENT_ID_BYTES = 12
 
 
 def new_password() -> str:
@@ -17,15 +19,20 @@ def new_password() -> str:
     return secrets.token_urlsafe(PASSWORD_BYTES)
 
 
+def new_client_id() -> str:
+    """Return a client id for the bridge that nobody guesses: whoever knows it could ask for its session."""
+    return f"metric-streams-{secrets.token_hex(CLIENT_ID_BYTES)}"
+
+
 def write_accounts(directory: Path, bridge: Json) -> list[Path]:
-    """Write the accounts, and a file with each password, all of them for their owner alone.
+    """Write the accounts, and files with each password and the bridge's client id, for their owner alone.
 
     Args:
         directory: is made where it is not there.
         bridge: the role of the bridge.
 
     Returns:
-        The paths: that of the accounts, and those of the passwords.
+        The paths: that of the accounts, those of the passwords, and that of the client id.
 
     Raises:
         MetricStreamsError: one of them is there already, or cannot be written.
@@ -34,6 +41,7 @@ def write_accounts(directory: Path, bridge: Json) -> list[Path]:
     salts = {name: secrets.token_bytes(SALT_BYTES) for name in passwords}
     texts = {ACCOUNTS: json.dumps(first_accounts(passwords, salts, bridge), indent=2)}
     texts |= {f"{name}.password": password for name, password in passwords.items()}
+    texts[CLIENT_ID] = new_client_id()
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         standing = [name for name in texts if (directory / name).exists()]

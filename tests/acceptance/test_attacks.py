@@ -181,7 +181,7 @@ async def nobody_subscribes(scene: Scene) -> None:
 
 async def the_clients_id_of_the_bridge_or_of_another_device_is_of_no_use(scene: Scene) -> None:
     """The way in which a bridge without such a broker loses everything: a clean start in its name."""
-    ids = ["metric-streams", scene.honest.username, "bridge", ""]
+    ids = [scene.broker.client_id, "metric-streams", scene.honest.username, "bridge", ""]
     async with scene.publishing():
         for client_id in ids:
             async with scene.client(scene.hostile, identifier=client_id, clean_start=True) as client:

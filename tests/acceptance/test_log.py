@@ -42,6 +42,7 @@ class Scene:
         self._environment = {
             "BROKER_URL": self.kafka.url,
             "MQTT_URL": self.mosquitto.url,
+            "MQTT_CLIENT_ID": name,  # with the default one there is a warning, and rightly so
             "REDIS_URL": self.redis.url,
             "DATABASE_URL": self.postgres.url,
             "TOPIC_PREFIX": name,

@@ -2,10 +2,12 @@
 
 import gc
 import json
+import re
 import stat
 import subprocess
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from streams.mqtt.address import Address
 from streams.mqtt.publisher import MqttPublisher
 from streams.provision.accounts import Device, device_commands
 from streams.provision.control import control
+from streams.settings import Settings
 from tests.conftest import real
 from tests.parts.authority import Authority
 from tests.parts.commands import call
@@ -84,7 +87,9 @@ def test_the_password_is_shown_once_and_what_is_printed_fits(broker: GuardedMosq
 
 
 async def test_more_devices_than_one_answer_has_room_for_are_all_listed(broker: GuardedMosquitto) -> None:
-    address = Address.parse(broker.url.replace("://", f"://admin:{broker.admin_password}@"))
+    address = replace(
+        Address.of(Settings.from_mapping(broker.admin)), username="admin", password=broker.admin_password
+    )
     async with control(address) as asked:
         for number in range(MANY):
             await asked.ask(device_commands(Device(TENANT, f"many-{number}"), "a password"))
@@ -126,7 +131,7 @@ def test_who_is_no_administrator_is_told_so(broker: GuardedMosquitto) -> None:
 
 
 def test_a_broker_without_the_plugin_is_told_of(mosquitto: Mosquitto, broker: GuardedMosquitto) -> None:
-    refused = provision(broker, "list", MQTT_URL=mosquitto.url)
+    refused = provision(broker, "list", MQTT_URL=mosquitto.url, MQTT_CA_FILE="")
     assert (refused.returncode, "is its plugin loaded" in refused.stderr) == (1, True)
 
 
@@ -135,12 +140,17 @@ def test_the_first_accounts_are_for_their_owner_alone_and_never_written_over(tmp
     made = call("metric-streams", "provision", "init", str(directory))
     assert made.returncode == 0
     contents = {path.name: path.read_text() for path in directory.iterdir()}
-    assert set(contents) == {"dynamic-security.json", "admin.password", "bridge.password"}
+    assert set(contents) == {"dynamic-security.json", "admin.password", "bridge.password", "bridge.client-id"}
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in directory.iterdir())
     for name in ("admin", "bridge"):
         password = contents[f"{name}.password"].strip()
         assert len(password) == 32
         assert password not in contents["dynamic-security.json"] + made.stdout
+    client_id = Settings.from_mapping(
+        {"MQTT_CLIENT_ID_FILE": str(directory / "bridge.client-id")}
+    ).mqtt_client_id
+    assert re.fullmatch("metric-streams-[0-9a-f]{24}", client_id)
+    assert client_id not in made.stdout
     again = call("metric-streams", "provision", "init", str(directory))
     assert (again.returncode, "already" in again.stderr) == (1, True)
     assert {path.name: path.read_text() for path in directory.iterdir()} == contents

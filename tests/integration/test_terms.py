@@ -166,7 +166,9 @@ async def test_the_log_shows_whether_there_was_a_session_under_our_client_id(set
     assert not (await office_of(settings, Elected(1)).take()).had_session
     await lead(settings, 2)
     assert (await office_of(settings, Elected(3)).take()).had_session
-    assert not (await office_of(settings, Elected(3), session="another").take()).had_session
+    another = await office_of(settings, Elected(3), session="another").take()
+    assert (another.had_session, another.others) == (False, {"bridge"})
+    assert not (await office_of(settings, Elected(3)).take()).others
 
 
 async def test_a_kafka_that_is_not_there_is_an_outage(unique: str) -> None:

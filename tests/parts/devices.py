@@ -64,3 +64,17 @@ async def connect_until_closed(broker: Part, client_id: str) -> None:
         pass
     finally:
         writer.close()
+
+
+async def take_session(broker: Part, client_id: str) -> bool:
+    """Connect in MQTT 5 under a client id; return whether the broker had kept a session, and end that.
+
+    By hand, because aiomqtt does not tell: the flag is the first byte of the CONNACK (3.2.2.1.1).
+    """
+    reader, writer = await asyncio.open_connection(broker.host, broker.port)
+    try:
+        writer.write(mqtt5.ConnectPacket(client_id, clean_start=False, session_expiry_interval=0).write())
+        _kind, _length, flags = await reader.readexactly(3)
+        return bool(flags & 1)
+    finally:
+        writer.close()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from streams.mqtt.address import Address
 from streams.tls import TlsFiles
-from tests.parts.authority import Authority
+from tests.parts.authority import Authority, Certificate
 from tests.parts.commands import call
 from tests.parts.mosquitto import Mosquitto
 from tests.parts.ports import accepts, free_port
@@ -20,24 +20,30 @@ class GuardedMosquitto(Mosquitto):
 
     Args:
         authority: signs its certificate.
+        accounts: a directory with its accounts; without one they are made.
+        certificate: its own; without one it is made.
     """
 
-    def __init__(self, authority: Authority) -> None:
+    def __init__(
+        self, authority: Authority, *, accounts: Path | None = None, certificate: Certificate | None = None
+    ) -> None:
         super().__init__()
-        self._certificate = authority.server("mosquitto", self.host)
+        self._certificate = certificate or authority.server("mosquitto", self.host)
         self._authority = authority
         self._inner_port = free_port()
-        self.accounts = self.directory / "accounts"
-        made = call("metric-streams", "provision", "init", str(self.accounts))
-        assert made.returncode == 0, made.stderr
+        self.accounts = accounts or self.directory / "accounts"
+        if accounts is None:
+            made = call("metric-streams", "provision", "init", str(self.accounts))
+            assert made.returncode == 0, made.stderr
         self.admin_password, self.bridge_password = (
             (self.accounts / f"{name}.password").read_text().strip() for name in ("admin", "bridge")
         )
+        self.client_id = (self.accounts / "bridge.client-id").read_text().strip()
 
     @property
     def url(self) -> str:
         """The URL of the listener that is for the bridge and the administrator."""
-        return f"mqtt://{self.host}:{self._inner_port}"
+        return f"mqtts://{self.host}:{self._inner_port}"
 
     def device(self, username: str, password: str) -> Address:
         """Return where a device connects, and as whom."""
@@ -47,12 +53,17 @@ class GuardedMosquitto(Mosquitto):
     @property
     def bridge(self) -> dict[str, str]:
         """The settings of the bridge."""
-        return {"MQTT_URL": self.url, "MQTT_USERNAME": "bridge", "MQTT_PASSWORD": self.bridge_password}
+        known = {"MQTT_USERNAME": "bridge", "MQTT_PASSWORD": self.bridge_password}
+        return {**self._place, **known, "MQTT_CLIENT_ID": self.client_id}
 
     @property
     def admin(self) -> dict[str, str]:
         """The settings of who lets devices in."""
-        return {"MQTT_URL": self.url, "MQTT_ADMIN_PASSWORD": self.admin_password}
+        return {**self._place, "MQTT_ADMIN_PASSWORD": self.admin_password}
+
+    @property
+    def _place(self) -> dict[str, str]:
+        return {"MQTT_URL": self.url, "MQTT_CA_FILE": str(self._authority.ca)}
 
     def is_ready(self) -> bool:
         """Tell whether both listeners accept connections."""
@@ -67,9 +78,9 @@ class GuardedMosquitto(Mosquitto):
             "listener 1884": f"listener {self._inner_port} {self.host}",
             f"/usr/lib/{_PLUGIN}": str(plugin),
             "/mosquitto/accounts": str(self.accounts),
-            "/mosquitto/certificates/mosquitto.pem": str(self._certificate.path),
-            "/mosquitto/certificates/mosquitto.key": str(self._certificate.key),
-            "/mosquitto/certificates/ca.pem": str(self._authority.ca),
+            "/run/secrets/mosquitto.pem": str(self._certificate.path),
+            "/run/secrets/mosquitto.key": str(self._certificate.key),
+            "/run/secrets/ca.pem": str(self._authority.ca),
             "/mosquitto/data/": f"{self.directory}/",
         }
         for before, after in places.items():

@@ -80,7 +80,7 @@ class Bench:
 
 def bench(**different: object) -> Bench:
     # A linger of 0: with a clock that stands still, no chunk would ever be due.
-    chosen = Settings(**({"chunk_linger_ms": 0.0} | different))
+    chosen = Settings(**({"chunk_linger_ms": 0.0, "mqtt_username": "bridge"} | different))
     statistics, clock, bugs = Statistics(), Clock(), list[BaseException]()
     broker = FakeTransport(receive_maximum=chosen.mqtt_receive_maximum, statistics=statistics)
     kafka, term_source = FakeChunkWriter(), FakeTermSource()
@@ -261,6 +261,42 @@ async def test_a_lost_session_is_told_by_a_process_that_has_only_the_log_to_know
     await parts.connected()
     await eventually(lambda: parts.statistics.notes["sessions_lost"] == 1)
     assert "the MQTT broker has lost our session" in caplog.text
+    await parts.ingress.stand_by()
+
+
+@pytest.mark.parametrize("kept", [False, True])
+async def test_a_session_that_another_client_id_has_left_behind_is_told(
+    caplog: pytest.LogCaptureFixture, *, kept: bool
+) -> None:
+    parts = bench()
+    parts.office.others = frozenset({"the-old-id"})
+    if kept:
+        (await parts.broker.connect()).drop(ConnectionLost("a test makes the session beforehand"))
+    await parts.ingress.lead()
+    await parts.connected(times=1 + kept)
+    await eventually(lambda: parts.statistics.parts["mqtt"].up)
+    assert ("set MQTT_CLIENT_ID=the-old-id again" in caplog.text) is not kept
+    await parts.ingress.stand_by()
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"mqtt_username": ""}, 1),
+        ({"mqtt_username": "", "mqtt_client_id": "nobody-guesses-it"}, 0),
+        ({"mqtt_username": "bridge"}, 0),
+        ({"mqtt_username": "", "mqtt_url": "mqtt://bridge:s3cr3t@broker"}, 0),
+    ],
+)
+async def test_a_session_that_anybody_could_take_is_told_once(
+    caplog: pytest.LogCaptureFixture, settings: dict[str, str], told: int
+) -> None:
+    parts = bench(**settings)
+    await parts.ingress.lead()
+    await parts.connected()
+    parts.broker.lose()
+    await parts.connected(times=2)
+    assert caplog.text.count("whoever reaches the MQTT broker can wipe what it keeps for us") == told
     await parts.ingress.stand_by()
 
 
