@@ -1,6 +1,9 @@
 # The worker and the commands in one image: docker run … worker | ingest | setup | tenants | …
 
-FROM python:3.11-slim AS build
+# PYTHON may name it by its digest: docs/operations.md.
+ARG PYTHON=python:3.11-slim
+
+FROM ${PYTHON} AS build
 # Faust publishes no wheel for Linux on ARM: there it is compiled. Its pure-Python form must not be used.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends gcc libc6-dev \
@@ -19,7 +22,13 @@ COPY agents agents
 COPY tables tables
 RUN uv pip install --no-deps --build-constraint requirements.lock .
 
-FROM python:3.11-slim
+FROM ${PYTHON}
+ARG VERSION=0.1.0 REVISION=unknown
+LABEL org.opencontainers.image.title="metric-streams" \
+    org.opencontainers.image.description="Carries every MQTT metric into the Laravel ingestion job" \
+    org.opencontainers.image.licenses="MIT" \
+    org.opencontainers.image.version="${VERSION}" \
+    org.opencontainers.image.revision="${REVISION}"
 RUN useradd --system --uid 10001 --no-create-home metric-streams
 COPY --from=build /venv /venv
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1

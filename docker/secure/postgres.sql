@@ -1,13 +1,15 @@
 -- Two users of PostgreSQL, with what the worker and ingest need, and nothing else. Run by the owner of the tables,
--- once they stand (metric-streams setup --database, or Laravel's migrations):
+-- once they stand (metric-streams setup --database, or Laravel's migrations); again it only renews the passwords:
 --
 --   psql -v worker_password="…" -v ingest_password="…" -f docker/secure/postgres.sql
 --
 -- Add tenants as the owner, or as the application: neither of these two can.
 \set ON_ERROR_STOP on
 
-create role metric_streams_worker login password :'worker_password';
-create role metric_streams_ingest login password :'ingest_password';
+select format('create role %I', name) from unnest(array['metric_streams_worker', 'metric_streams_ingest']) name
+where name not in (select rolname from pg_roles) \gexec
+alter role metric_streams_worker login password :'worker_password';
+alter role metric_streams_ingest login password :'ingest_password';
 
 -- The worker looks whether a tenant exists.
 grant select (id) on tenants to metric_streams_worker;

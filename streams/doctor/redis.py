@@ -1,6 +1,6 @@
 """Looks at the Redis of the job queue: what it would lose, whether it is full, and what its user may do."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 from streams.doctor.finding import Finding, broken, ok, warning
 from streams.errors import Outage
 from streams.laravel.redis_client import connect
-from streams.laravel.redis_health import QueueHealth, handoff_health, ingest_health
+from streams.laravel.redis_health import LACKING, QueueHealth, handoff_health, ingest_health
 from streams.laravel.redis_keys import QueueKeys, fence_key
 from streams.laravel.redis_memory import MIB, Memory
 from streams.laravel.redis_outages import answered
@@ -101,16 +101,31 @@ async def _rights(redis: Redis, settings: Settings) -> list[Finding]:
         "the worker": handoff_health(redis, prefix, queue, fence_key(prefix, settings.topic_prefix)),
         "ingest": ingest_health(redis, prefix, queue),
     }
-    found = []
+    refusals: dict[str, Outage] = {}
     for who, health in asked.items():
         try:
             await health.check()
         except Outage as outage:
             if "maxmemory-policy" not in outage.seen:  # which has a line of its own
-                found.append(broken(PART, f"{who} cannot work there: {outage.seen}", outage.mend or NO_MEND))
+                refusals[who] = outage
+    return list(of_rights(list(asked), refusals))
+
+
+def of_rights(whose: Sequence[str], refusals: Mapping[str, Outage]) -> Iterable[Finding]:
+    """Return what is to be said of the rights of the user in REDIS_URL.
+
+    Args:
+        whose: the programs that it may be for.
+        refusals: by those of them that cannot work with it, why.
+    """
+    for who in whose:
+        if (outage := refusals.get(who)) is None:
+            yield ok(PART, f"the user may do what {who} does")
+        elif LACKING in outage.seen and len(refusals) < len(whose):
+            mend = f"Nothing, if {who} logs in as another user; else: {outage.mend}"
+            yield warning(PART, f"{who} cannot work with this user: {outage.seen}", mend)
         else:
-            found.append(ok(PART, f"the user may do what {who} does"))
-    return found
+            yield broken(PART, f"{who} cannot work there: {outage.seen}", outage.mend or NO_MEND)
 
 
 NO_MEND = "docs/redis.md says how the Redis of the queue must be set up"

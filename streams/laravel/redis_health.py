@@ -22,6 +22,7 @@ Command = tuple[str | int, ...]
 
 SOME_TENANT = "00000000-0000-0000-0000-000000000000"
 NOBODY = "metric-streams: no job at all"
+LACKING = "the user in REDIS_URL has no right to:"
 
 
 class QueueHealth:
@@ -67,7 +68,7 @@ class QueueHealth:
 
 
 def _lacking(what: str, said: str = "") -> Outage:
-    seen = f"the user in REDIS_URL has no right to: {what}"
+    seen = f"{LACKING} {what}"
     mend = "Grant what docs/redis.md lists, with ACL SETUSER"
     detail = f"{seen}. {mend}" + (f". Redis says: {said}" if said else "")
     return Outage("redis", detail, seen=seen, mend=mend)

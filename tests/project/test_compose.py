@@ -1,7 +1,9 @@
-"""docker-compose.yml and Dockerfile: what can be held about them without Docker."""
+"""The compose files and Dockerfile: what can be held about them without Docker."""
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,21 +15,22 @@ import yaml
 from streams.commands.program import COMMANDS
 from streams.config.clashes import is_loopback
 from streams.settings import Settings
-from streams.version import PRODUCT
+from streams.version import PRODUCT, product_version
+from tests.conftest import real
+from tests.parts.authority import Authority
+from tests.parts.compose import COMPOSE, REPOSITORY, SECURE, as_compose_reads, read, secured
+from tests.parts.kafka import Kafka
+from tests.parts.secure_profile import Secrets
 
-REPOSITORY = Path(__file__).parents[2]
-COMPOSE = REPOSITORY / "docker-compose.yml"
 DOCUMENT: dict[str, Any] = yaml.safe_load(COMPOSE.read_text())
 SERVICES: dict[str, dict[str, Any]] = DOCUMENT["services"]
-SECURE = REPOSITORY / "docker-compose.secure.yml"
 OURS = ["setup", "worker", "ingest"]
 MONITORING = ["prometheus", "grafana"]
-
-
-def as_compose_reads(value: str, environment: dict[str, str] | None = None) -> str:
-    """Replace ``${NAME:-default}`` as Compose does."""
-    values = environment or {}
-    return re.sub(r"\$\{(\w+):-([^}]*)\}", lambda found: values.get(found[1]) or found[2], value)
+_DATABASE = "postgresql://u:x@postgres:5432/metrics?sslmode=verify-full&sslrootcert=/run/secrets/ca.pem"
+SECRET_URLS = {
+    **{f"redis-url-{who}": "rediss://u:x@redis:6379/0?ssl_ca_certs=/run/secrets/ca.pem" for who in OURS},
+    **{f"database-url-{who}": _DATABASE for who in ("owner", *OURS)},
+}
 
 
 def test_it_follows_the_compose_specification() -> None:
@@ -161,43 +164,17 @@ def test_the_image_runs_our_command() -> None:
         assert arguments[0] in COMMANDS
 
 
+def test_the_image_tells_what_it_is_and_of_which_version() -> None:
+    text = (REPOSITORY / "Dockerfile").read_text()
+    assert re.findall(r"^ARG VERSION=(\S+)", text, re.MULTILINE) == [product_version()]
+    labels = set(re.findall(r"org\.opencontainers\.image\.(\w+)=", text))
+    assert labels == {"title", "description", "licenses", "version", "revision"}
+    assert SERVICES["worker"]["image"] == f"{PRODUCT}:{product_version()}"
+
+
 def test_the_image_does_not_run_as_root() -> None:
     final_stage = (REPOSITORY / "Dockerfile").read_text().split("\nFROM ")[-1]
     assert re.search(r"^USER (?!root)\S+$", final_stage, re.MULTILINE)
-
-
-class Overriding(yaml.SafeLoader):
-    """Reads ``!override``, by which a list stands in place of another one."""
-
-
-Overriding.add_constructor("!override", lambda loader, node: Overridden(_plain(loader, node)))
-
-
-class Overridden(dict[str, Any]):
-    """What stands in place of another value."""
-
-    def __init__(self, value: Any) -> None:
-        super().__init__(value=value)
-
-
-def _plain(loader: yaml.SafeLoader, node: yaml.Node) -> Any:
-    if isinstance(node, yaml.SequenceNode):
-        return loader.construct_sequence(node, deep=True)
-    return loader.construct_mapping(node, deep=True)
-
-
-def secured() -> dict[str, dict[str, Any]]:
-    """Return the services as Compose merges both files."""
-    merged = {name: dict(service) for name, service in SERVICES.items()}
-    for name, change in yaml.load(SECURE.read_text(), Overriding)["services"].items():  # noqa: S506 - a safe one
-        for key, value in change.items():
-            if isinstance(value, Overridden):
-                merged[name][key] = value["value"]
-            elif isinstance(value, dict):
-                merged[name][key] = {**merged[name].get(key, {}), **value}
-            else:
-                merged[name][key] = value
-    return merged
 
 
 def test_with_the_secure_file_devices_reach_one_port_that_asks_who_they_are() -> None:
@@ -208,21 +185,106 @@ def test_with_the_secure_file_devices_reach_one_port_that_asks_who_they_are() ->
     configuration = (REPOSITORY / "docker" / "secure" / "mosquitto.conf").read_text()
     (source,) = [each for each in services["mosquitto"]["volumes"] if each.startswith("./docker/secure/mosq")]
     assert (REPOSITORY / source.split(":")[0]).is_file()
-    for mounted in ("/mosquitto/accounts", "/mosquitto/certificates", "/mosquitto/data"):
+    for secret in ("mosquitto.pem", "mosquitto.key"):
+        assert f"/run/secrets/{secret}" in configuration
+        assert secret in services["mosquitto"]["secrets"]
+    for mounted in ("/mosquitto/accounts", "/mosquitto/data"):
         assert mounted in configuration
         assert any(f":{mounted}" in volume for volume in services["mosquitto"]["volumes"])
 
 
-@pytest.mark.parametrize("name", ["worker", "setup"])
-def test_with_the_secure_file_our_programs_log_in_by_secrets(name: str, tmp_path: Path) -> None:
-    environment = {key: as_compose_reads(value) for key, value in secured()[name]["environment"].items()}
-    document = yaml.load(SECURE.read_text(), Overriding)  # noqa: S506 - a safe one
-    for key in [key for key in environment if key.endswith("_FILE")]:
+def test_the_secure_file_follows_the_compose_specification_but_for_what_it_overrides(tmp_path: Path) -> None:
+    plain = tmp_path / "docker-compose.yml"
+    plain.write_text(SECURE.read_text().replace("!override", ""))
+    tool = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(plain)]
+    done = subprocess.run(tool, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_with_the_secure_file_our_programs_log_in_everywhere_by_secrets(name: str, tmp_path: Path) -> None:
+    service = secured()[name]
+    environment = {key: as_compose_reads(value) for key, value in service["environment"].items()}
+    for key in [key for key in environment if environment[key].startswith("/run/secrets/")]:
         secret = Path(environment[key]).name
-        assert secret in secured()[name]["secrets"]
-        assert document["secrets"][secret]["file"].startswith("./docker/secure/accounts/")
+        assert secret in service["secrets"]
         environment[key] = str(tmp_path / secret)
-        (tmp_path / secret).write_text("a-password\n")
+        text = f"{SECRET_URLS.get(secret, 'a-secret')}\n"
+        (tmp_path / secret).write_text(text.replace("/run/secrets", str(tmp_path)))
+    authority = real(lambda: Authority(tmp_path / "authority"))
+    authority.client("any")
+    shutil.copyfile(authority.ca, tmp_path / "ca.pem")
     settings = Settings.from_mapping(environment)
-    assert settings.mqtt_username == "bridge"
-    assert settings.mqtt_password.get_secret_value() == "a-password"
+    assert settings.redis_url.get_secret_value().startswith("rediss://")
+    assert "sslmode=verify-full" in settings.database_url.get_secret_value()
+    assert settings.web_token.get_secret_value() == "a-secret"
+    if name != "ingest":
+        assert settings.kafka_security_protocol == "SASL_SSL"
+        assert settings.mqtt_url.get_secret_value().startswith("mqtts://")
+        assert settings.mqtt_client_id == settings.mqtt_password.get_secret_value() == "a-secret"
+
+
+def test_with_the_secure_file_nothing_is_left_of_the_passwords_for_trying_out() -> None:
+    for name, service in secured().items():
+        if "profiles" not in service or name in MONITORING:
+            assert "metric-streams-dev" not in str(service), name
+            assert "metrics-dev" not in str(service), name
+            assert "redpanda" not in f"{service.get('depends_on')}{service.get('environment')}", name
+
+
+def test_every_secret_is_a_file_that_init_writes_and_somebody_is_given(tmp_path: Path) -> None:
+    secrets = read(SECURE)["secrets"]
+    assert {each["file"] for each in secrets.values()} == {
+        f"./docker/secure/secrets/{name}" for name in secrets
+    }
+    given = {
+        each if isinstance(each, str) else each["source"]
+        for service in secured().values()
+        for each in service.get("secrets", [])
+    }
+    assert given == set(secrets)
+    written = {path.name for path in real(lambda: Secrets(tmp_path)).path.iterdir()}
+    assert set(secrets) <= written
+    assert written - set(secrets) == {"redis-worker", "redis-ingest", "redis-laravel", "console-login"}
+
+
+def test_what_the_secure_file_mounts_is_in_the_repository() -> None:
+    for name, service in secured().items():
+        for volume in service.get("volumes", []):
+            source = volume.split(":")[0]
+            if source.startswith("./docker/secure") and source != "./docker/secure/accounts":
+                assert (REPOSITORY / source).exists(), name
+                assert volume.endswith(":ro"), volume
+        for program in service.get("entrypoint", [])[:1]:
+            if program.startswith("/secure/"):
+                assert os.access(REPOSITORY / "docker" / program[1:], os.X_OK), program
+
+
+@pytest.mark.parametrize("name", sorted(secured()))
+def test_with_the_secure_file_memory_and_logs_have_a_bound(name: str) -> None:
+    service = secured()[name]
+    if name != "redpanda":  # which is not run
+        assert re.fullmatch(r"\d+[mg]", service["mem_limit"])
+        assert set(service["logging"]["options"]) == {"max-size", "max-file"}
+
+
+def test_console_is_reached_by_its_login_alone() -> None:
+    services = secured()
+    assert services["console"]["ports"] == []
+    assert services["console"]["networks"] == ["console-network"]
+    on_it = {name for name, service in services.items() if "console-network" in service.get("networks", [])}
+    assert on_it == {"kafka", "console", "console-login"}
+    assert services["console-login"]["ports"] == ["127.0.0.1:8080:8080"]
+
+
+def test_kafka_is_of_the_version_that_the_tests_run() -> None:
+    version = Kafka.version() if (REPOSITORY / ".cache" / "kafka" / "libs").exists() else None
+    if version is None:
+        pytest.skip("there are no jars of Kafka")
+    assert {secured()[name]["image"] for name in ("kafka", "kafka-users")} == {f"apache/kafka:{version}"}
+
+
+@pytest.mark.parametrize("name", sorted(secured()))
+def test_with_the_secure_file_nothing_is_published_beyond_this_machine(name: str) -> None:
+    for port in secured()[name].get("ports", []):
+        assert is_loopback(as_compose_reads(port).split(":")[0]), port
