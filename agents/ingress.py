@@ -87,9 +87,7 @@ class Ingress:
         self._on_crash = on_crash
         self._sleep = sleep
         self._monotonic = monotonic
-        self._news = ConnectionLog(
-            statistics, settings.mqtt_client_id, monotonic, exposed=exposed(settings)
-        )
+        self._news = ConnectionLog(statistics, settings.mqtt_client_id, monotonic, exposed=exposed(settings))
         quota = Quota.of(settings)
         self._meter = None if quota is None else Meter(quota)
         self._leader_term: LeaderTerm | None = None

@@ -4,6 +4,7 @@ import json
 import ssl
 import stat
 from pathlib import Path
+from typing import Any
 
 import aiomqtt
 import asyncpg
@@ -43,6 +44,18 @@ def profile(own: Own, tmp_path: Path) -> Profile:
     return made
 
 
+def known_to_kafka(profile: Profile, user: str) -> dict[str, Any]:
+    """Return how a client of Kafka logs in."""
+    return {
+        "bootstrap_servers": f"{profile.kafka.host}:{profile.kafka.login_port}",
+        "security_protocol": "SASL_SSL",
+        "ssl_context": profile.redis.context(),
+        "sasl_mechanism": "SCRAM-SHA-512",
+        "sasl_plain_username": user,
+        "sasl_plain_password": profile.secrets.of(f"kafka-{user}"),
+    }
+
+
 async def test_the_pipeline_and_the_commands_run_on_what_is_shipped(profile: Profile, own: Own) -> None:
     def run(*arguments: str) -> str:
         done = call("metric-streams", *arguments, **profile.settings("setup"))
@@ -65,7 +78,7 @@ async def test_the_pipeline_and_the_commands_run_on_what_is_shipped(profile: Pro
     assert worker.status("/health/ready") == 200
     assert ingest.status("/health/ready") == 200
     assert "edge-1" in run("rejected", "list")
-    asked = profile.settings("worker") | {"WEB_PORT": str(worker.port), "INGEST_WEB_PORT": str(ingest.port)}
+    asked = profile.settings("setup") | {"WEB_PORT": str(worker.port), "INGEST_WEB_PORT": str(ingest.port)}
     doctor = json.loads(call("metric-streams", "doctor", "--json", **asked).stdout)
     assert [each for each in doctor["findings"] if each["state"] == "broken"] == []
     worker.stop()
@@ -185,28 +198,18 @@ async def test_each_user_of_redis_does_its_own_work_and_no_other(
 
 
 async def test_each_user_of_kafka_does_its_own_work_and_no_other(profile: Profile) -> None:
-    def known(user: str) -> dict[str, object]:
-        return {
-            "bootstrap_servers": f"{profile.kafka.host}:{profile.kafka.login_port}",
-            "security_protocol": "SASL_SSL",
-            "ssl_context": profile.redis.context(),
-            "sasl_mechanism": "SCRAM-SHA-512",
-            "sasl_plain_username": user,
-            "sasl_plain_password": profile.secrets.of(f"kafka-{user}"),
-        }
-
-    admin = AIOKafkaAdminClient(**known("metric-streams"))
+    admin = AIOKafkaAdminClient(**known_to_kafka(profile, "metric-streams"))
     await admin.start()
     refused = await admin.create_topics([NewTopic("others", 1, 1)])
     assert refused.topic_errors[0][1] == TopicAuthorizationFailedError.errno
     await admin.close()
 
-    producer = AIOKafkaProducer(**known("console"), enable_idempotence=False)
+    producer = AIOKafkaProducer(**known_to_kafka(profile, "console"), enable_idempotence=False)
     await producer.start()
     with pytest.raises(TopicAuthorizationFailedError):
         await producer.send_and_wait("metrics.raw", b"forged", partition=0)
     await producer.stop()
-    consumer = AIOKafkaConsumer("metrics.raw", **known("console"))
+    consumer = AIOKafkaConsumer("metrics.raw", **known_to_kafka(profile, "console"))
     await consumer.start()
     assert consumer.partitions_for_topic("metrics.raw")
     await consumer.stop()
@@ -243,16 +246,25 @@ async def test_each_user_of_postgres_does_its_own_work_and_no_other(
     await connection.close()
 
 
-def test_the_users_are_made_again_with_new_passwords_and_nothing_else_changes(profile: Profile) -> None:
-    place = profile.secrets.path / "postgres-worker"
-    place.chmod(0o600)
-    place.write_text("renewed\n")
+async def test_a_password_is_renewed_by_making_the_users_again(profile: Profile) -> None:
+    old = profile.secrets.of("postgres-worker")
+    for name in ("postgres-worker", "kafka-console"):
+        place = profile.secrets.path / name
+        place.chmod(0o600)
+        place.write_text("renewed\n")
     profile.postgres.make_users()
     profile.kafka.make_users()
-    url = f"{profile.postgres.host}:{profile.postgres.port}/metrics?sslmode=require"
-    profile.postgres.execute("select 1", "metrics")
-    assert "metric_streams_worker" in profile.postgres.execute("select rolname from pg_roles", "metrics")
-    assert url
+    place = f"{profile.postgres.host}:{profile.postgres.port}/metrics"
+    with pytest.raises(asyncpg.InvalidPasswordError):
+        await asyncpg.connect(
+            f"postgresql://metric_streams_worker:{old}@{place}", ssl=profile.redis.context()
+        )
+    renewed = f"postgresql://metric_streams_worker:renewed@{place}"
+    connection = await asyncpg.connect(renewed, ssl=profile.redis.context())
+    await connection.close()
+    admin = AIOKafkaAdminClient(**known_to_kafka(profile, "console"))
+    await admin.start()
+    await admin.close()
 
 
 def test_what_init_writes_is_for_root_alone_and_never_written_over(profile: Profile) -> None:

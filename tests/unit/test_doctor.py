@@ -418,3 +418,29 @@ def test_of_the_worker() -> None:
 )
 def test_of_the_clocks(ahead: dict[str, float], words: str, state: Severity) -> None:
     assert says(clocks.of_clocks(ahead), words, state=state)
+
+
+def lacking(what: str) -> Outage:
+    seen = f"the user in REDIS_URL has no right to: {what}"
+    return Outage("redis", f"{seen}. Grant it", seen=seen, mend="Grant it")
+
+
+def test_a_user_of_redis_may_be_the_workers_alone_or_ingests_but_not_nobodys() -> None:
+    whose = ["the worker", "ingest"]
+    found = list(redis.of_rights(whose, {"ingest": lacking("publish")}))
+    assert [each.state for each in found] == [Severity.OK, Severity.WARNING]
+    assert says(found, "ingest cannot work with this user", "publish", state=Severity.WARNING)
+    assert "if ingest logs in as another user; else: Grant it" in found[1].mend
+    found = list(redis.of_rights(whose, {who: lacking("evalsha") for who in whose}))
+    assert [each.state for each in found] == [Severity.BROKEN] * 2
+
+
+def test_a_redis_that_nothing_can_be_done_with_is_broken_whoever_asks() -> None:
+    refusal = Outage("redis", "WRONGTYPE. Do this", seen="WRONGTYPE", mend="Do this")
+    found = list(redis.of_rights(["the worker", "ingest"], {"ingest": refusal}))
+    assert says(found, "ingest cannot work there: WRONGTYPE")
+
+
+def test_a_broker_that_asks_for_no_login_is_a_warning_where_the_client_id_is_known_to_all() -> None:
+    found = mqtt.of_exposure("metric-streams")
+    assert says(found, "asks for no login", "MQTT_CLIENT_ID=metric-streams", state=Severity.WARNING)

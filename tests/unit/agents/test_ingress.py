@@ -269,9 +269,11 @@ async def test_a_session_that_another_client_id_has_left_behind_is_told(
     caplog: pytest.LogCaptureFixture, *, kept: bool
 ) -> None:
     parts = bench()
-    parts.office.others = frozenset({"the-old-id"})
+    parts.term_source.others = frozenset({"the-old-id"})
     if kept:
-        (await parts.broker.connect()).drop(ConnectionLost("a test makes the session beforehand"))
+        before = await parts.broker.connect()
+        await before.open()
+        before.drop(ConnectionLost("a test made the session beforehand"))
     await parts.ingress.lead()
     await parts.connected(times=1 + kept)
     await eventually(lambda: parts.statistics.parts["mqtt"].up)
