@@ -145,6 +145,45 @@ async def test_nobody_is_let_in_to_any_server_without_a_login_or_in_clear(profil
                     pass
 
 
+class Telling(aiomqtt.Client):
+    """Tells whether the broker had kept its session."""
+
+    session_present = False
+
+    def _on_connect(
+        self, client: Any, userdata: Any, flags: Any, reason_code: Any, properties: Any = None
+    ) -> None:
+        self.session_present = bool(flags.session_present)
+        super()._on_connect(client, userdata, flags, reason_code, properties)
+
+
+async def test_the_bridges_password_takes_no_session_on_the_devices_port(profile: Profile) -> None:
+    broker, client_id = profile.mosquitto, profile.secrets.of("mqtt-bridge.client-id")
+
+    def as_bridge(port: int, *, clean: bool) -> Telling:
+        return Telling(
+            broker.host,
+            port,
+            identifier=client_id,
+            username="bridge",
+            password=broker.bridge_password,
+            clean_session=clean,
+            tls_context=profile.redis.context(),
+        )
+
+    inner = int(broker.url.rpartition(":")[2])
+    async with as_bridge(inner, clean=False) as client:
+        await client.subscribe("metrics/#", qos=1)
+    async with as_bridge(broker.port, clean=True):
+        pass
+    async with as_bridge(inner, clean=False) as client:
+        assert client.session_present
+    async with as_bridge(inner, clean=True):
+        pass
+    async with as_bridge(inner, clean=False) as client:
+        assert not client.session_present
+
+
 @pytest.mark.parametrize(
     ("user", "may", "may_not"),
     [
