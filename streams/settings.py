@@ -397,11 +397,12 @@ def render_example() -> str:
     """Return the text of ``.env.example``: every setting, its meaning with unit, and its default."""
     lines = ["# Every setting, with its default. A secret may stand in a file named by NAME_FILE instead."]
     for name, field in Settings.model_fields.items():
-        lines += ["", f"# {field.description}", f"{name.upper()}={_shown(field.default)}"]
+        lines += ["", f"# {field.description}", f"{name.upper()}={shown_default(field.default)}"]
     return "\n".join(lines) + "\n"
 
 
-def _shown(value: Any) -> str:
+def shown_default(value: Any) -> str:
+    """Return a setting's default as the environment would say it."""
     if isinstance(value, SecretStr):
         return value.get_secret_value()
     if isinstance(value, bool):

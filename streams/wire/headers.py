@@ -1,13 +1,14 @@
 """The headers of the records on our topics: plain strings, to be read in a console.
 
-metrics.raw        format: 1   messages: 42   writer: 9f86d081884c7d65   seq: 17   term: 126649119451119623
-                   session: metric-streams   subscription: metrics/#
-                   over_quota: 3-17,41
-metrics.unique     format: 1   messages: 40   writer: 2c26b46b68ffc68f   seq: 8   epoch: 4
-                   digest: 8c1f2a9e00d4b7f3   group: metric-streams
-                   received_at: 2026-11-23T14:00:00.123456Z
-metrics.rejected   format: 1   messages: 2   reason: tenant_unknown   stage: validate   epoch: 4
-the first two      traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01
+    metrics.raw        format: 1   messages: 42   writer: 9f86d081884c7d65   seq: 17
+                       term: 126649119451119623
+                       session: metric-streams   subscription: metrics/#
+                       over_quota: 3-17,41
+    metrics.unique     format: 1   messages: 40   writer: 2c26b46b68ffc68f   seq: 8
+                       epoch: 4   digest: 8c1f2a9e00d4b7f3   group: metric-streams
+                       received_at: 2026-11-23T14:00:00.123456Z
+    metrics.rejected   format: 1   messages: 2   reason: tenant_unknown   stage: validate   epoch: 4
+    the first two      traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01
 
 What ``rejected replay`` has put back has replay: 1 in metrics.raw, and in metrics.unique where each of its
 readings stood first, as firsts: [[4,1841,0]].

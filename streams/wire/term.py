@@ -1,6 +1,6 @@
 """The term of a leadership of ingress, as the header ``term`` carries it: one number that only grows.
 
-term: 126649119451119623   lineage 29487796, generation 7, as 29487796 << 32 | 7
+    term: 126649119451119623   lineage 29487796, generation 7, as 29487796 << 32 | 7
 
 Its generation is that of Kafka's consumer group, which grows with each rebalance; one generation has one
 leader. But a group can be deleted, or Kafka set back, and then generations start low again. So a generation

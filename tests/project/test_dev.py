@@ -23,7 +23,19 @@ REPOSITORY = Path(__file__).parents[2]
 LOCK = (REPOSITORY / "requirements.lock").read_text()
 LOCKED = re.findall(r"^([a-z0-9-]+)==(\S+)", LOCK, re.MULTILINE)
 ON_A_RUN = ["doctor", "tail", "top", "trace", "explain", "rejected", "devices", "tenants", "simulate"]
-COMMANDS = ["run", "psql", *ON_A_RUN, "test", "check", "bench", "faults", "lock", "sbom", "audit"]
+COMMANDS = [
+    "run",
+    "psql",
+    *ON_A_RUN,
+    "test",
+    "check",
+    "bench",
+    "faults",
+    "docs",
+    "lock",
+    "sbom",
+    "audit",
+]
 
 
 class Commands(list[list[str]]):
