@@ -302,6 +302,14 @@ class Settings(BaseModel):
         ``NAME_FILE`` names a file that holds the value of ``NAME`` (its last line break is dropped); an
         empty value counts as absent.
 
+        Example:
+            >>> Settings.from_mapping({"TOPIC_PREFIX": "plant"}).raw_topic
+            'plant.raw'
+            >>> Settings.from_mapping({"TOPIC_PARTITIONS": "0", "WEB_PORT": "http"})
+            Traceback (most recent call last):
+            streams.errors.SettingsError: TOPIC_PARTITIONS=0: must be a whole number from 1 to 2147483647
+            WEB_PORT=http: must be a whole number from 1 to 65535
+
         Raises:
             SettingsError: with one line for each problem, all at once.
         """

@@ -34,7 +34,15 @@ def seen_changelog(settings: Settings) -> str:
 
 
 def topic_specs(settings: Settings) -> list[TopicSpec]:
-    """Return every topic that the worker needs, in the order in which messages pass them."""
+    """Return every topic that the worker needs, in the order in which messages pass them.
+
+    Example:
+        >>> from streams.settings import Settings
+        >>> [topic.name for topic in topic_specs(Settings())]
+        ['metrics.raw', 'metrics.unique', 'metrics.rejected', 'metric-streams-seen-changelog']
+        >>> topic_specs(Settings.from_mapping({"RAW_RETENTION_S": "3600"}))[0].configs["retention.ms"]
+        '3600000'
+    """
     kept = _retention(settings.raw_retention_s)
     return [
         _spec(settings, settings.raw_topic, kept),
