@@ -32,6 +32,7 @@ COMMANDS = [
     "bench",
     "faults",
     "docs",
+    "measures",
     "lock",
     "sbom",
     "audit",
