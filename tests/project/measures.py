@@ -15,7 +15,6 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
 LAYERS = ("streams", "tables", "agents")  # each may import itself and those before it
-APPLICATION = "streams.application"
 PRAGMA = re.compile(r"#\s*(noqa|type:|fmt:|pragma)")
 COUNTERS = {"counts", "counters", "messages", "notes", "rejected"}
 BROAD = {"Exception", "BaseException"}
@@ -37,7 +36,7 @@ class Measured:
         swallowing: ``except Exception``, ``BaseException`` or nothing, without raising it again.
         raising: the same, but what was caught is raised again in every case.
         literal_counters: counters that are named by a literal where they are counted.
-        built: calls at import in modules that hold or ask for the app, but for loggers.
+        built: calls, at import, of what another module of ours has.
     """
 
     files: list[int] = field(default_factory=list)
@@ -66,7 +65,7 @@ class Measured:
         self.raising += sum(map(raises_again, broad))
         self.swallowing += sum(not raises_again(handler) for handler in broad)
         self.literal_counters += sum(map(is_literal_counter, ast.walk(tree)))
-        self.built += len(list(builds(module, tree)))
+        self.built += len(list(builds(tree)))
 
 
 def length(function: Function, lines: list[str]) -> int:
@@ -132,13 +131,17 @@ def is_literal_counter(node: ast.AST) -> bool:
     return isinstance(node.slice.value, str) and counter in COUNTERS
 
 
-def builds(module: str, tree: ast.Module) -> Iterator[ast.Call]:
-    """Yield the calls by which importing a module that knows the app builds something."""
-    if module != APPLICATION and APPLICATION not in set(imported(tree)):
-        return
+def builds(tree: ast.Module) -> Iterator[ast.Call]:
+    """Yield the calls by which importing a module builds something out of another one of ours."""
+    ours = {
+        alias.asname or alias.name
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in LAYERS
+        for alias in node.names
+    }
     for node in tree.body:
         value = node.value if isinstance(node, ast.Assign | ast.AnnAssign | ast.Expr) else None
-        if isinstance(value, ast.Call) and ast.unparse(value.func) != "logging.getLogger":
+        if isinstance(value, ast.Call) and ast.unparse(value.func).partition(".")[0] in ours:
             yield value
 
 
@@ -171,7 +174,7 @@ def rows(code: Measured, tests: Measured) -> Iterator[tuple[str, str]]:
     yield "imports that climb", f"{code.climbing}"
     yield "broad excepts that go on; that raise again", f"{code.swallowing}; {code.raising}"
     yield "counters named by a literal where they are counted", f"{code.literal_counters}"
-    yield "things that importing the wiring builds", f"{code.built}"
+    yield "things that an import builds out of other modules of ours", f"{code.built}"
 
 
 def main() -> None:
