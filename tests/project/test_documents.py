@@ -12,6 +12,7 @@ from pydantic_core import PydanticUndefined
 
 from benchmarks.__main__ import BENCHMARKS
 from streams.commands.program import COMMANDS
+from streams.models import Reason
 from streams.settings import Settings
 
 REPOSITORY = Path(__file__).parents[2]
@@ -19,6 +20,8 @@ WIDTH = 120
 DOCUMENTS = [
     *REPOSITORY.glob("*.md"),
     *(REPOSITORY / "docs").rglob("*.md"),
+    *(REPOSITORY / "tests").rglob("*.md"),
+    *(REPOSITORY / "benchmarks").rglob("*.md"),
 ]
 SOURCES = [
     path
@@ -116,10 +119,21 @@ def test_files_that_are_named_exist(path: Path) -> None:
     assert {name for name in named if not (REPOSITORY / name).exists()} == set()
 
 
+def test_each_folder_of_tests_says_what_is_in_it() -> None:
+    folders = [path for path in (REPOSITORY / "tests").iterdir() if (path / "__init__.py").exists()]
+    assert [path.name for path in folders if not (path / "README.md").exists()] == []
+
+
 @each_document
 def test_links_lead_somewhere(path: Path) -> None:
     links = set(LINK.findall(path.read_text()))
     assert {link for link in links if not (path.parent / link).exists()} == set()
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_the_dashboard_says_what_each_reason_means_and_what_mends_it(reason: Reason) -> None:
+    script = (REPOSITORY / "streams" / "web" / "dashboard" / "reasons.js").read_text()
+    assert re.search(rf'^  {reason}: \["[^"]+\.", "[^"]+\."\],$', script, re.MULTILINE)
 
 
 @pytest.mark.parametrize(

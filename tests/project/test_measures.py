@@ -4,7 +4,7 @@ import textwrap
 
 import pytest
 
-from tests.project.measures import LAYERS, Measured, measured, percentile, rows
+from tests.project.measures import LAYERS, Measured, front_door, measured, percentile, rows
 
 
 def of(text: str, module: str = "streams.some") -> Measured:
@@ -119,3 +119,7 @@ def test_the_table_has_a_figure_for_each_measure_of_this_repository() -> None:
     code = measured(LAYERS)
     assert len(code.files) > 200
     assert all(any(letter.isdigit() for letter in figure) for _, figure in rows(code, measured(["tests"])))
+
+
+def test_the_first_code_of_the_front_door_is_the_line_within_its_fence() -> None:
+    assert front_door("# name\n\ntext\n\n```sh\n./dev run\n```\n")[1] == "6, 7"
