@@ -130,7 +130,7 @@ def _check(specs: Sequence[TopicSpec], found: Mapping[str, Found], bootstrap: st
         log.warning("%s; that is safe, and left as it is", "; ".join(differing))
     untold = [spec.name for spec, topic in standing if CLEANUP not in (topic.configs or {})]
     if untold:
-        log.warning("Kafka does not tell how %s are configured: that was not checked", ", ".join(untold))
+        log.warning("could not check how %s are configured: Kafka does not describe them", ", ".join(untold))
     unsafe = [line for spec, topic in standing for line in problems(spec, topic, bootstrap)]
     if unsafe:
         raise StartupRefused("\n".join(unsafe))

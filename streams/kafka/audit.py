@@ -107,7 +107,7 @@ class Audit:
                 await self.look()
             except (Outage, StartupRefused, NewerFormat) as error:
                 # Whoever works on the partition meets it as well, and says so.
-                log.debug("the positions could not be looked at: %s", error)
+                log.debug("could not check the positions: %s", error)
             except Exception:
                 # Whatever is wrong with the audit, the worker goes on carrying.
                 log.exception("the audit of the positions has a bug")
@@ -144,7 +144,7 @@ class Audit:
         self._unheld = {tp: self._unheld.get(tp, 0) + 1 for tp in unheld}
         if self.unheld():
             log.warning(
-                "nobody holds %s: asking Kafka anew which partitions there are",
+                "no worker holds %s: asking Kafka again which partitions there are",
                 ", ".join(f"{tp.topic}[{tp.partition}]" for tp in self.unheld()),
             )
             await self._refresh()

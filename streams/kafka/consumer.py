@@ -102,7 +102,7 @@ class OrderedConsumer(driver.Consumer):
         return self.cursors.setdefault(tp, Cursor())
 
     async def perform_seek(self) -> None:
-        """Send every partition to its position; one that cannot be told yet is held back alone."""
+        """Send every partition to its position; one whose position is not known yet is held back alone."""
         for cursor in self.cursors.values():
             cursor.hold()  # first: what a cursor still says may be about a log that is gone, and be committed
         await super().perform_seek()
@@ -146,7 +146,7 @@ class OrderedConsumer(driver.Consumer):
         """Ask anew where a partition stands, once its agent has finished what it is at."""
         placing = self._placing.get(tp)
         if placing is None or placing.done():
-            log.warning("%s[%d]: %s; asking anew where reading goes on", *tp, why)
+            log.warning("%s[%d]: %s. Working out again where to read on", *tp, why)
             self._placing[tp] = asyncio.create_task(
                 self._reposition_when_idle(tp), name=f"doubt {tp.topic}[{tp.partition}]"
             )
@@ -190,7 +190,9 @@ class OrderedConsumer(driver.Consumer):
                 except Exception:
                     # Out of here it would reach Faust, which acknowledges the agent's record, or nobody at
                     # all. The partition stays held, readiness fails, and in the end the watchdog acts.
-                    log.exception("a bug keeps the position of %s from being told", name)
+                    log.exception(
+                        "a bug: cannot work out the position of %s. It is not read until that succeeds", name
+                    )
                     self.cursor(tp).held_up_by = BUG
                 await asyncio.sleep(delay_s)
             raise AssertionError("delays never end")

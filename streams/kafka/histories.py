@@ -141,7 +141,7 @@ class Histories:
 
 
 def read_emitted(record: LogRecord, partition: int) -> Emitted | None:
-    """Return what a record of metrics.unique proves; None if it is no chunk of ours."""
+    """Return what a record of metrics.unique proves; None if somebody else wrote it."""
     found = record.headers
     try:
         origin, epoch = decode_origin(record.value), read_epoch(found)

@@ -98,9 +98,9 @@ def end_frozen(silent_s: float) -> None:
 
 def _report(silent_s: float) -> None:
     log.critical(
-        "the event loop has stood still for %.0f s: the worker ends at once and its supervisor starts it "
-        "anew, and reads again what was not finished. The stacks on stderr show where it stands; "
-        "WATCHDOG_LIMIT_S sets the limit",
+        "the event loop was blocked for %.0f s, so this worker ends at once, for its supervisor to start it "
+        "again. The next worker reads the unfinished records again. The stacks on stderr show what blocked "
+        "it; WATCHDOG_LIMIT_S sets the limit",
         silent_s,
     )
     # By number: Faust has put its log in the place of sys.stderr.

@@ -3,7 +3,7 @@
 Committed offsets prove nothing, so refine resumes at the last decision in its table and handoff behind its
 fence in Redis, each after it has found in the log the very record that it was about. A `Cursor` holds what
 the consumer hands on next and what the agent takes next; both sides refuse anything out of order, so a hole
-is never passed over. The cursor also keeps the record right before: the proof that the log is still that one.
+is never skipped. The cursor also keeps the record right before: the proof that the log is still that one.
 """
 
 from collections import deque
@@ -52,7 +52,7 @@ class PositionSource(Protocol):
         """Return where to resume, within the log.
 
         Raises:
-            Outage: if it cannot be told now; the partition is held back until it can.
+            Outage: if it is not known now; the partition is held back until it is.
             StartupRefused: if it must not be read at all, as things stand.
             NewerFormat: if what tells it was written by a newer version.
         """
@@ -62,7 +62,7 @@ class PositionSource(Protocol):
         """Tell whether the effects still say what they said when the partition was placed.
 
         Raises:
-            Outage: if it cannot be told now.
+            Outage: if it is not known now.
         """
         ...
 

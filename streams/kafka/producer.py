@@ -109,7 +109,7 @@ class Producer(driver.Producer):
                 await fresh.give_up()
                 return
             self._producer = fresh
-            log.warning("the Kafka producer was made anew after a fatal error")
+            log.warning("replaced the Kafka producer after a fatal error")
             self._retire(broken)
 
     def _retire(self, broken: WatchedProducer) -> None:
@@ -125,7 +125,7 @@ class Producer(driver.Producer):
         except BaseException as error:
             await fresh.give_up()
             if isinstance(error, KafkaError | TimeoutError):
-                raise DeliveryFailed("producer", f"cannot be made anew: {error!r}") from error
+                raise DeliveryFailed("producer", f"cannot be replaced: {error!r}") from error
             raise
         return fresh
 

@@ -210,7 +210,7 @@ async def _check(records: Sequence[Record], deliverer: Deliverer, tp: TP) -> Non
         NewerFormat: it cannot.
         PositionMoved: they stand in another log, which was set back or made anew and has grown past the
             position.
-        Outage: that cannot be told now.
+        Outage: Kafka does not say now.
     """
     for record in records:
         try:

@@ -74,11 +74,11 @@ class TopicsWatch:
                 each.seen for spec in standing for each in unsafe(spec, found[spec.name], bootstrap)
             ]
         except Outage as outage:
-            log.debug("the topics could not be looked at: %s", outage)
+            log.debug("could not check the topics: %s", outage)
             return
         except Exception:
             # Whatever is wrong with the look, the worker goes on carrying.
-            log.exception("the look at the topics has a bug")
+            log.exception("the check of the topics has a bug")
             return
         if self._problems:
             self._statistics.down(PART, WHO, "; ".join(self._problems))

@@ -78,9 +78,9 @@ class Watchdog:
             self._ended = True
             shown = "; ".join(_shown(name, stand) for name, stand in hopeless.items())
             log.critical(
-                "%s. Every part that it needs answers, so the worker ends and its supervisor starts it anew; "
-                "what is not finished is read again. If this comes again, the log before this line says why; "
-                "WATCHDOG_LIMIT_S sets the limit",
+                "%s. Every part that it needs answers, so this worker ends, for its supervisor to start it "
+                "again. The next worker reads the unfinished records again. If this line comes again, look "
+                "at the log before it; WATCHDOG_LIMIT_S sets the limit",
                 shown,
             )
             self._end(Stalled(shown))
@@ -125,7 +125,7 @@ def _state(cursor: Cursor) -> str:
     if cursor.held_up_by:
         return f"last held up by {cursor.held_up_by}"
     if cursor.next_fetch is None:
-        return "its position cannot be told"
+        return "its position is not known"
     if cursor.busy:
         return "the agent is at work on it and does not return"
     return "its records do not reach the agent"

@@ -75,7 +75,7 @@ FAULTS = {
         "its records do not reach the agent",
     ),
     "commits that fail": ("consumer.ConsumerThread._commit = nothing", "is committed although"),
-    "a loop that is frozen": ("handoff.RedisJobQueue.push = freeze", "the event loop has stood still"),
+    "a loop that is frozen": ("handoff.RedisJobQueue.push = freeze", "the event loop was blocked for"),
 }
 
 

@@ -107,7 +107,7 @@ def test_a_position_that_cannot_be_told_since_a_part_is_away_does_not_end_the_wo
 def test_a_position_that_is_never_told_for_no_known_reason_ends_the_worker(app: FakeApp) -> None:
     app.cursor.hold()
     app.pass_time(100)
-    assert "cannot be told" in str(app.ended[0])
+    assert "its position is not known" in str(app.ended[0])
 
 
 def test_commits_that_stay_behind_end_the_worker_though_positions_move(app: FakeApp) -> None:
