@@ -11,14 +11,14 @@ MetricStreamsError
 │   └── QueueFull        the job queue is at its limit: Kafka holds what follows
 ├── PositionMoved        the position moved under an agent: ask for it again
 ├── SessionTakenOver     another MQTT client uses our client id
-├── Stalled              the worker stands still, and only a restart mends it
+├── Stalled              the worker makes no progress, and only a restart helps
 ├── StartupRefused       what was found at start is unsafe to run on
 ├── NotFinished          a run that ends by itself ended before its work was done
 ├── ForeignJob           the queue holds a job of a class that is not ours
 ├── RowsRefused          the database does not take the rows of a job
 │   └── RowsLocked       somebody else holds a lock on one of them: later it may
 ├── MalformedRecord      bytes on one of our own topics or queues cannot be read
-└── NewerFormat          a newer version wrote them: to pass them over would lose what they say
+└── NewerFormat          a newer version wrote them: skipping them would lose what they say
 
 Bad input from a device is none of these: it is a value (``streams.models.Rejection``).
 """
@@ -99,7 +99,7 @@ class LeaseLapsed(Outage):
 
     def __init__(self, stood_s: float) -> None:
         super().__init__(
-            "mqtt", f"this process stood still for {stood_s:.1f} s, and lets go of what it holds"
+            "mqtt", f"this process stood still for {stood_s:.1f} s, and drops what it has not written"
         )
 
 
@@ -135,7 +135,7 @@ class SessionTakenOver(MetricStreamsError):  # noqa: N818 - MQTT's own word (MQT
 
 
 class Stalled(MetricStreamsError):  # noqa: N818 - states what happened
-    """The worker stands still although every part answers; only a restart mends it."""
+    """The worker makes no progress although every part answers; only a restart helps."""
 
 
 class BadArgument(MetricStreamsError):  # noqa: N818 - names the thing found

@@ -88,7 +88,7 @@ class Witness(Protocol):
         """Return if what stands there leaves ours as good as it was.
 
         Raises:
-            MetricStreamsError: if not, or if that cannot be told.
+            MetricStreamsError: if not, or if Kafka does not say.
         """
         ...
 
@@ -203,7 +203,12 @@ class KafkaChunkWriter:
                 sent = await producer.send(self._topic, value, partition=partition, headers=numbered)
             except KafkaTimeoutError:
                 # Nothing was queued, so nothing is out of order or doubled by asking again.
-                log.warning("Kafka takes no chunk for %s[%d]; MQTT waits meanwhile", self._topic, partition)
+                log.warning(
+                    "Kafka accepts no chunk for %s[%d]. Trying again; meanwhile messages wait here and with "
+                    "the MQTT broker",
+                    self._topic,
+                    partition,
+                )
             except KafkaError as error:
                 raise self._failed(error) from error
             else:

@@ -20,13 +20,13 @@ FOUGHT_S = 90.0
 wait between two tries, so that it does not come and go with each."""
 
 TAKEN_OVER = (
-    "another MQTT client has taken our session: %s. MQTT_CLIENT_ID=%s is in use elsewhere, by the worker "
-    "that leads now if all is well. If this worker still leads, it connects again at once"
+    "another MQTT client has taken our session: %s. MQTT_CLIENT_ID=%s is in use elsewhere; after a change of "
+    "leader that is by the new leader. If this worker still leads, it connects again at once"
 )
 FOUGHT_FOR = (
     "another MQTT client takes our session again and again: %s. MQTT_CLIENT_ID=%s is in use elsewhere, "
-    "although this worker leads: give each deployment a client id of its own. Until then each takes it from "
-    "the other; the next try is in %.0f s"
+    "although this worker leads. Give each deployment a client id of its own. This worker tries again in "
+    "%.0f s"
 )
 IN_USE = (
     "another MQTT client takes our session again and again: MQTT_CLIENT_ID=%s is in use elsewhere. Give each "
@@ -101,7 +101,7 @@ class ConnectionLog:
             self._lose_session(SESSION_WIPED if wiped else SESSION_LOST)
         elif self._was_taken_over and not self._was_fought:
             log.warning(
-                "another MQTT client had our client id for a while; the broker has kept our session, and "
+                "another MQTT client had our client id for a while. The broker has kept our session, and "
                 "this worker has it again"
             )
         self._was_connected, self._was_taken_over, self._was_closed = True, False, False

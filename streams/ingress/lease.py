@@ -2,7 +2,7 @@
 
 A process that is frozen (SIGSTOP, a suspended machine) does not know it. When it goes on, another one may
 have taken its place long ago. Kafka's group gives a member up that was silent for its session timeout; so
-whoever stood still for nearly as long lets go of what it holds before it writes any of it.
+a process that stood still for nearly as long drops what it has not written.
 """
 
 import asyncio
@@ -57,8 +57,9 @@ class Lease:
         if stood_s > self._lasts_s:
             self._stood_s = stood_s
             log.warning(
-                "this process stood still for %.1f s, as long as Kafka's group waits for it: it lets go "
-                "of what it holds; the MQTT broker delivers that again at QoS 1, to whoever leads now",
+                "this process stood still for %.1f s, so another worker may lead by now. Ingress drops what "
+                "it has not written; the MQTT broker delivers messages at QoS 1 and 2 again, to the leader. "
+                "See what keeps the machine busy, or raise CONSUMER_SESSION_S",
                 stood_s,
             )
         if self._stood_s:

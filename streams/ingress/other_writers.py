@@ -1,7 +1,7 @@
 """Notices what others write to ``metrics.raw`` between our records, and whether it stands above our term.
 
 A worker of a second consumer group on the same topics may lead for a moment, until it is refused. What we
-write under our term behind its records would be passed over as late. Our election does not change by that,
+write under our term behind its records would be skipped as late. Our election does not change by that,
 and between a look at the log and the next record anything may land. But each record tells where it landed.
 Where offsets are missing, somebody else has written: that is read before ours counts as written.
 """

@@ -95,7 +95,7 @@ class KafkaTermSource:
         """Ask the group, and look at the log; the answer is a new one where somebody else led meanwhile.
 
         That shows in the group, or in the log alone: a worker of another group that was not refused yet may
-        have written under a higher term. Behind that, what we write under ours would be passed over.
+        have written under a higher term. Behind that, what we write under ours would be skipped.
         """
         elected = await self._voter.confirm() if self._voter else None
         if elected is None and self._leader_term is not None:

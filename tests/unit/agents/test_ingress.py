@@ -485,7 +485,7 @@ async def test_a_worker_that_still_leads_comes_back_at_once_after_a_takeover(
 
     assert parts.clock.slept == []
     assert "MQTT_CLIENT_ID=metric-streams is in use elsewhere" in caplog.text
-    assert "the broker has kept our session" in caplog.text
+    assert "The broker has kept our session" in caplog.text
     assert parts.statistics.notes["sessions_lost"] == 0
 
 
@@ -549,7 +549,7 @@ async def test_who_is_fought_with_gives_in_for_longer_each_time_and_says_so(
     assert FIGHT_MOST_S / 2 <= parts.clock.slept[-1] <= FIGHT_MOST_S
     errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
     assert len(errors) == len(parts.clock.slept)
-    assert "give each deployment a client id of its own" in errors[0]
+    assert "Give each deployment a client id of its own" in errors[0]
 
 
 async def test_after_a_steady_connection_a_takeover_is_no_fight_any_more(parts: Bench) -> None:
