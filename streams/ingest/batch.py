@@ -89,8 +89,8 @@ class Batch:
             first, doubt = self._doubted[0]
             raise Outage(
                 doubt.part,
-                f"takes no row of {len(self._doubted)} jobs, nor another one, so all wait and none is "
-                f"blamed; the first is job {first.job.uuid}: {doubt.detail}",
+                f"refuses the rows of {len(self._doubted)} jobs, and a test row as well, so all jobs wait "
+                f"and none uses up a try; the first is job {first.job.uuid}: {doubt.detail}",
             )
         for taken, doubt in self._doubted:
             await self._settlement.refused(taken, RowsRefused(doubt.detail))

@@ -65,8 +65,9 @@ class Outcomes:
         self._at_hand.settled([reserved for reserved, _ in done], Count.JOBS_DONE)
         if not all(ours):
             log.warning(
-                "%d jobs were written, but are no longer reserved by this worker: whoever took them writes "
-                "and publishes them again. Rows with a dedupe id are not doubled",
+                "wrote the rows of %d jobs that this worker no longer holds. The worker that took them "
+                "writes and publishes them again. Rows with a dedupe id are not doubled. If this comes "
+                "often, raise QUEUE_RETRY_AFTER_S",
                 ours.count(False),
             )
 
@@ -95,7 +96,7 @@ class Outcomes:
             return
         await self._patience.wait_out(lambda: self._queue.delete(reserved))
         self._at_hand.settled([reserved], Count.JOBS_FAILED)
-        log.error("job %s is given up and now in the table failed_jobs: %s", failed.uuid, why)
+        log.error("gave up job %s and moved it to the table failed_jobs: %s", failed.uuid, why)
 
     async def _keep(
         self, reserved: ReservedJob, uuid: str, why: str, refusal: RowsRefused | RowsDoubted
@@ -104,8 +105,8 @@ class Outcomes:
         await self._patience.wait_out(lambda: self._queue.release(reserved, ASIDE_S, counted=False))
         self._at_hand.settled([reserved], Count.JOBS_RELEASED)
         log.error(
-            "job %s has failed, but the table failed_jobs does not take it, so it is tried again in %d s, no "
-            "try used: %s; why it failed: %s",
+            "job %s has failed, but the table failed_jobs does not accept it. It is tried again in %d s, and "
+            "no try is used: %s; why it failed: %s",
             uuid,
             ASIDE_S,
             refusal,
@@ -116,18 +117,18 @@ class Outcomes:
         """Let a job wait that cannot be run now: at the front it would hold up all others."""
         await self._patience.wait_out(lambda: self._queue.release(taken.reserved, ASIDE_S, counted=False))
         self._at_hand.settled([taken.reserved], Count.JOBS_RELEASED)
-        log.warning("job %s waits for %d s, no try used: %s", taken.job.uuid, ASIDE_S, refusal)
+        log.warning("job %s waits for %d s, and no try is used: %s", taken.job.uuid, ASIDE_S, refusal)
 
     async def _drop(self, taken: PreparedJob, refusal: RowsRefused) -> None:
         await self._patience.wait_out(lambda: self._queue.delete(taken.reserved))
         self._at_hand.settled([taken.reserved], Count.JOBS_DONE)
-        log.info("job %s is deleted (deleteWhenMissingModels): %s", taken.job.uuid, refusal)
+        log.info("deleted job %s (deleteWhenMissingModels): %s", taken.job.uuid, refusal)
 
     async def _try_again(self, taken: PreparedJob, refusal: RowsRefused, delay_s: int) -> None:
         ours = await self._patience.wait_out(lambda: self._queue.release(taken.reserved, delay_s))
         self._at_hand.settled([taken.reserved], Count.JOBS_RELEASED)
         if not ours:
-            log.warning("job %s failed, but is another worker's by now: %s", taken.job.uuid, refusal)
+            log.warning("job %s failed here, but another worker has it by now: %s", taken.job.uuid, refusal)
             return
         log.warning(
             "job %s failed at attempt %d and is tried again in %d s: %s",

@@ -32,7 +32,7 @@ class Reservations:
 
     @asynccontextmanager
     async def holding(self, jobs: Sequence[ReservedJob]) -> AsyncIterator[None]:
-        """Put back whatever the block has not settled, whyever it ends: no attempt is burnt."""
+        """Put back what the block has not settled, for whatever reason it ends: no try is used."""
         self._held = dict.fromkeys(jobs)
         self._statistics.messages[Count.JOBS_TAKEN] += len(jobs)
         try:
@@ -53,5 +53,5 @@ class Reservations:
 
     async def _put_back(self, jobs: Sequence[ReservedJob]) -> None:
         returned = await self._patience.wait_out(lambda: self._queue.put_back(jobs))
-        log.info("%d jobs are back at the front of the queue, as they were", returned)
+        log.info("put %d jobs back at the front of the queue, unchanged", returned)
         self._held.clear()
