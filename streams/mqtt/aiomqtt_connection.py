@@ -122,7 +122,7 @@ class AiomqttConnection:
         self._client.cut()
 
     async def close(self) -> None:
-        """Say that we are offline and take leave, if the broker still listens."""
+        """Say that we are offline and disconnect, if the broker still listens."""
         with contextlib.suppress(aiomqtt.MqttError, NoAnswerError, ConnectionLost, SessionTakenOver):
             await self._opening.say_offline()
             await self._client.__aexit__(None, None, None)

@@ -105,7 +105,7 @@ class Mqtt5Connection:
         self._protocol.cut(reason)
 
     async def close(self) -> None:
-        """Say that we are offline and take leave, if the broker still listens."""
+        """Say that we are offline and disconnect, if the broker still listens."""
         self._protocol.leave()
         with contextlib.suppress(NoAnswerError, ConnectionLost, SessionTakenOver):
             self._id = own_id(self._protocol.last_acknowledged)

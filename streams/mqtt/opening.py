@@ -94,9 +94,9 @@ class Opening:
             ended += [name for name, code in zip(some, codes, strict=False) if code == 0]
         if ended:
             log.warning(
-                "ingress has ended what else its session at the MQTT broker was subscribed to: %s. %s, which "
-                "the settings do not name any more: it would deliver unwanted messages, or wanted ones "
-                "twice. What the broker has queued by then still comes",
+                "ingress has unsubscribed its session at the MQTT broker from %s. %s, but the settings no "
+                "longer name it, so it would deliver unwanted messages, or wanted ones twice. What the "
+                "broker has queued for it still comes",
                 ", ".join(ended[:SHOWN]) + (", …" if len(ended) > SHOWN else ""),
                 why,
             )

@@ -108,7 +108,7 @@ class MqttPublisher:
 
     Args:
         address: where the broker is.
-        timeout_s: seconds for connecting and for taking leave.
+        timeout_s: seconds for connecting and for disconnecting.
 
     Attributes:
         in_flight_max: the broker's Receive Maximum: more may not wait for their acknowledgement.

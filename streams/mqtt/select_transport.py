@@ -70,5 +70,5 @@ class FallbackTransport:
 
     def _tell(self, refusal: SpeaksNoMqtt5) -> None:
         if not self._told:
-            log.warning("%s; so it is spoken to in MQTT 3.1.1, by aiomqtt", refusal)
+            log.warning("%s. Using MQTT 3.1.1, by aiomqtt, instead", refusal)
         self._told = True

@@ -112,9 +112,9 @@ class SessionState:
         count = self._statistics.notes[Note.UNREADABLE]
         if count <= UNREADABLE_TOLD:
             log.error(
-                "the MQTT broker has sent a message that cannot be read: %s. It goes on without a topic, and "
-                "will be found among the rejected ones (%d so far; later ones are only counted, as "
-                "unreadable). Its %d bytes begin with %s",
+                "the MQTT broker has sent a message that cannot be read: %s. It is carried without a topic "
+                "and rejected (%d so far; later ones are only counted, as unreadable). Its %d bytes begin "
+                "with %s",
                 why,
                 count,
                 len(packet),

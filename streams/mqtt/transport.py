@@ -132,7 +132,7 @@ class Connection(Protocol):
         ...
 
     async def close(self) -> None:
-        """Say that we are offline and take leave. What is not acknowledged stays in the session."""
+        """Say that we are offline and disconnect. What is not acknowledged stays in the session."""
         ...
 
     def waiting_qos0(self) -> int:

@@ -122,7 +122,7 @@ async def test_a_subscription_that_the_log_shows_and_the_settings_do_not_is_ende
         (packet,) = broker.of_type(UNSUBSCRIBE)
 
     assert filters_in(packet, at=3) == ["$share/g/metrics/#", "old/#"]
-    assert "ended what else its session at the MQTT broker was subscribed to" in caplog.text
+    assert "unsubscribed its session at the MQTT broker from" in caplog.text
 
 
 async def test_none_is_ended_in_a_new_session(make: Make, opened: Open) -> None:

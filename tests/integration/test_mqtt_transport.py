@@ -533,7 +533,7 @@ async def test_that_it_falls_back_is_said_once_with_the_reason(
     (told,) = [
         record.getMessage() for record in caplog.records if record.name == "streams.mqtt.select_transport"
     ]
-    assert "so it is spoken to in MQTT 3.1.1, by aiomqtt" in told
+    assert "Using MQTT 3.1.1, by aiomqtt, instead" in told
 
 
 @pytest.mark.parametrize("transport", ["mqtt5", "aiomqtt"], indirect=True)
