@@ -44,7 +44,7 @@ class _Block:
         self.places = array("I")
         self.held = 0
         self.first = BLOCK
-        """No decision stands before here: saves eviction from passing over those that are gone."""
+        """No decision stands before here: saves eviction from walking over those that are gone."""
 
 
 class Decisions:

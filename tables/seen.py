@@ -1,7 +1,7 @@
 """The table ``seen``: Faust carries its changelog, `SeenState` holds its content.
 
 Between refine and the changelog topic. Rows that cannot be read, or that stand in another partition than
-their own, are passed over, since a row that raised would stall Faust's recovery for good
+their own, are skipped, since a row that raised would stall Faust's recovery for good
 (``tables/recovery.py`` swallows exceptions).
 """
 

@@ -24,7 +24,7 @@ class SkippedRows:
         self._count += 1
         if self._count <= NAMED:
             log.error(
-                "%s[%d] offset %d: a row of the changelog is passed over: %s",
+                "%s[%d] offset %d: skipped a row of the changelog: %s",
                 *tp,
                 offset,
                 why[:SHOWN_CHARACTERS],
@@ -33,5 +33,5 @@ class SkippedRows:
     def sum_up(self) -> None:
         """Tell how many there were, and begin anew."""
         if self._count > NAMED:
-            log.error("%d rows of the changelog were passed over, %d are named above", self._count, NAMED)
+            log.error("skipped %d rows of the changelog; %d of them are named above", self._count, NAMED)
         self._count = 0

@@ -1,4 +1,4 @@
-"""What recovery makes of the changelog: rows that cannot be are passed over, and those around them count."""
+"""What recovery makes of the changelog: rows that cannot be read are skipped, and those around them count."""
 
 import logging
 import time
@@ -66,7 +66,7 @@ def test_a_row_that_cannot_be_is_passed_over_and_named_and_the_others_count(
     assert partition.seen((1).to_bytes(16), horizon=0) == (1).to_bytes(8)
     assert found.persisted_offset(OURS) == 2
     (said,) = [record for record in caplog.records if record.levelno == logging.ERROR]
-    assert said.getMessage().startswith("changelog[3] offset 1: a row of the changelog is passed over: ")
+    assert said.getMessage().startswith("changelog[3] offset 1: skipped a row of the changelog: ")
     assert len(said.getMessage()) < 300
 
 
