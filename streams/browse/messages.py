@@ -15,7 +15,7 @@ from streams.models import Message, Reading, Reason, RejectedMessage, Stage
 from streams.wire import raw, rejected, unique
 
 KEPT_BYTES = 1024
-"""How much is kept of a record that is none of ours."""
+"""How much is kept of a record that somebody else wrote."""
 
 
 class TopicKind(StrEnum):
@@ -88,7 +88,7 @@ def payload_text(body: Message | RejectedMessage) -> str:
 
 
 def messages_of(record: TopicRecord) -> Iterator[Browsed]:
-    """Yield a record's messages in order; one that is none of ours yields its beginning as a message."""
+    """Yield a record's messages in order; one that somebody else wrote yields its beginning as a message."""
     try:
         yield from _READ[TopicKind(record.kind)](record)
     except MalformedRecord:

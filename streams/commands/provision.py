@@ -76,7 +76,7 @@ def read_device(tenant: str | None, agent: str | None, *, whole_tenant: bool) ->
     if (problem := check_agent_id(agent)) is not None:
         raise BadArgument(problem.detail)
     if not agent.isprintable() or agent.strip() != agent:
-        raise BadArgument(f"{plain(agent)!r} cannot be told from another name by who reads it: take another")
+        raise BadArgument(f"{plain(agent)!r} looks like another name to whoever reads it: take another")
     if MEANS_MORE.search(agent):
         raise BadArgument(f"{plain(agent)} holds +, #, / or %: the broker would let it publish for others")
     return Device(tenant_id, agent, whole_tenant)

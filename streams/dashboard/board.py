@@ -98,7 +98,7 @@ class Board:
         ]
 
     async def stop(self) -> None:
-        """Cease to look, and let go of the pages."""
+        """Stop looking, and close the pages."""
         self._is_over = True
         self._ticked.set()
         await ended(*self._tasks)

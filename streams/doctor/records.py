@@ -42,7 +42,7 @@ class GroupLag(NamedTuple):
 
     records: int
     oldest_s: float | None
-    """The age of the oldest record that is not handled; None if there is none, or it cannot be told."""
+    """The age of the oldest record that is not handled; None if there is none, or its time is not known."""
 
 
 class Read(NamedTuple):

@@ -5,7 +5,7 @@ may do so much later. Such a replay has the epoch, raw offset and digest of a ch
 lower offset alone proves nothing: what is not proved is handed off, since rows stay single.
 
 With it refine has gone back, and all that it emits from there on is handed off again, too: were a later chunk
-passed over because it had been handed off before, the older values of an earlier one would stay.
+skipped because it had been handed off before, the older values of an earlier one would stay.
 """
 
 import logging
@@ -21,8 +21,8 @@ REMEMBERED = 512
 NOWHERE = (-1, -1)
 """Before every place."""
 UNPROVED = (
-    "%s[%d] offset %d: raw offset %d comes behind %d, but nothing shows that it was handed off before: it is "
-    "handed off, and so is what follows it. What of that was handed off before is written once more, in order"
+    "%s[%d] offset %d: raw offset %d comes behind %d, but no record proves that it was handed off before. It "
+    "is handed off, and so is what follows it. Rows that were written before are written again, in order"
 )
 
 
@@ -91,7 +91,7 @@ class Replays:
         self._partitions[partition] = remembered
 
     def note(self, partition: int, chunk: ChunkId, unique_offset: int, *, is_replay: bool = False) -> None:
-        """Note a chunk that was handed off, or passed over as a replay."""
+        """Note a chunk that was handed off, or skipped as a replay."""
         self._partitions.setdefault(partition, _Partition()).note(chunk, unique_offset, is_replay=is_replay)
 
     def goes_back(self, partition: int, chunk: ChunkId, together: Sequence[ChunkId] = ()) -> bool:

@@ -80,7 +80,7 @@ class DeviceKeeper:
                 await self._close()
             except Exception:
                 # Whatever is wrong with it, the worker goes on carrying.
-                log.exception("the devices last seen have a bug")
+                log.exception("what keeps when devices were last heard has a bug")
 
     async def write(self) -> None:
         """Write what has changed, as much as may be written at a time.
@@ -163,7 +163,7 @@ class DeviceKeeper:
         if why != self._told:
             self._told = why
             log.warning(
-                "when devices were heard last is not written to %s: %s; it is tried again every %d s",
+                "could not write to %s when devices were last heard: %s. Trying again every %d s",
                 self._settings.devices_topic,
                 why,
                 EVERY_S,

@@ -107,7 +107,7 @@ def _members_of(whole: str, names: tuple[str, ...]) -> dict[str, msgspec.Raw] | 
 
 @cache
 def _picked(names: tuple[str, ...]) -> type[msgspec.Struct]:
-    """Return a type for which msgspec checks these members, and passes over all others."""
+    """Return a type for which msgspec checks these members, and skips all others."""
     return msgspec.defstruct("Picked", [(name, msgspec.Raw, msgspec.Raw(b"")) for name in names], gc=False)
 
 

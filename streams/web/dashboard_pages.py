@@ -36,7 +36,7 @@ STREAM_HEADERS = {
 }
 RETRY_MS = 1_000
 WRITE_LIMIT_S = 10.0
-"""A page that takes nothing for so long is let go of; it connects anew."""
+"""A page that takes nothing for so long is closed; it connects again."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
