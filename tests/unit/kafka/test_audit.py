@@ -128,7 +128,7 @@ async def test_what_nobody_holds_at_two_looks_in_a_row_is_told_and_asked_for(
     with caplog.at_level(logging.WARNING):
         await bench.audit.look()
     assert (bench.audit.unheld(), bench.refreshed) == ([OTHER], 1)
-    assert "nobody holds metrics.raw[1]" in caplog.text
+    assert "no worker holds metrics.raw[1]" in caplog.text
     bench.group.missing = []
     await bench.audit.look()
     assert bench.audit.unheld() == []
