@@ -185,6 +185,6 @@ def notices(tables: Tables) -> Sequence[str]:
     names = ", ".join(more)
     line = (
         f"the unique index of metrics_raw holds {names} beside tenant_id and dedupe_id: a dedupe id that "
-        f"comes again with another {names} becomes a second row, where else it replaced the first"
+        f"comes again with another {names} becomes a second row instead of replacing the first"
     )
     return [line]

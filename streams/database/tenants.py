@@ -22,13 +22,13 @@ from streams.settings import Settings
 log = logging.getLogger(__name__)
 
 POOLED = (
-    "a pooler such as pgbouncer stands before PostgreSQL, and may keep back what the tenants' trigger tells: "
-    "a new tenant counts after TENANT_UNKNOWN_S, a removed one after TENANT_KNOWN_S (with a DATABASE_URL "
-    "that leads to PostgreSQL itself, at once)"
+    "DATABASE_URL leads to a pooler such as pgbouncer, which may not pass on PostgreSQL's notifications "
+    "about tenants. So a new tenant counts after TENANT_UNKNOWN_S, and a removed one after TENANT_KNOWN_S. "
+    "Both would count at once with a DATABASE_URL that leads to PostgreSQL itself"
 )
 LEFT_BEHIND = (
-    "PostgreSQL has failed over: the connection leads to a server that is read-only, and DATABASE_URL to one "
-    "that is not; the old one may lack new tenants, so the connection is made anew"
+    "PostgreSQL has failed over: our connection leads to a read-only server, and DATABASE_URL to another one "
+    "by now. Connecting again, since the old server may lack new tenants"
 )
 ASKED_TOGETHER = 2_000
 """Tenants that others want, in one question; each takes some 2 µs of the event loop."""

@@ -34,7 +34,7 @@ def of_topics(
     standing = {spec.name: spec for spec in specs if spec.name in found}
     if not standing:
         seen = f"{shown_url(settings.broker_url)} has none of the topics {settings.topic_prefix}.*"
-        yield broken(PART, seen, f"{SETUP}, which creates them; or let TOPIC_PREFIX name those that stand")
+        yield broken(PART, seen, f"{SETUP}, which creates them; or let TOPIC_PREFIX name those that exist")
         return
     faults = [fault for name, spec in standing.items() for fault in unsafe(spec, found[name], bootstrap)]
     yield from (broken(PART, fault.seen, fault.mend) for fault in faults)

@@ -86,7 +86,7 @@ def _partition_problems(spec: TopicSpec, found: Found) -> Iterator[Unsafe]:
         yield Unsafe(
             f"topic {spec.name} has {found.partitions} partitions, but TOPIC_PARTITIONS={spec.partitions}: a "
             "tenant's messages, its dedupe state and its fence share one partition",
-            "Set TOPIC_PARTITIONS to what stands, or use another TOPIC_PREFIX and CONSUMER_GROUP.",
+            "Set TOPIC_PARTITIONS to what the topic has, or use another TOPIC_PREFIX and CONSUMER_GROUP.",
         )
 
 
@@ -97,7 +97,7 @@ def _copy_problems(spec: TopicSpec, found: Found, bootstrap: str) -> Iterator[Un
             f"TOPIC_REPLICATION_FACTOR={spec.replication_factor}: fewer brokers may be lost than you "
             "count on",
             f"Add copies with kafka-reassign-partitions --bootstrap-server {bootstrap}, or set "
-            "TOPIC_REPLICATION_FACTOR to what stands.",
+            "TOPIC_REPLICATION_FACTOR to what the topic has.",
         )
 
 

@@ -26,8 +26,8 @@ is read."""
 SAY_EVERY_S = 60.0
 
 CROWDED = (
-    "the web pages have %d connections, the most that they keep: for each new one the oldest is closed that "
-    "has sent no whole request. Look who connects to the port, and keep out what is no monitor"
+    "the web pages have %d connections, the most that they keep. Each new one closes the oldest that has "
+    "sent no whole request. Find out who connects to the port, and let in only monitors and people"
 )
 
 

@@ -101,9 +101,7 @@ def book_metrics(book: Book) -> Iterator[Metric]:
     yield counter(
         "book_messages", "what came into each partition, and what became of it", counts, *labels, "outcome"
     )
-    told = (
-        "messages that came in, less those of which it is known what became of them: anything but 0 is a bug"
-    )
+    told = "messages that came in and are not accounted for: anything but 0 is a bug"
     yield gauge("book_unaccounted_messages", told, unaccounted, *labels)
 
 
