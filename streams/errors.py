@@ -39,8 +39,9 @@ class MetricStreamsError(Exception):
 def worded(error: BaseException) -> str:
     """Return what an error says, on one line; of one that says nothing (a timeout, say) its kind.
 
-    >>> worded(TimeoutError())
-    'TimeoutError'
+    Examples:
+        >>> worded(TimeoutError())
+        'TimeoutError'
     """
     return " ".join(str(error).split()) or type(error).__name__
 

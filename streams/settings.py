@@ -302,7 +302,7 @@ class Settings(BaseModel):
         ``NAME_FILE`` names a file that holds the value of ``NAME`` (its last line break is dropped); an
         empty value counts as absent.
 
-        Example:
+        Examples:
             >>> Settings.from_mapping({"TOPIC_PREFIX": "plant"}).raw_topic
             'plant.raw'
             >>> Settings.from_mapping({"TOPIC_PARTITIONS": "0", "WEB_PORT": "http"})

@@ -36,7 +36,7 @@ def seen_changelog(settings: Settings) -> str:
 def topic_specs(settings: Settings) -> list[TopicSpec]:
     """Return every topic that the worker needs, in the order in which messages pass them.
 
-    Example:
+    Examples:
         >>> from streams.settings import Settings
         >>> [topic.name for topic in topic_specs(Settings())]
         ['metrics.raw', 'metrics.unique', 'metrics.rejected', 'metric-streams-seen-changelog']

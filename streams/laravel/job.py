@@ -91,7 +91,7 @@ def encode_job(
 ) -> bytes:
     """Return the payload to push.
 
-    Example:
+    Examples:
         >>> tenant = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
         >>> metric = JobMetric("edge-7", "cpu.usage.percent", 42.17, "2026-11-23 14:00:00.123456", "a1")
         >>> uuid, job_id = "013e00c0-a519-4bbd-b8fd-4d6a52ae375e", "1ElK4XaPq6OzF11BHbfU1j8MKqwDce8h"
@@ -162,7 +162,7 @@ def decode_job(payload: bytes, *, job_class: str = JOB_CLASS) -> Job:
         ForeignJob: if it is a job of another class, or encrypted, which only the application can undo.
         MalformedRecord: if it is no job, or one whose command cannot be read.
 
-    Example:
+    Examples:
         >>> decode_job(b"[]")
         Traceback (most recent call last):
         streams.errors.MalformedRecord: not a job of a Laravel queue: Expected `object`, got `array`

@@ -155,8 +155,9 @@ def written_over_quota(indexes: Iterable[int]) -> str:
     Args:
         indexes: in rising order.
 
-    >>> written_over_quota([3, 4, 5, 17])
-    '3-5,17'
+    Examples:
+        >>> written_over_quota([3, 4, 5, 17])
+        '3-5,17'
     """
     ranges: list[list[int]] = []
     for index in indexes:
