@@ -61,7 +61,9 @@ def push(environment: dict[str, str], tenant_id: str, *dedupe_ids: str) -> None:
     with Redis.from_url(environment["REDIS_URL"]) as redis:
         name = f"{environment['QUEUE_PREFIX']}queues:default"
         for dedupe_id in dedupe_ids:
-            metric = JobMetric("edge-7", "cpu", 42.17, WHEN, dedupe_id)
+            metric = JobMetric(
+                agent_id="edge-7", metric_name="cpu", value=42.17, timestamp=WHEN, dedupe_id=dedupe_id
+            )
             redis.rpush(name, encode_job(tenant_id, [metric], str(uuid.uuid4()), "x" * 32))
             redis.rpush(f"{name}:notify", 1)
 

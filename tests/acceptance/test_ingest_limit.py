@@ -39,7 +39,12 @@ def job(environment: Environment, database_url: str, postgres: Postgres) -> byte
     tenant_id = str(uuid.uuid4())
     name = database_url.rpartition("/")[2]
     postgres.execute(f"insert into tenants (id, name) values ('{tenant_id}', 'one')", name)  # noqa: S608 - a UUID
-    payload = encode_job(tenant_id, [JobMetric("edge-7", "cpu", 1.5, WHEN, "d-1")], "u", "i" * 32)
+    payload = encode_job(
+        tenant_id,
+        [JobMetric(agent_id="edge-7", metric_name="cpu", value=1.5, timestamp=WHEN, dedupe_id="d-1")],
+        "u",
+        "i" * 32,
+    )
     with Redis.from_url(environment["REDIS_URL"]) as redis:
         redis.rpush(f"{environment['QUEUE_PREFIX']}queues:default", payload)
     return payload

@@ -37,13 +37,21 @@ def test_a_spread_is_told_in_milliseconds() -> None:
 
 
 def test_the_times_of_publication_are_found_in_our_jobs_and_in_the_tutorials() -> None:
-    metrics = [JobMetric("edge-1", "cpu", 1.5, AT, f"id-{n}") for n in range(3)]
+    metrics = [
+        JobMetric(agent_id="edge-1", metric_name="cpu", value=1.5, timestamp=AT, dedupe_id=f"id-{n}")
+        for n in range(3)
+    ]
     assert timestamps(encode_job(TENANT, metrics, "uuid", "id")) == [AT_S] * 3
     assert timestamps(b'{"data": {"timestamp": "2026-11-24T12:00:00.250000Z"}}') == [AT_S]
 
 
 def test_each_message_of_a_job_has_arrived_when_the_job_has() -> None:
-    job = encode_job(TENANT, [JobMetric("edge-1", "cpu", 1.5, AT, "id")] * 2, "uuid", "id")
+    job = encode_job(
+        TENANT,
+        [JobMetric(agent_id="edge-1", metric_name="cpu", value=1.5, timestamp=AT, dedupe_id="id")] * 2,
+        "uuid",
+        "id",
+    )
     assert list(passages_of(Taken(AT_S + 1, [job, job]))) == [(AT_S, AT_S + 1)] * 4
 
 

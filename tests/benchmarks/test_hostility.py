@@ -106,7 +106,13 @@ def test_the_hostile_tenant_shares_the_honest_ones_partition_once_and_once_not()
 
 def test_in_a_job_each_message_has_the_time_at_which_ingress_received_it() -> None:
     metrics = [
-        JobMetric("edge", "cpu", 1.5, f"2026-11-24 12:00:0{n}.250000", id_)
+        JobMetric(
+            agent_id="edge",
+            metric_name="cpu",
+            value=1.5,
+            timestamp=f"2026-11-24 12:00:0{n}.250000",
+            dedupe_id=id_,
+        )
         for n, id_ in enumerate(["honest-00001", "another", "honest-00003"])
     ]
     found = dict(arrivals_in(encode_job(TENANT, metrics, "uuid", "id"), 5.0))

@@ -62,11 +62,11 @@ def _job(number: int) -> MixedJob:
     name = f"{kind}-{number}"
     metrics = [
         JobMetric(
-            name,
-            f"metric.{index}" + ("x" * 64 if kind == DOOMED else ""),
-            number if index == 0 else number + index / 8,
-            "2026-11-23 14:00:00.123456",
-            None if kind == PLAIN else f"{name}.{index}",
+            agent_id=name,
+            metric_name=f"metric.{index}" + ("x" * 64 if kind == DOOMED else ""),
+            value=number if index == 0 else number + index / 8,
+            timestamp="2026-11-23 14:00:00.123456",
+            dedupe_id=None if kind == PLAIN else f"{name}.{index}",
         )
         for index in range(1 + number % 5)
     ]

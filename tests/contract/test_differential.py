@@ -50,10 +50,19 @@ texts = st.text(max_size=20) | st.sampled_from(
 )
 timestamps = st.none() | st.sampled_from(["2026-11-23 14:00:00", "2026-11-23 14:00:00.123456", ""]) | texts
 dedupe_ids = st.none() | st.sampled_from(["d-1", "d-2", "d-3", "", "0", "0.0"]) | texts
-metrics = st.builds(JobMetric, texts, texts, values, timestamps, dedupe_ids)
+metrics = st.builds(
+    JobMetric, agent_id=texts, metric_name=texts, value=values, timestamp=timestamps, dedupe_id=dedupe_ids
+)
 names = texts | st.integers(-(2**63), 2**63 - 1)
 # An application dispatches what its HTTP interface has let through.
-loose_metrics = st.builds(JobMetric, names, names, values | numeric_strings, timestamps, dedupe_ids)
+loose_metrics = st.builds(
+    JobMetric,
+    agent_id=names,
+    metric_name=names,
+    value=values | numeric_strings,
+    timestamp=timestamps,
+    dedupe_id=dedupe_ids,
+)
 lists_of_metrics = st.lists(metrics, max_size=6)
 uuids = st.uuids().map(str)
 job_ids = st.text("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", min_size=32, max_size=32)

@@ -24,7 +24,15 @@ async def test_laravel_runs_the_job_of_another_application_with_its_own_names(
     laravel.migrate(TENANT)
     payload = encode_job(
         TENANT,
-        [JobMetric("edge-7", "cpu", 42.17, "2026-11-23 14:00:00", None)],
+        [
+            JobMetric(
+                agent_id="edge-7",
+                metric_name="cpu",
+                value=42.17,
+                timestamp="2026-11-23 14:00:00",
+                dedupe_id=None,
+            )
+        ],
         str(uuid.uuid4()),
         "a" * 32,
         job_class=r"Acme\Jobs\UploadMetrics",

@@ -38,8 +38,18 @@ async def store(connection: asyncpg.Connection, database_url: str) -> AsyncItera
 @pytest.fixture
 async def _recorded(redis: Redis, prefix: str, make_queue: MakeQueue, store: PostgresStore) -> None:
     """Take a job for the last time that it may fail, record that it did, and do no more; push a good one."""
-    bad = encode_job(TENANT, [JobMetric("a" * 65, "m", 1, WHEN, "bad")], str(uuid.uuid4()), "a" * 32)
-    good = encode_job(TENANT, [JobMetric("a", "m", 1, WHEN, "good")], str(uuid.uuid4()), "b" * 32)
+    bad = encode_job(
+        TENANT,
+        [JobMetric(agent_id="a" * 65, metric_name="m", value=1, timestamp=WHEN, dedupe_id="bad")],
+        str(uuid.uuid4()),
+        "a" * 32,
+    )
+    good = encode_job(
+        TENANT,
+        [JobMetric(agent_id="a", metric_name="m", value=1, timestamp=WHEN, dedupe_id="good")],
+        str(uuid.uuid4()),
+        "b" * 32,
+    )
     await redis.rpush(f"{prefix}queues:default", bad.replace(b'"attempts":0', b'"attempts":4'))
     [held] = await make_queue(clock=lambda: NOW).reserve(max_jobs=1, max_bytes=1)
     await store.fail(FailedJob.of(held.payload, "default", "refused"))

@@ -89,7 +89,16 @@ def test_a_new_epoch_lies_behind_every_offset_of_the_old_one() -> None:
 
 def push_values(tap: Tap, *values: tuple[str, float], moves_the_fence: bool = True) -> None:
     """Feed what MONITOR prints of a job with these ids and values, as the worker makes it."""
-    metrics = [JobMetric("edge-0", "load", value, "2026-01-01 00:00:00", name) for name, value in values]
+    metrics = [
+        JobMetric(
+            agent_id="edge-0",
+            metric_name="load",
+            value=value,
+            timestamp="2026-01-01 00:00:00",
+            dedupe_id=name,
+        )
+        for name, value in values
+    ]
     payload = encode_job("7c9e6679-7425-40de-944b-e07fc1f90ae7", metrics, UUIDS[0], "i" * 32)
     shown = payload.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
     head = b"+1764000000.123456 [0 lua] "

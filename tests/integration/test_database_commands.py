@@ -144,7 +144,13 @@ def test_ingest_runs_until_it_is_told_to_stop(
     command("setup", "--database")
     tenant_id, log = str(uuid.uuid4()), tmp_path / "ingest.log"
     command("tenants", "add", "one", "--id", tenant_id)
-    metric = JobMetric("edge-7", "cpu", 42.17, "2026-11-23 14:00:00.123456", "d-1")
+    metric = JobMetric(
+        agent_id="edge-7",
+        metric_name="cpu",
+        value=42.17,
+        timestamp="2026-11-23 14:00:00.123456",
+        dedupe_id="d-1",
+    )
     with ingesting(environment, log) as process:
         push(environment, encode_job(tenant_id, [metric], str(uuid.uuid4()), "x" * 32))
         eventually_sync(lambda: database("select count(*) from metrics_raw") == "1", 30)

@@ -57,7 +57,13 @@ def test_what_postgresql_says_of_a_row_forges_no_line_of_the_log(
     execute(REFUSALS[kind])
     tenant_id, other = str(uuid.uuid4()), str(uuid.uuid4())
     execute(f"insert into tenants (id, name) values ('{tenant_id}', 'one'), ('{other}', 'two')")  # noqa: S608 - UUIDs
-    metric = JobMetric("edge-7", "cpu", 1.5, "2026-11-23 14:00:00.123456", HOSTILE)
+    metric = JobMetric(
+        agent_id="edge-7",
+        metric_name="cpu",
+        value=1.5,
+        timestamp="2026-11-23 14:00:00.123456",
+        dedupe_id=HOSTILE,
+    )
     _push(environment, other, metric)
     _push(environment, tenant_id, metric)
     done = call("metric-streams", "ingest", "--until-empty", INGEST_WAIT_LIMIT_S="1", **environment)

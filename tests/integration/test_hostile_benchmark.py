@@ -30,7 +30,13 @@ def pipeline(run: Run) -> Iterator[mqtt.Client]:
         series = read_topic(message.topic)
         if b"dedupe_id" in message.payload and isinstance(series, Series):
             id_ = json.loads(message.payload)["dedupe_id"]
-            metric = JobMetric("edge", "cpu", 1.5, datetime.now(UTC).strftime(AT), id_)
+            metric = JobMetric(
+                agent_id="edge",
+                metric_name="cpu",
+                value=1.5,
+                timestamp=datetime.now(UTC).strftime(AT),
+                dedupe_id=id_,
+            )
             queue.rpush(run.queue, encode_job(series.tenant_id, [metric], "uuid", "id"))
 
     client = mqtt.Client(CallbackAPIVersion.VERSION2)

@@ -96,8 +96,20 @@ def test_a_string_is_numeric_where_php_says_so(php: Php, texts: list[str]) -> No
 
 def test_a_job_is_written_as_php_would_write_it_again(php: Php) -> None:
     metrics = [
-        JobMetric("edge/7", "temp.°C", 1e-7, "2026-11-23 14:00:00.123456", "\u2028\x7f\"'\\"),
-        JobMetric("\U0001f600", "cpu", 999_999_999_999.9999, None, None),
+        JobMetric(
+            agent_id="edge/7",
+            metric_name="temp.°C",
+            value=1e-7,
+            timestamp="2026-11-23 14:00:00.123456",
+            dedupe_id="\u2028\x7f\"'\\",
+        ),
+        JobMetric(
+            agent_id="\U0001f600",
+            metric_name="cpu",
+            value=999_999_999_999.9999,
+            timestamp=None,
+            dedupe_id=None,
+        ),
     ]
     ours = encode_job(TENANT, metrics, UUID, JOB_ID)
     code = """
@@ -111,9 +123,17 @@ def test_a_job_is_written_as_php_would_write_it_again(php: Php) -> None:
 
 def test_a_publication_is_what_the_job_publishes(php: Php) -> None:
     metrics = [
-        JobMetric("edge-7", "cpu.usage.percent", 42.17, "2026-11-23 14:00:00.123456", "d-1"),
-        JobMetric("edge/8", "temp.°C", 1.0, None, None),
-        JobMetric("edge-9", "leak", 1e-7, "2026-11-23 14:00:00", None),
+        JobMetric(
+            agent_id="edge-7",
+            metric_name="cpu.usage.percent",
+            value=42.17,
+            timestamp="2026-11-23 14:00:00.123456",
+            dedupe_id="d-1",
+        ),
+        JobMetric(agent_id="edge/8", metric_name="temp.°C", value=1.0, timestamp=None, dedupe_id=None),
+        JobMetric(
+            agent_id="edge-9", metric_name="leak", value=1e-7, timestamp="2026-11-23 14:00:00", dedupe_id=None
+        ),
     ]
     rows = serialize([{key: getattr(metric, key) for key in METRIC_KEYS} for metric in metrics]).encode()
     [published] = evaluate(php, "$result = json_encode(unserialize($line));", [rows])

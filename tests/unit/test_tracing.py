@@ -20,7 +20,16 @@ TOPIC = f"metrics/{TENANT}/edge-7/cpu"
 AT = "2026-11-23T14:00:00.000000Z"
 WHEN = datetime.fromisoformat("2026-11-23 14:00:00")  # as the column has it
 AT_MS = 1_795_442_400_000
-READING = Reading(1, TENANT, "edge-7", "cpu", 42.17, "2026-11-23 14:00:00.000000", "d-1", "k" * 32)
+READING = Reading(
+    index=1,
+    tenant_id=TENANT,
+    agent_id="edge-7",
+    metric_name="cpu",
+    value=42.17,
+    timestamp="2026-11-23 14:00:00.000000",
+    dedupe_id="d-1",
+    key="k" * 32,
+)
 COORDINATE = Coordinate(3, 1841, 1)
 RAW_VALUE = raw.join(
     [

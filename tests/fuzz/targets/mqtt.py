@@ -135,7 +135,13 @@ def _accepted(candidate: Candidate, messages: Sequence[Message], payload: bytes)
     assert chunk == unique.UniqueChunk(ORIGIN, [reading])
     for derive_ids in (True, False):
         dedupe_id = reading.dedupe_id or (reading.key if derive_ids else None)
-        metric = JobMetric(reading.agent_id, reading.metric_name, reading.value, reading.timestamp, dedupe_id)
+        metric = JobMetric(
+            agent_id=reading.agent_id,
+            metric_name=reading.metric_name,
+            value=reading.value,
+            timestamp=reading.timestamp,
+            dedupe_id=dedupe_id,
+        )
         runs_as_a_job(reading.tenant_id, [metric])
         (job,) = jobs_of(chunk, KNOWN_BY, derive_ids=derive_ids)
         assert decode_job(job).metrics == [metric]

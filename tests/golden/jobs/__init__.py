@@ -10,8 +10,14 @@ TENANT = "11111111-1111-4111-8111-111111111111"
 UUID = "013e00c0-a519-4bbd-b8fd-4d6a52ae375e"
 JOB_ID = "1ElK4XaPq6OzF11BHbfU1j8MKqwDce8h"
 METRICS = [
-    JobMetric("a1", "cpu.usage.percent", 42.17, "2026-11-23 14:00:00.123456", "d-1"),
-    JobMetric("a1", "cpu", 1, "2026-11-23 14:00:00", None),
+    JobMetric(
+        agent_id="a1",
+        metric_name="cpu.usage.percent",
+        value=42.17,
+        timestamp="2026-11-23 14:00:00.123456",
+        dedupe_id="d-1",
+    ),
+    JobMetric(agent_id="a1", metric_name="cpu", value=1, timestamp="2026-11-23 14:00:00", dedupe_id=None),
 ]
 
 PAYLOADS = (

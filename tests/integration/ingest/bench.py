@@ -71,7 +71,9 @@ class Bench:
 
 
 def metric(dedupe_id: str | None = None, value: float = 42.17, agent_id: str = "edge-7") -> JobMetric:
-    return JobMetric(agent_id, "cpu.usage.percent", value, WHEN, dedupe_id)
+    return JobMetric(
+        agent_id=agent_id, metric_name="cpu.usage.percent", value=value, timestamp=WHEN, dedupe_id=dedupe_id
+    )
 
 
 def make_worker(

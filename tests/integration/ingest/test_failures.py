@@ -60,10 +60,10 @@ async def test_after_five_tries_a_job_is_in_failed_jobs_as_it_was(
 @pytest.mark.parametrize(
     "bad",
     [
-        JobMetric("a", "m", 1, "not a time", None),
-        JobMetric("a", "m" * 65, 1, WHEN, None),
-        JobMetric("a", "m", 1, WHEN, "d" * 129),
-        JobMetric("a\0", "m", 1, WHEN, None),
+        JobMetric(agent_id="a", metric_name="m", value=1, timestamp="not a time", dedupe_id=None),
+        JobMetric(agent_id="a", metric_name="m" * 65, value=1, timestamp=WHEN, dedupe_id=None),
+        JobMetric(agent_id="a", metric_name="m", value=1, timestamp=WHEN, dedupe_id="d" * 129),
+        JobMetric(agent_id="a\0", metric_name="m", value=1, timestamp=WHEN, dedupe_id=None),
     ],
     ids=["timestamp", "metric_name", "dedupe_id", "nul"],
 )

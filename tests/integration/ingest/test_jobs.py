@@ -66,7 +66,7 @@ async def test_a_missing_timestamp_becomes_now_in_row_and_message(
     bench: Bench, worker: IngestWorker, database: asyncpg.Connection
 ) -> None:
     async with listening(bench) as heard:
-        await bench.push(JobMetric("a", "m", 1, None, None))
+        await bench.push(JobMetric(agent_id="a", metric_name="m", value=1, timestamp=None, dedupe_id=None))
         await worker.turn()
         assert json.loads(await heard())[0]["timestamp"] == "2026-11-24 01:02:03.000000"
     assert [row[3] for row in await rows(database)] == ["2026-11-24 01:02:03"]

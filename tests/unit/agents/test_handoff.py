@@ -24,7 +24,16 @@ TENANT = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 
 
 def encoded(value: float, origin: Origin) -> bytes:
-    reading = Reading(0, TENANT, "edge-1", "cpu", value, "2026-11-23 14:00:00.123456", None, "0f" * 16)
+    reading = Reading(
+        index=0,
+        tenant_id=TENANT,
+        agent_id="edge-1",
+        metric_name="cpu",
+        value=value,
+        timestamp="2026-11-23 14:00:00.123456",
+        dedupe_id=None,
+        key="0f" * 16,
+    )
     return unique.encode(origin, [reading])
 
 

@@ -13,7 +13,16 @@ from streams.wire.decision import CONTENT_BYTES, ID_BYTES, unpack
 
 A, B, C, D = (letter * ID_BYTES for letter in (b"a", b"b", b"c", b"d"))
 ONE, TWO, THREE = (digit * CONTENT_BYTES for digit in (b"1", b"2", b"3"))
-READING = Reading(0, "tenant", "edge-1", "cpu", 1.0, "2026-11-23 14:00:00.000000", None, "0" * 32)
+READING = Reading(
+    index=0,
+    tenant_id="tenant",
+    agent_id="edge-1",
+    metric_name="cpu",
+    value=1.0,
+    timestamp="2026-11-23 14:00:00.000000",
+    dedupe_id=None,
+    key="0" * 32,
+)
 
 ids = st.one_of(st.none(), st.sampled_from([A, B, C, D]))
 contents = st.sampled_from([ONE, TWO, THREE])

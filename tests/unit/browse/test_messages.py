@@ -78,7 +78,16 @@ def test_a_rejected_message_keeps_the_coordinate_of_its_raw_record_and_says_why(
 
 
 def test_a_reading_is_shown_with_its_names() -> None:
-    reading = Reading(2, TENANT, "edge-7", "cpu", 42.17, "2026-11-23 14:00:00.123456", "d-1", "0" * 32)
+    reading = Reading(
+        index=2,
+        tenant_id=TENANT,
+        agent_id="edge-7",
+        metric_name="cpu",
+        value=42.17,
+        timestamp="2026-11-23 14:00:00.123456",
+        dedupe_id="d-1",
+        key="0" * 32,
+    )
     (found,) = messages_of(record(TopicKind.UNIQUE, unique.encode(ORIGIN, [reading])))
     assert (found.names, str(found.coordinate)) == ((TENANT, "edge-7", "cpu"), "3-1841-2")
     assert Filter(text="D-1").matches(found)

@@ -24,7 +24,16 @@ def test_a_raw_message_is_a_line_with_time_place_series_and_payload() -> None:
 
 
 def test_a_reading_shows_its_value_and_its_own_time() -> None:
-    reading = Reading(4, TENANT, "edge-7", "cpu", 42.17, "2026-11-23 13:00:00.000000", "d-1", "k")
+    reading = Reading(
+        index=4,
+        tenant_id=TENANT,
+        agent_id="edge-7",
+        metric_name="cpu",
+        value=42.17,
+        timestamp="2026-11-23 13:00:00.000000",
+        dedupe_id="d-1",
+        key="k",
+    )
     line, *_ = shown(first(TopicKind.UNIQUE, unique.encode(Origin(3, 1841), [reading])))
     assert line.plain.endswith("7c9e6679 edge-7 cpu 42.17 at 2026-11-23 13:00:00.000000 id d-1")
     assert "3-1841-4" in line.plain

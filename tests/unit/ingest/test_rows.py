@@ -12,7 +12,9 @@ def job(*metrics: JobMetric, tenant_id: str = TENANT) -> Job:
 
 
 def metric(dedupe_id: str | None, value: float = 1, timestamp: str | None = WHEN) -> JobMetric:
-    return JobMetric("agent", "metric", value, timestamp, dedupe_id)
+    return JobMetric(
+        agent_id="agent", metric_name="metric", value=value, timestamp=timestamp, dedupe_id=dedupe_id
+    )
 
 
 def test_what_php_calls_empty_is_inserted_and_the_rest_upserted() -> None:

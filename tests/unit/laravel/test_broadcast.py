@@ -8,9 +8,17 @@ from streams.laravel.job import JobMetric
 from tests.golden import golden
 
 METRICS = [
-    JobMetric("edge-7", "cpu.usage.percent", 42.17, "2026-11-23 14:00:00.123456", "d-1"),
-    JobMetric("edge/8", "temp.°C", 1.0, None, None),
-    JobMetric("edge-9", "leak", 1e-7, "2026-11-23 14:00:00", None),
+    JobMetric(
+        agent_id="edge-7",
+        metric_name="cpu.usage.percent",
+        value=42.17,
+        timestamp="2026-11-23 14:00:00.123456",
+        dedupe_id="d-1",
+    ),
+    JobMetric(agent_id="edge/8", metric_name="temp.°C", value=1.0, timestamp=None, dedupe_id=None),
+    JobMetric(
+        agent_id="edge-9", metric_name="leak", value=1e-7, timestamp="2026-11-23 14:00:00", dedupe_id=None
+    ),
 ]
 numbers = st.integers(-(10**12), 10**12) | st.floats(-1e12, 1e12)
 
@@ -19,7 +27,18 @@ def test_a_publication_is_what_browsers_get() -> None:
     assert encode(METRICS) == golden("publication.json")
 
 
-@given(st.lists(st.builds(JobMetric, st.text(), st.text(), numbers, st.none() | st.text(), st.none())))
+@given(
+    st.lists(
+        st.builds(
+            JobMetric,
+            agent_id=st.text(),
+            metric_name=st.text(),
+            value=numbers,
+            timestamp=st.none() | st.text(),
+            dedupe_id=st.none(),
+        )
+    )
+)
 def test_metrics_come_back_as_they_went(metrics: list[JobMetric]) -> None:
     assert decode(encode(metrics)) == [
         PublishedMetric(metric.agent_id, metric.metric_name, metric.value, metric.timestamp)

@@ -18,11 +18,11 @@ NEVER = re.compile(rb"(?!)")
 texts = st.text(max_size=6) | st.text('a"\\;{}:é€0', max_size=6)
 metrics = st.builds(
     JobMetric,
-    texts,
-    texts,
-    st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False),
-    st.none() | texts,
-    st.none() | texts,
+    agent_id=texts,
+    metric_name=texts,
+    value=st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False),
+    timestamp=st.none() | texts,
+    dedupe_id=st.none() | texts,
 )
 changes = st.lists(st.tuples(st.floats(0, 1), st.text('0123456789:;{}"aidsNe.+-', max_size=2)), max_size=2)
 
@@ -54,9 +54,21 @@ def test_the_quick_way_to_read_the_metrics_finds_what_the_slow_one_does(
 
 def test_what_we_write_is_read_the_quick_way() -> None:
     usual = [
-        JobMetric("edge-7", "cpu.usage", 42.17, "2026-11-23 14:00:00.123456", "d-1"),
-        JobMetric("é", "€", -5, None, None),
-        JobMetric("edge-7", "cpu.usage", 1e300, "2026-11-23 14:00:00.123456", "d-2"),
+        JobMetric(
+            agent_id="edge-7",
+            metric_name="cpu.usage",
+            value=42.17,
+            timestamp="2026-11-23 14:00:00.123456",
+            dedupe_id="d-1",
+        ),
+        JobMetric(agent_id="é", metric_name="€", value=-5, timestamp=None, dedupe_id=None),
+        JobMetric(
+            agent_id="edge-7",
+            metric_name="cpu.usage",
+            value=1e300,
+            timestamp="2026-11-23 14:00:00.123456",
+            dedupe_id="d-2",
+        ),
     ]
     with patch.object(command_reader, "_read_metric", side_effect=AssertionError):
         assert read_command(written(usual), JOB_CLASS).metrics == usual

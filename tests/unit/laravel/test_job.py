@@ -99,7 +99,10 @@ def test_what_later_versions_add_and_leave_out_is_read() -> None:
             backoff=None,
         )
     )
-    assert job.metrics == [JobMetric("a1", "cpu", 1, None, "d-1"), JobMetric("a1", "cpu", 1, None, None)]
+    assert job.metrics == [
+        JobMetric(agent_id="a1", metric_name="cpu", value=1, timestamp=None, dedupe_id="d-1"),
+        JobMetric(agent_id="a1", metric_name="cpu", value=1, timestamp=None, dedupe_id=None),
+    ]
     assert (job.attempts, job.max_tries, job.backoff) == (2, None, [])
 
 

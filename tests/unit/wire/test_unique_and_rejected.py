@@ -42,9 +42,25 @@ def test_a_unique_record_is_what_people_read_in_a_console() -> None:
         ORIGIN,
         [
             Reading(
-                0, TENANT, "edge-7", "cpu.usage.percent", 42.17, "2026-11-23 14:00:00.123456", None, "0f" * 16
+                index=0,
+                tenant_id=TENANT,
+                agent_id="edge-7",
+                metric_name="cpu.usage.percent",
+                value=42.17,
+                timestamp="2026-11-23 14:00:00.123456",
+                dedupe_id=None,
+                key="0f" * 16,
             ),
-            Reading(2, TENANT, "edge-7", "temp/°C", 21, "2026-11-23 14:00:00.000000", "d-1", "1e" * 16),
+            Reading(
+                index=2,
+                tenant_id=TENANT,
+                agent_id="edge-7",
+                metric_name="temp/°C",
+                value=21,
+                timestamp="2026-11-23 14:00:00.000000",
+                dedupe_id="d-1",
+                key="1e" * 16,
+            ),
         ],
     )
     assert record == golden("unique.json")
