@@ -29,10 +29,8 @@ def shown(explanation: Explanation) -> str:
     """Return an explanation for a person, in 80 columns."""
     lines = [_line(step.step, step.says) for step in explanation.steps]
     if explanation.row is not None:
-        row = msgspec.to_builtins(explanation.row)
-        lines.append(
-            _line("row", ", ".join(f"{name} {value}" for name, value in row.items() if value is not None))
-        )
+        row = explanation.row.items()
+        lines.append(_line("row", ", ".join(f"{name} {value}" for name, value in row if value is not None)))
     return "\n".join(lines)
 
 

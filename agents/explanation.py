@@ -8,7 +8,7 @@ from agents.examine import examine
 from agents.validate import arrival, tenant_unknown
 from streams.ingress.chunking import partition_of, tenant_level
 from streams.laravel.redis_keys import QueueKeys, channel_of
-from streams.models import Candidate, Message, Origin, Reading, Rejection
+from streams.models import FIELDS, Candidate, Message, Origin, Reading, Rejection
 from streams.mqtt.topics import matches
 from streams.settings import Settings
 from streams.wire import raw
@@ -29,25 +29,15 @@ class Step(msgspec.Struct, frozen=True):
     says: str
 
 
-class ExplainedRow(msgspec.Struct, frozen=True):
-    """The row that would be written."""
-
-    tenant_id: str
-    agent_id: str
-    metric_name: str
-    value: int | float
-    timestamp: str
-    dedupe_id: str | None
-    """None where it would be derived from where the message stands, or there is none."""
-
-
 class Explanation(msgspec.Struct, frozen=True):
     """What would become of a message."""
 
     outcome: Prospect
     steps: list[Step]
     rejection: Rejection | None = None
-    row: ExplainedRow | None = None
+    row: dict[str, object] | None = None
+    """The row that would be written. Its dedupe id is None where it would be derived from where the message
+    stands, or there is none."""
 
 
 class ExaminedAlone(msgspec.Struct, frozen=True):
@@ -142,7 +132,7 @@ def _lacks_time(reading: Reading, message: Message) -> bool:
     return reading.timestamp == arrival(message.received_at)
 
 
-def _row(reading: Reading, message: Message, settings: Settings) -> ExplainedRow:
+def _row(reading: Reading, message: Message, settings: Settings) -> dict[str, object]:
     dedupe_id = reading.dedupe_id
     # That of a message without a timestamp is made of where it stands.
     if (
@@ -151,6 +141,5 @@ def _row(reading: Reading, message: Message, settings: Settings) -> ExplainedRow
         and not _lacks_time(reading, message)
     ):
         dedupe_id = reading.key
-    return ExplainedRow(
-        reading.tenant_id, reading.agent_id, reading.metric_name, reading.value, reading.timestamp, dedupe_id
-    )
+    row = {name: getattr(reading, name) for name in ("tenant_id", *FIELDS)}
+    return {**row, "dedupe_id": dedupe_id}

@@ -68,6 +68,14 @@ def read_usual_message(message: Message, index: int, earliest: str = EARLIEST) -
         return None
     value = value or abs(value)  # as `streams.rules.value`
     id_ = row_id(series, dedupe_id)
-    tenant_id, agent_id, metric_name = series.tenant_id, series.agent_id, series.metric_name
-    reading = Reading(index, tenant_id, agent_id, metric_name, value, time, dedupe_id, id_.hex())
+    reading = Reading(
+        index=index,
+        tenant_id=series.tenant_id,
+        agent_id=series.agent_id,
+        metric_name=series.metric_name,
+        value=value,
+        timestamp=time,
+        dedupe_id=dedupe_id,
+        key=id_.hex(),
+    )
     return Candidate(reading, id_, content(series, value, time))

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
+import msgspec
 from faust.types import StreamT
 
 from streams.counters import Count, Note, Statistics
@@ -17,7 +18,7 @@ from streams.faust_app import StreamsApp, raw_bytes
 from streams.kafka.record_loop import Record, process_in_order
 from streams.laravel.fence import Fence
 from streams.laravel.fence_positions import FencePositions
-from streams.laravel.job import JobMetric, JobRow, encode_job
+from streams.laravel.job import JobRow, encode_job
 from streams.laravel.job_names import job_names
 from streams.laravel.pipelined_script import PipelinedScript
 from streams.laravel.push import ChunkOfJobs, JobQueue, Push, RedisJobQueue
@@ -210,27 +211,23 @@ def _jobs_of(
     ]
 
 
-def _metrics_of(readings: Sequence[Reading], *, derive_ids: bool) -> Sequence[JobRow]:
+def _metrics_of(readings: Sequence[Reading], *, derive_ids: bool) -> Sequence[Reading]:
     """Return a job's metrics, no dedupe id twice (PostgreSQL would refuse the upsert): the last one wins."""
     ids = {reading.dedupe_id for reading in readings}
-    if len(ids) == len(readings) and all(ids):  # usual, and then a reading says all that a metric does
+    if len(ids) == len(readings) and all(ids):  # usual
         return readings
     metrics = [
-        JobMetric(
-            reading.agent_id,
-            reading.metric_name,
-            reading.value,
-            reading.timestamp,
-            reading.dedupe_id or (reading.key if derive_ids else None),
-        )
+        reading
+        if reading.dedupe_id
+        else msgspec.structs.replace(reading, dedupe_id=reading.key if derive_ids else None)
         for reading in readings
     ]
     named = [metric.dedupe_id for metric in metrics if metric.dedupe_id is not None]
     return metrics if len(set(named)) == len(named) else _last_of_each(metrics)
 
 
-def _last_of_each(metrics: Sequence[JobMetric]) -> list[JobMetric]:
-    last: dict[str | int, JobMetric] = {}
+def _last_of_each(metrics: Sequence[Reading]) -> list[Reading]:
+    last: dict[str | int, Reading] = {}
     for index, metric in enumerate(metrics):
         place = index if metric.dedupe_id is None else metric.dedupe_id
         last.pop(place, None)

@@ -5,8 +5,8 @@ Nothing that a device sends makes it raise.
 
 import msgspec
 
-from streams.models import Message, Rejection, Stage
-from streams.rules.payload import Payload, read_payload
+from streams.models import Message, Payload, Rejection, Stage
+from streams.rules.payload import read_payload
 from streams.rules.problem import Problem
 from streams.rules.topic import Series, read_topic
 

@@ -8,9 +8,9 @@ from functools import lru_cache
 
 from agents.parse import Parsed
 from streams.errors import MalformedRecord
-from streams.models import Candidate, FirstPlace, Origin, Reading, Reason, Rejection, Stage
+from streams.models import FURTHER, Candidate, FirstPlace, Origin, Payload, Reading, Reason, Rejection, Stage
 from streams.rules.identity import content, coordinate_key, derived_key, row_id
-from streams.rules.names import read_dedupe_id
+from streams.rules.names import TEXTS
 from streams.rules.problem import Problem
 from streams.rules.timestamp import EARLIEST, check_earliest, check_skew, read_timestamp
 from streams.rules.value import read_value
@@ -49,13 +49,13 @@ def validate(  # noqa: PLR0917 - a call with names costs each message more
         return Rejection(Stage.VALIDATE, *time)
     if series.names_problem is not None:
         return Rejection(Stage.VALIDATE, *series.names_problem)
-    dedupe_id = read_dedupe_id(payload.dedupe_id)
-    if isinstance(dedupe_id, Problem):
-        return Rejection(Stage.VALIDATE, *dedupe_id)
+    texts = _texts(payload)
+    if isinstance(texts, Problem):
+        return Rejection(Stage.VALIDATE, *texts)
     if series.tenant_problem is not None:
         return Rejection(Stage.VALIDATE, *series.tenant_problem)
 
-    tenant_id, id_ = series.tenant_id, None
+    dedupe_id, id_ = texts["dedupe_id"], None
     if dedupe_id is not None:
         id_ = row_id(series, dedupe_id)
         key = id_.hex()
@@ -68,9 +68,17 @@ def validate(  # noqa: PLR0917 - a call with names costs each message more
         place = Origin(first.partition, first.offset)
         key = coordinate_key(place, first.index, series, value, received)
         id_ = row_id(series, key)  # a second replay is a duplicate, also where rows get no derived ids
-    agent_id, metric_name = series.agent_id, series.metric_name
-    reading = Reading(index, tenant_id, agent_id, metric_name, value, time or received, dedupe_id, key)
-    return Candidate(reading, id_, content(series, value, time))
+    reading = Reading(
+        index=index,
+        tenant_id=series.tenant_id,
+        agent_id=series.agent_id,
+        metric_name=series.metric_name,
+        value=value,
+        timestamp=time or received,
+        key=key,
+        **texts,
+    )
+    return Candidate(reading, id_, content(series, value, time, [(name, texts[name]) for name in FURTHER]))
 
 
 def tenant_unknown(tenant_id: str) -> Rejection:
@@ -89,6 +97,16 @@ def arrival(received_at: str) -> str:
     if isinstance(received, Problem):
         raise MalformedRecord(f"received_at cannot be read: {received.detail}")
     return received
+
+
+def _texts(payload: Payload) -> dict[str, str | None] | Problem:
+    texts: dict[str, str | None] = {}
+    for name, read in TEXTS.items():
+        text = read(getattr(payload, name))
+        if isinstance(text, Problem):
+            return text
+        texts[name] = text
+    return texts
 
 
 def _time(timestamp: object, received: str, max_clock_skew_s: float, earliest: str) -> str | Problem:

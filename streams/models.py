@@ -1,12 +1,15 @@
 """The values that travel through the pipeline. Pure: no Faust, sockets, clock or environment.
 
-A device's publication is a `Message`; Kafka gives its chunk an `Origin`; refine turns it into a
-`Reading` or a `Rejection`, or finds it a duplicate.
+A device's publication is a `Message`; Kafka gives its chunk an `Origin`; refine takes its `Payload` apart and
+turns it into a `Reading` or a `Rejection`, or finds it a duplicate; in the job it is a `JobMetric`.
+
+`FIELDS` is the one list of what a reading says. ARCHITECTURE.md, "To add a field", has the rest.
 """
 
 import base64
+from collections.abc import Iterable
 from enum import StrEnum
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 
@@ -33,6 +36,18 @@ class FirstPlace(msgspec.Struct, frozen=True, gc=False):
 
 
 UNKNOWN_EPOCH = -1
+
+FURTHER: tuple[str, ...] = ()
+"""Fields that a device may leave out and that the pipeline only carries: texts of the payload.
+
+One that was not sent stands nowhere, so what is written without it are the bytes of before.
+"""
+FIELDS = ("agent_id", "metric_name", "value", "timestamp", "dedupe_id", *FURTHER)
+"""What a reading says, by the names and in the order of the job and of the row."""
+MEMBERS = ("value", "timestamp", "dedupe_id", *FURTHER, "tenant_id", "agent_id", "metric_name")
+"""The payload's members that mean something."""
+PUBLISHED = tuple(name for name in FIELDS if name != "dedupe_id")
+"""What the tenant's live view is told of a row."""
 
 
 class Message(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -66,7 +81,18 @@ class Origin(msgspec.Struct, frozen=True, order=True, gc=False):
     offset: Natural
 
 
-class Reading(msgspec.Struct, frozen=True, gc=False):
+class Payload(msgspec.Struct, frozen=True, gc=False):
+    """The payload's `MEMBERS` as decoded, nothing of them checked; None where one is absent or null."""
+
+    value: object = None
+    timestamp: object = None
+    dedupe_id: object = None
+    tenant_id: object = None
+    agent_id: object = None
+    metric_name: object = None
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A valid metric, in the form in which ``metrics.unique`` carries it."""
 
     index: int
@@ -83,6 +109,24 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
     """32 hex digits that identify the reading: the row's dedupe id where the device sent none."""
 
 
+class JobMetric(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One metric of a job: one row."""
+
+    agent_id: str | int
+    metric_name: str | int
+    value: int | float | str
+    """A numeric string only where an application dispatched one: it publishes what it was given."""
+    timestamp: str | None
+    """``2026-11-23 14:00:00.123456``, UTC; None for the time at which the job runs."""
+    dedupe_id: str | None
+
+
+def members_of(metric: JobMetric | Reading, names: Iterable[str] = FIELDS) -> dict[str, Any]:
+    """Return what a metric says, by name; of `FURTHER` only what was sent."""
+    members = {name: getattr(metric, name) for name in names}
+    return {name: value for name, value in members.items() if value is not None or name not in FURTHER}
+
+
 class Candidate(msgspec.Struct, frozen=True, gc=False):
     """A reading that dedupe has still to judge."""
 
@@ -91,7 +135,7 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
     """16 bytes that stand for the row the reading will write; None where the device named no row, so that the
     reading is never a duplicate."""
     content: bytes
-    """8 bytes that stand for all else the device sent: agent, metric, value and timestamp."""
+    """8 bytes that stand for all else the device sent."""
 
 
 class Reason(StrEnum):

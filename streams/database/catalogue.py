@@ -11,8 +11,10 @@ from typing import NamedTuple
 import asyncpg
 import msgspec
 
+from streams.models import FIELDS
+
 WRITTEN = {
-    "metrics_raw": ("tenant_id", "agent_id", "metric_name", "value", "timestamp", "dedupe_id"),
+    "metrics_raw": ("tenant_id", *FIELDS),
     "failed_jobs": ("uuid", "connection", "queue", "payload", "exception", "failed_at"),
 }
 """The columns that ``ingest`` writes, by table."""

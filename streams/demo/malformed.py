@@ -1,11 +1,13 @@
 """What simulated devices get wrong: one fault for each reason that a device can cause. Pure."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
 
 from streams.models import Reason
+from streams.rules.names import TEXTS
 from streams.rules.payload import MAX_BYTES
 
 
@@ -31,6 +33,11 @@ class Sound(NamedTuple):
 
 Fault = Callable[[Sound], tuple[str, bytes]]
 
+
+def _no_text(name: str, sound: Sound) -> tuple[str, bytes]:
+    return sound.topic(), sound.payload(**{name: [sound.mark]})
+
+
 FAULTS: list[tuple[Reason, Fault]] = [
     (Reason.TOPIC_MALFORMED, lambda sound: (f"{sound.topic()}/extra", sound.payload())),
     (Reason.PAYLOAD_NOT_JSON, lambda sound: (sound.topic(), sound.payload()[:-1])),
@@ -49,7 +56,7 @@ FAULTS: list[tuple[Reason, Fault]] = [
     ),
     (Reason.AGENT_ID_INVALID, lambda sound: (sound.topic(agent_id="edge-" + "9" * 60), sound.payload())),
     (Reason.METRIC_NAME_INVALID, lambda sound: (sound.topic(metric_name="cpu." * 16 + "x"), sound.payload())),
-    (Reason.DEDUPE_ID_INVALID, lambda sound: (sound.topic(), sound.payload(dedupe_id=[sound.mark]))),
+    *((Reason(f"{name}_invalid"), partial(_no_text, name)) for name in TEXTS),
     (Reason.TENANT_NOT_A_UUID, lambda sound: (sound.topic(tenant_id="acme"), sound.payload())),
     (
         Reason.TENANT_UNKNOWN,

@@ -1,26 +1,25 @@
 """Turns jobs into the columns of two statements, as the job itself would write them. Pure."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
 
-from streams.laravel.job import Job, JobMetric
+from streams.laravel.job import Job
+from streams.models import FIELDS, JobMetric
 
 PHP_EMPTY = (None, "", "0")
 """The dedupe ids that PHP's ``empty()``, which the job asks, takes for none at all."""
 
 
 class MetricRow(NamedTuple):
-    """A row of ``metrics_raw``; the order is that of the statements' parameters."""
+    """A row of ``metrics_raw``."""
 
     tenant_id: UUID
-    agent_id: str
-    metric_name: str
-    value: float
-    timestamp: str
-    dedupe_id: str | None
+    metric: JobMetric
+    """Its names texts, its value a double and its timestamp given, as the columns hold them."""
 
 
 class Rows(NamedTuple):
@@ -51,21 +50,26 @@ def rows_of(jobs: Iterable[Job]) -> Rows:
     upserts: dict[tuple[UUID, str], MetricRow] = {}
     inserts: list[MetricRow] = []
     for job in jobs:
-        for row in _rows(UUID(job.tenant_id), job.metrics):
-            if row.dedupe_id in PHP_EMPTY:
+        tenant_id = UUID(job.tenant_id)
+        for metric in job.metrics:
+            row = MetricRow(tenant_id, _as_stored(metric))
+            if metric.dedupe_id in PHP_EMPTY:
                 inserts.append(row)
             else:
-                upserts[row.tenant_id, str(row.dedupe_id)] = row
+                upserts[tenant_id, str(metric.dedupe_id)] = row
     return Rows([upserts[key] for key in sorted(upserts)], inserts)
 
 
-def _rows(tenant_id: UUID, metrics: Sequence[JobMetric]) -> Iterator[MetricRow]:
-    for metric in metrics:
-        yield MetricRow(
-            tenant_id,
-            str(metric.agent_id),
-            str(metric.metric_name),
-            float(metric.value),
-            str(metric.timestamp),
-            metric.dedupe_id,
-        )
+def columns_of(rows: Sequence[MetricRow]) -> list[list[object]]:
+    """Return rows as a statement's parameters: a list for the tenants, and one for each of `FIELDS`."""
+    metrics = [row.metric for row in rows]
+    return [[row.tenant_id for row in rows], *(list(map(attrgetter(name), metrics)) for name in FIELDS)]
+
+
+def _as_stored(metric: JobMetric) -> JobMetric:
+    agent_id, metric_name, value = metric.agent_id, metric.metric_name, metric.value
+    if type(agent_id) is str and type(metric_name) is str and type(value) is float:
+        return metric
+    return msgspec.structs.replace(
+        metric, agent_id=str(agent_id), metric_name=str(metric_name), value=float(value)
+    )

@@ -1,14 +1,22 @@
 """The statements that write metrics and failed jobs."""
 
+from streams.models import FIELDS
+
 IDENTITY = "tenant_id, dedupe_id"
+COLUMNS = ("tenant_id", *FIELDS)
+"""Those of metrics_raw that are written, in the order of the parameters."""
 
 # PostgreSQL itself reads the timestamps, and refuses what does not fit a column, just as when Laravel writes.
-INSERT = """
-insert into metrics_raw (tenant_id, agent_id, metric_name, value, "timestamp", dedupe_id)
-select tenant_id, agent_id, metric_name, value, "timestamp"::timestamp(6), dedupe_id
-from unnest($1::uuid[], $2::text[], $3::text[], $4::float8[], $5::text[], $6::text[])
-    as job (tenant_id, agent_id, metric_name, value, "timestamp", dedupe_id)
-"""
+_PARAMETERS = {"tenant_id": "uuid", "value": "float8"}
+_READ_AS = {"timestamp": '"timestamp"::timestamp(6)'}
+_QUOTED = {name: f'"{name}"' for name in COLUMNS}
+_NAMES = ", ".join(_QUOTED.values())
+INSERT = f"""
+insert into metrics_raw ({_NAMES})
+select {", ".join(_READ_AS.get(name, _QUOTED[name]) for name in COLUMNS)}
+from unnest({", ".join(f"${i}::{_PARAMETERS.get(name, 'text')}[]" for i, name in enumerate(COLUMNS, 1))})
+    as job ({_NAMES})
+"""  # noqa: S608 - of names that stand here
 
 FAIL = """
 insert into failed_jobs (uuid, connection, queue, payload, exception, failed_at)
@@ -28,10 +36,7 @@ def upsert(target: str = IDENTITY) -> str:
     Args:
         target: the index on which a row is recognized, as `streams.database.catalogue` tells it.
     """
-    return f"""{INSERT}
-on conflict ({target}) do update set
-    agent_id = excluded.agent_id,
-    metric_name = excluded.metric_name,
-    value = excluded.value,
-    "timestamp" = excluded."timestamp"
-"""
+    corrected = ", ".join(
+        f"{_QUOTED[name]} = excluded.{_QUOTED[name]}" for name in FIELDS if name != "dedupe_id"
+    )
+    return f"{INSERT} on conflict ({target}) do update set {corrected}"

@@ -14,9 +14,10 @@ from streams.database.refusals import SqlMender
 from streams.database.session import DatabaseSession, Proof
 from streams.errors import Outage, RowsDoubted, RowsLocked, RowsRefused
 from streams.ingest.failing import FailedJob
-from streams.ingest.rows import MetricRow, Rows, rows_of
-from streams.ingest.statements import A_TENANT, FAIL, INSERT, upsert
+from streams.ingest.rows import MetricRow, Rows, columns_of, rows_of
+from streams.ingest.statements import A_TENANT, COLUMNS, FAIL, INSERT, upsert
 from streams.laravel.job import Job
+from streams.models import JobMetric
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +100,7 @@ class PostgresStore:
             target = conflict_target(metrics) if metrics else None
             self._upsert = upsert(target) if target else upsert()
             # They write nothing, but need the tables as they must be, and the rights.
-            for statement, count in ((self._upsert, 6), (INSERT, 6), (FAIL, 5)):
+            for statement, count in ((self._upsert, len(COLUMNS)), (INSERT, len(COLUMNS)), (FAIL, 5)):
                 await connection.fetch(f"explain {statement}", *[None] * count)
         self._tell(notices(tables))
 
@@ -238,10 +239,9 @@ async def _write(
         await _write(connection, rows, upsert=upsert, limits=limits, tries=tries - 1)
 
 
-async def _execute(connection: asyncpg.Connection, statement: str, rows: Iterable[MetricRow]) -> None:
-    columns = list(zip(*rows, strict=True))
-    if columns:
-        await connection.execute(statement, *columns)
+async def _execute(connection: asyncpg.Connection, statement: str, rows: Sequence[MetricRow]) -> None:
+    if rows:
+        await connection.execute(statement, *columns_of(rows))
 
 
 async def _takes_a_row(connection: asyncpg.Connection, upsert: str, limits: str) -> bool:
@@ -250,7 +250,10 @@ async def _takes_a_row(connection: asyncpg.Connection, upsert: str, limits: str)
     if tenant is None:
         return False
     now = await connection.fetchval("select (now() at time zone 'utc')::text")
-    row = MetricRow(UUID(tenant), "metric-streams", "probe", 0.0, now, uuid4().hex)
+    probe = JobMetric(
+        agent_id="metric-streams", metric_name="probe", value=0.0, timestamp=now, dedupe_id=uuid4().hex
+    )
+    row = MetricRow(UUID(tenant), probe)
     transaction = connection.transaction()
     await transaction.start()
     try:

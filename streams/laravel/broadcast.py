@@ -6,48 +6,39 @@ Written by ``ingest`` as the job does; an SSE endpoint of the application passes
 """
 
 from collections.abc import Sequence
+from typing import Any, get_type_hints
 
 import msgspec
 
 from streams.errors import MalformedRecord
 from streams.laravel import php_json
-from streams.laravel.job import JobMetric
+from streams.models import FURTHER, PUBLISHED, JobMetric, members_of
 
-
-class PublishedMetric(msgspec.Struct, frozen=True, gc=False):
-    """One metric as subscribers see it."""
-
-    agent_id: str | int
-    metric_name: str | int
-    value: int | float | str
-    timestamp: str | None
-
+_types = get_type_hints(JobMetric)
+PublishedMetric: Any = msgspec.defstruct(
+    "PublishedMetric",
+    [(name, _types[name], None) if name in FURTHER else (name, _types[name]) for name in PUBLISHED],
+    frozen=True,
+    gc=False,
+)
+"""One metric as subscribers see it."""
 
 _decoder = msgspec.json.Decoder(list[PublishedMetric])
 
 
 def encode(metrics: Sequence[JobMetric]) -> bytes:
     """Return the message to publish."""
-    return php_json.encode(
-        [
-            {
-                "agent_id": metric.agent_id,
-                "metric_name": metric.metric_name,
-                "value": metric.value,
-                "timestamp": metric.timestamp,
-            }
-            for metric in metrics
-        ]
-    ).encode()
+    return php_json.encode([members_of(metric, PUBLISHED) for metric in metrics]).encode()
 
 
-def decode(message: bytes) -> list[PublishedMetric]:
-    """Read a published message.
+def decode(message: bytes) -> list[Any]:
+    """Read a published message, as a list of `PublishedMetric`.
 
     Raises:
         MalformedRecord: if it is none.
     """
     try:
-        return _decoder.decode(message)
+        found: list[Any] = _decoder.decode(message)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedRecord(f"not a publication of metrics: {error}") from error
+    return found

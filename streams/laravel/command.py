@@ -6,7 +6,8 @@ r"""The command within a Laravel job: the PHP object that the job is, with its t
     s:8:"agent_id";s:2:"a1";s:11:"metric_name";s:3:"cpu";s:5:"value";d:42.17;
     s:9:"timestamp";s:26:"2026-11-23 14:00:00.123456";s:9:"dedupe_id";N;}} … s:7:"chained";a:0:{}}
 
-all on one line. Written is every property that Laravel 8.83 writes; later versions leave out those that hold
+all on one line. A metric's members are `streams.models.FIELDS`; what is `FURTHER` stands at the end, where a
+device sent it. Written is every property that Laravel 8.83 writes; later versions leave out those that hold
 their default, and read them all the same (``Illuminate\Queue\SerializesModels``).
 """
 
@@ -17,7 +18,7 @@ from typing import NamedTuple, TypeAlias
 import msgspec
 
 from streams.laravel.php import PhpObject, serialize, serialize_members
-from streams.models import Reading
+from streams.models import FIELDS, FURTHER, JobMetric, Reading, members_of
 
 TRIES = 5
 BACKOFF_S = (10, 30, 60)
@@ -49,20 +50,11 @@ _AFTER = serialize_members(
 )
 
 
-class JobMetric(msgspec.Struct, frozen=True, gc=False):
-    """One metric of a job: one row."""
-
-    agent_id: str | int
-    metric_name: str | int
-    value: int | float | str
-    """A numeric string only where an application dispatched one: it publishes what it was given."""
-    timestamp: str | None
-    """``2026-11-23 14:00:00.123456``, UTC; None for the time at which the job runs."""
-    dedupe_id: str | None
-
-
 JobRow: TypeAlias = JobMetric | Reading
-"""What a job's metric is written from; both have the members of the first."""
+"""What a job's metric is written from; both have all of `FIELDS`."""
+
+ALWAYS = len(FIELDS) - len(FURTHER)
+"""Members that each metric has."""
 
 
 class Command(NamedTuple):
@@ -97,22 +89,31 @@ def _serialize_tenant(tenant_id: str, model_class: str, model_connection: str | 
 
 
 def _serialize_metrics(metrics: Sequence[JobRow]) -> str:
-    """Return the array's elements; written out because every message passes here."""
+    """Return the array's elements: what `serialize` makes of `members_of`, in a fifth of the time."""
     elements = []
+    further, count, more = FURTHER, ALWAYS, ""
     for index, (metric, value) in enumerate(zip(metrics, _serialize_values(metrics), strict=True)):
         names = _serialize_names(metric.agent_id, metric.metric_name)
         time, id_ = metric.timestamp, metric.dedupe_id
+        if further:
+            count, more = _serialize_further(metric)
         if time is not None and id_ is not None and time.isascii() and id_.isascii():
             elements.append(
-                f'i:{index};a:5:{{{names}{value}s:9:"timestamp";s:{len(time)}:"{time}";'
-                f's:9:"dedupe_id";s:{len(id_)}:"{id_}";}}'
+                f'i:{index};a:{count}:{{{names}{value}s:9:"timestamp";s:{len(time)}:"{time}";'
+                f's:9:"dedupe_id";s:{len(id_)}:"{id_}";{more}}}'
             )
         else:
             elements.append(
-                f'i:{index};a:5:{{{names}{value}s:9:"timestamp";{serialize(time)}'
-                f's:9:"dedupe_id";{serialize(id_)}}}'
+                f'i:{index};a:{count}:{{{names}{value}s:9:"timestamp";{serialize(time)}'
+                f's:9:"dedupe_id";{serialize(id_)}{more}}}'
             )
     return "".join(elements)
+
+
+def _serialize_further(metric: JobRow) -> tuple[int, str]:
+    """Return how many members a metric has, and what stands at their end."""
+    members = members_of(metric, FURTHER)
+    return ALWAYS + len(members), serialize_members(members.items())
 
 
 @lru_cache(NAMES_REMEMBERED)  # a device sends the same metrics again and again: 0.05 µs instead of 0.4

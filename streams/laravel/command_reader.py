@@ -5,26 +5,30 @@ The metrics twice: quickly where they are written as we write them, else value b
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from streams.errors import MalformedRecord
-from streams.laravel.command import IDENTIFIER_CLASS, Command, JobMetric
+from streams.laravel.command import ALWAYS, IDENTIFIER_CLASS, Command
 from streams.laravel.numeric import read_numeric
-from streams.laravel.php import PhpObject, PhpValue, unserialize
+from streams.laravel.php import PhpObject, PhpValue, serialize, unserialize
+from streams.models import FIELDS, FURTHER, JobMetric
 
+_TEXTS = tuple(name for name in FIELDS if name not in ("agent_id", "metric_name", "value"))
+"""What may be null or missing."""
 _USUAL_ARRAY = re.compile(rb"a:([0-9]{1,6}):\{")
-_USUAL_METRIC = re.compile(
-    rb"""
-    i:(?P<index>[0-9]{1,6});a:5:\{
-    s:8:"agent_id";s:([0-9]{1,6}):"([^"]*)";
-    s:11:"metric_name";s:([0-9]{1,6}):"([^"]*)";
-    s:5:"value";(?:d:(?P<double>[-+.0-9eE]+)|i:(?P<integer>-?[0-9]{1,18}));
-    s:9:"timestamp";(?:N|s:([0-9]{1,6}):"([^"]*)");
-    s:9:"dedupe_id";(?:N|s:([0-9]{1,6}):"([^"]*)");
-    \}""",
-    re.VERBOSE,
-)
+
+
+def _usual_metric() -> re.Pattern[bytes]:
+    text = 's:([0-9]{1,6}):"([^"]*)";'
+    usual = dict.fromkeys(FIELDS, f"(?:N;|{text})") | dict.fromkeys(("agent_id", "metric_name"), text)
+    usual["value"] = "(?:d:([-+.0-9eE]+)|i:(-?[0-9]{1,18}));"
+    members = {name: serialize(name) + value for name, value in usual.items()}
+    members |= {name: f"(?:{serialize(name)}{text})?" for name in FURTHER}
+    return re.compile(rf"i:([0-9]{{1,6}});a:([0-9]{{1,2}}):\{{{''.join(members.values())}\}}".encode())
+
+
+_USUAL_METRIC = _usual_metric()
 
 
 def read_command(command: str, job_class: str) -> Command:
@@ -80,22 +84,27 @@ def _read_usual_metrics(data: bytes, position: int) -> tuple[list[JobMetric], in
 
 
 def _read_usual_metric(index: int, match: re.Match[bytes]) -> JobMetric | None:
-    place, agent_bytes, agent, name_bytes, name, double, integer, time_bytes, time, id_bytes, id_ = (
-        match.groups()
-    )
+    place, count, agent_bytes, agent, name_bytes, name, double, integer, *texts = match.groups()
     try:
         value = int(integer) if double is None else float(double)
-        if int(place) != index or not math.isfinite(value):
+        if int(place) != index or int(count) != _count(texts) or not math.isfinite(value):
             return None
         return JobMetric(
-            _read_counted(agent_bytes, agent),
-            _read_counted(name_bytes, name),
-            value,
-            None if time is None else _read_counted(time_bytes, time),
-            None if id_ is None else _read_counted(id_bytes, id_),
+            agent_id=_read_counted(agent_bytes, agent),
+            metric_name=_read_counted(name_bytes, name),
+            value=value,
+            **{
+                field: None if text is None else _read_counted(length, text)
+                for field, length, text in zip(_TEXTS, texts[::2], texts[1::2], strict=True)
+            },
         )
     except ValueError:  # no number, no UTF-8, or not of the length that it says
         return None
+
+
+def _count(texts: Sequence[bytes | None]) -> int:
+    """Return how many members there must be, where these texts were found, each with its length before it."""
+    return ALWAYS + sum(text is not None for text in texts[-2 * len(FURTHER) :: 2]) if FURTHER else ALWAYS
 
 
 def _read_counted(length: bytes, text: bytes) -> str:
@@ -111,8 +120,7 @@ def _read_metric(metric: PhpValue) -> JobMetric:
         agent_id=_read_name(metric, "agent_id"),
         metric_name=_read_name(metric, "metric_name"),
         value=_read_value(metric.get("value")),
-        timestamp=_read_optional_text(metric, "timestamp"),
-        dedupe_id=_read_optional_text(metric, "dedupe_id"),
+        **{name: _read_optional_text(metric, name) for name in _TEXTS},
     )
 
 

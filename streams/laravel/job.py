@@ -25,8 +25,9 @@ import msgspec
 
 from streams.errors import ForeignJob, MalformedRecord
 from streams.laravel import php_json
-from streams.laravel.command import BACKOFF_S, TRIES, Command, JobMetric, JobRow, write_command
+from streams.laravel.command import BACKOFF_S, TRIES, Command, JobRow, write_command
 from streams.laravel.command_reader import read_command
+from streams.models import JobMetric
 
 __all__ = ["JOB_CLASS", "MODEL_CLASS", "Extras", "Job", "JobMetric", "JobRow", "decode_job", "encode_job"]
 

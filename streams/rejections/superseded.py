@@ -11,10 +11,10 @@ from xxhash import xxh3_64_intdigest
 from streams.browse.messages import TopicKind, TopicRecord
 from streams.browse.reader import Range, opened
 from streams.errors import MalformedRecord
-from streams.models import Message
+from streams.models import Message, Payload
 from streams.rejections.listing import OnProgress, Rejected, quiet
 from streams.rules.names import read_dedupe_id
-from streams.rules.payload import Payload, read_payload
+from streams.rules.payload import read_payload
 from streams.rules.topic import Series, read_topic
 from streams.settings import Settings
 from streams.wire import unique

@@ -6,6 +6,7 @@ will do, which takes a tenth of the time. A duplicate has both in common, which 
 in common a reading would be taken for a correction, and go on.
 """
 
+from collections.abc import Iterable
 from hashlib import blake2b
 from struct import Struct
 
@@ -50,16 +51,21 @@ def coordinate_key(origin: Origin, index: int, series: Series, value: float, rec
     return _key(_BY_COORDINATE + place, series, value, received)
 
 
-def content(series: Series, value: float, time: str) -> bytes:
-    """Return 8 bytes that stand for what the device sent: agent, metric, value and time.
+def content(series: Series, value: float, time: str, further: Iterable[tuple[str, str | None]] = ()) -> bytes:
+    """Return 8 bytes that stand for what the device sent: agent, metric, value, time and further fields.
 
     Args:
         series: the agent and the metric.
         value: the value.
         time: the device's own timestamp; empty where it sent none, so that sending the same message again
             is sending the same content.
+        further: the names and texts of `streams.models.FURTHER`.
     """
-    return xxh3_64_digest(_double(value) + time.encode() + series.names)
+    told = _double(value) + time.encode() + series.names
+    for name, text in further:
+        if text is not None:
+            told += f"\0{name}\0{text}".encode()  # neither a metric's name nor a text holds a NUL
+    return xxh3_64_digest(told)
 
 
 def _key(kind: bytes, series: Series, value: float, time: str) -> str:

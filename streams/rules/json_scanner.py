@@ -16,7 +16,7 @@ from functools import cache
 
 import msgspec
 
-from streams.models import Reason
+from streams.models import MEMBERS, Reason
 from streams.rules.json_depth import MAX_DEPTH, is_too_deep
 from streams.rules.problem import Problem, shown
 
@@ -40,8 +40,6 @@ _BYTE_ORDER_MARK = "\ufeff"
 
 LONGEST_IN_TOKENS = 256
 """Characters of a text that is read token by token."""
-MEMBERS = ("value", "timestamp", "dedupe_id", "tenant_id", "agent_id", "metric_name")
-"""Those that mean something."""
 _MISTAKE = "\0"
 """Stands in no JSON."""
 _ESCAPE = len(r"\uffff")

@@ -9,6 +9,8 @@ A database's own notion of equality can be wider than ours: to MySQL's usual col
 """
 
 import re
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from streams.models import Reason
 from streams.rules.problem import Problem, shown
@@ -53,6 +55,12 @@ def read_dedupe_id(value: object) -> str | Problem | None:
         return _check_dedupe_id(str(value))
     expected = f"a string or an integer of at most {DEDUPE_ID_LENGTH} characters"
     return Problem(Reason.DEDUPE_ID_INVALID, f"dedupe_id is {shown(value)}; it must be {expected}")
+
+
+TEXTS: Mapping[str, Callable[[object], str | Problem | None]] = MappingProxyType(
+    {"dedupe_id": read_dedupe_id}
+)
+"""The rule for each text of a payload, in the order of their reasons: the dedupe id and what is `FURTHER`."""
 
 
 def read_tenant_id(text: str) -> str | Problem:

@@ -7,23 +7,12 @@ nests, so that neither decoder's own limit, which depends on the version of Pyth
 
 import msgspec
 
-from streams.models import Message, Reason
+from streams.models import MEMBERS, Message, Payload, Reason
 from streams.rules.json_depth import SHORT
-from streams.rules.json_scanner import MEMBERS, read_object
+from streams.rules.json_scanner import read_object
 from streams.rules.problem import Problem
 
 MAX_BYTES = 64 * 1024
-
-
-class Payload(msgspec.Struct, frozen=True, gc=False):
-    """The members that mean something, as decoded; None where one is absent or null."""
-
-    value: object = None
-    timestamp: object = None
-    dedupe_id: object = None
-    tenant_id: object = None
-    agent_id: object = None
-    metric_name: object = None
 
 
 _decoder = msgspec.json.Decoder(Payload)

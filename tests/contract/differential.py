@@ -12,6 +12,7 @@ from redis import Redis
 from streams.ingest.rows import MetricRow, rows_of, stamped
 from streams.laravel import broadcast as publication
 from streams.laravel.job import Job, decode_job
+from streams.models import members_of
 from tests.contract.laravel import TENANT, Laravel
 from tests.parts.php import Php, PhpScript
 
@@ -104,7 +105,7 @@ def untold(words: str) -> str | int | float:
 
 def metrics_of(job: Job) -> list[Told]:
     """Tell what a job's metrics are."""
-    return [{name: told(value) for name, value in msgspec.structs.asdict(one).items()} for one in job.metrics]
+    return [{name: told(value) for name, value in members_of(one).items()} for one in job.metrics]
 
 
 def rows_of_ingest(payloads: Iterable[str]) -> tuple[list[Told], list[Told]]:
@@ -133,4 +134,5 @@ def message_of_ingest(payload: str) -> bytes:
 
 
 def _row(row: MetricRow) -> dict[str, Any]:
-    return {name: told(value) for name, value in {**row._asdict(), "tenant_id": str(row.tenant_id)}.items()}
+    members = {"tenant_id": str(row.tenant_id), **members_of(row.metric)}
+    return {name: told(value) for name, value in members.items()}

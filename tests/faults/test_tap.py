@@ -2,8 +2,8 @@
 
 import asyncio
 
-from streams.laravel.command import JobMetric
 from streams.laravel.job import encode_job
+from streams.models import JobMetric
 from streams.tasks import ended
 from tests.faults.messages import Known
 from tests.faults.tap import MOVES_ON, Pushes, Tap, judge, watch

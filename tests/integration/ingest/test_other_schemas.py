@@ -11,6 +11,7 @@ from streams.database.session import DatabaseSession
 from streams.errors import Outage
 from streams.ingest.store import PostgresStore
 from streams.ingest.worker import IngestWorker
+from streams.models import FIELDS
 from tests.integration.ingest.bench import Bench, failures, metric, rows
 
 UNIQUE = "create unique index on metrics_raw"
@@ -44,7 +45,7 @@ WORKS = {
     "char(36)": CHAR_36.format("char(36)"),
     "varchar": CHAR_36.format("varchar(64)"),
     "an updatable view": VIEW,
-    "another column with a default": "alter table metrics_raw add unit text not null default ''",
+    "another column with a default": "alter table metrics_raw add colour text not null default ''",
 }
 REFUSED = {
     NO_UNIQUE: "create unique index concurrently",
@@ -52,11 +53,14 @@ REFUSED = {
     f"{NO_UNIQUE}; {UNIQUE} (tenant_id, dedupe_id) where value > 0": "no unique index",
     f"{NO_UNIQUE}; {UNIQUE} (tenant_id, lower(dedupe_id))": "no unique index",
     PARTITIONED: "no unique index",
-    "alter table metrics_raw drop agent_id": 'metrics_raw has no column "agent_id"',
+    **{
+        f'alter table metrics_raw drop "{name}"': f'metrics_raw has no column "{name}"'
+        for name in ("tenant_id", *FIELDS)
+    },
     "alter table failed_jobs drop uuid": 'failed_jobs has no column "uuid"',
     "alter table failed_jobs drop failed_at": 'failed_jobs has no column "failed_at"',
     "drop table failed_jobs": "there is no table failed_jobs (create the tables with: metric-streams setup",
-    "alter table metrics_raw add unit text not null": 'wants a value for "unit"',
+    "alter table metrics_raw add colour text not null": 'wants a value for "colour"',
     "alter table metrics_raw alter id drop default": 'wants a value for "id"',
     MATERIALIZED: "metrics_raw is a materialized view",
     "drop table metrics_raw, tenants": "there is no table tenants",

@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 from agents.fast_path import _Payload, read_usual_message
 from agents.parse import Parsed, parse
 from agents.validate import validate
-from streams.models import Candidate, Message, Origin
-from streams.rules.json_scanner import MEMBERS
-from streams.rules.payload import Payload
+from streams.models import FURTHER, MEMBERS, Candidate, Message, Origin, Payload
 from streams.rules.value import BOUND
+from tests.parts.fields import usual_texts
 
 TENANT = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 TOPIC = f"metrics/{TENANT}/edge-7/cpu"
@@ -59,8 +58,8 @@ dedupe_ids = st.text(max_size=129) | st.sampled_from(
     ["0", "00", "", "d" * 128, "d" * 129, "a\0b", "é", 7, None]
 )
 extras = st.dictionaries(
-    st.sampled_from(["tenant_id", "agent_id", "metric_name", "unit"]),
-    st.sampled_from([None, TENANT, "edge-7", 1]),
+    st.sampled_from(["tenant_id", "agent_id", "metric_name", "remark", *FURTHER]),
+    st.sampled_from([None, TENANT, "edge-7", 1, "", "°C", "\0"]),
 )
 payloads = st.builds(
     lambda members, extra, ascii_only: json.dumps(members | extra, ensure_ascii=ascii_only),
@@ -91,9 +90,10 @@ usual_payloads = st.builds(
         }
     ),
     st.dictionaries(
-        st.sampled_from(["note", "unit", "tenant_id", "agent_id", "metric_name"]), st.none(), max_size=2
+        st.sampled_from(["note", "remark", "tenant_id", "agent_id", "metric_name"]), st.none(), max_size=2
     )
-    | st.dictionaries(st.sampled_from(["note", "unit"]), st.text(max_size=20) | st.integers() | extras),
+    | st.dictionaries(st.sampled_from(["note", "remark"]), st.text(max_size=20) | st.integers() | extras)
+    | st.fixed_dictionaries(usual_texts),
     st.booleans(),
 )
 usual_messages = st.builds(
@@ -129,7 +129,7 @@ def test_every_member_that_means_something_is_known_to_both_ways() -> None:
     assert set(_Payload.__struct_fields__) == set(Payload.__struct_fields__) == set(MEMBERS)
 
 
-@pytest.mark.parametrize("member", sorted(set(MEMBERS) - set(USUAL)))
+@pytest.mark.parametrize("member", sorted(set(MEMBERS) - set(USUAL) - set(FURTHER)))
 def test_a_member_that_is_seldom_sent_leaves_the_message_to_the_steps(member: str) -> None:
     assert read_usual_message(message(json.dumps(USUAL | {member: "edge-7"})), 0) is None
 
@@ -145,7 +145,7 @@ def test_a_time_before_the_earliest_is_left_to_the_steps() -> None:
     [
         USUAL,
         USUAL | {"value": 7},
-        USUAL | {"value": 0.0, "unit": {"of": "it"}},
+        USUAL | {"value": 0.0, "remark": {"of": "it"}},
         USUAL | {"value": -BOUND, "timestamp": "2026-11-23T14:00:00.123456Z"},
         USUAL | {"dedupe_id": "d" * 128, "agent_id": None},
     ],

@@ -9,10 +9,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agents.parse import Parsed, parse
-from streams.models import Message, Reason, Rejection, Stage
+from streams.models import MEMBERS, Message, Payload, Reason, Rejection, Stage
 from streams.rules.json_depth import MAX_DEPTH, is_too_deep
-from streams.rules.json_scanner import MEMBERS, read_object
-from streams.rules.payload import Payload, read_payload
+from streams.rules.json_scanner import read_object
+from streams.rules.payload import read_payload
 from streams.rules.problem import Problem
 from streams.wire import raw
 

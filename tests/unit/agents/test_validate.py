@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 from agents.parse import Parsed, parse
 from agents.validate import tenant_unknown, validate
 from streams.errors import MalformedRecord
-from streams.models import Candidate, Message, Origin, Reading, Reason, Rejection, Stage
+from streams.models import Candidate, Message, Origin, Payload, Reading, Reason, Rejection, Stage
 from streams.rules.names import check_agent_id
-from streams.rules.payload import Payload
 from streams.rules.topic import Series, read_topic
 from streams.wire import raw
 

@@ -19,23 +19,23 @@ def metric(dedupe_id: str | None, value: float = 1, timestamp: str | None = WHEN
 
 def test_what_php_calls_empty_is_inserted_and_the_rest_upserted() -> None:
     upserts, inserts = rows_of([job(metric(None), metric(""), metric("0"), metric("00"), metric("a"))])
-    assert [row.dedupe_id for row in inserts] == [None, "", "0"]
-    assert [row.dedupe_id for row in upserts] == ["00", "a"]
+    assert [row.metric.dedupe_id for row in inserts] == [None, "", "0"]
+    assert [row.metric.dedupe_id for row in upserts] == ["00", "a"]
 
 
 def test_of_a_dedupe_id_in_several_jobs_the_last_wins() -> None:
     upserts, _ = rows_of([job(metric("a", 1), metric("b", 2)), job(metric("a", 3))])
-    assert {row.dedupe_id: row.value for row in upserts} == {"a": 3.0, "b": 2.0}
+    assert {row.metric.dedupe_id: row.metric.value for row in upserts} == {"a": 3.0, "b": 2.0}
 
 
 def test_the_same_dedupe_id_of_two_tenants_is_two_rows() -> None:
     upserts, _ = rows_of([job(metric("a", 1)), job(metric("a", 2), tenant_id=OTHER)])
-    assert {str(row.tenant_id): row.value for row in upserts} == {TENANT: 1.0, OTHER: 2.0}
+    assert {str(row.tenant_id): row.metric.value for row in upserts} == {TENANT: 1.0, OTHER: 2.0}
 
 
 def test_upserts_come_in_the_order_of_their_keys_so_that_workers_do_not_deadlock() -> None:
     upserts, _ = rows_of([job(metric("b"), metric("a")), job(metric("b"), metric("a"), tenant_id=OTHER)])
-    assert [(str(row.tenant_id), row.dedupe_id) for row in upserts] == [
+    assert [(str(row.tenant_id), row.metric.dedupe_id) for row in upserts] == [
         (OTHER, "a"),
         (OTHER, "b"),
         (TENANT, "a"),
@@ -45,7 +45,7 @@ def test_upserts_come_in_the_order_of_their_keys_so_that_workers_do_not_deadlock
 
 def test_a_tenant_in_capitals_is_the_same_tenant() -> None:
     upserts, _ = rows_of([job(metric("a", 1)), job(metric("a", 2), tenant_id=TENANT.upper())])
-    assert [row.value for row in upserts] == [2.0]
+    assert [row.metric.value for row in upserts] == [2.0]
 
 
 def test_a_missing_timestamp_alone_is_replaced() -> None:

@@ -8,9 +8,12 @@ from hypothesis import strategies as st
 
 from streams.errors import MalformedRecord
 from streams.laravel import command_reader
-from streams.laravel.command import Command, JobMetric, write_command
+from streams.laravel.command import Command, write_command
 from streams.laravel.command_reader import read_command
 from streams.laravel.job import JOB_CLASS, MODEL_CLASS
+from streams.laravel.php import serialize
+from streams.models import JobMetric, Reading, members_of
+from tests.parts.fields import further_texts
 
 TENANT = "11111111-1111-4111-8111-111111111111"
 NEVER = re.compile(rb"(?!)")
@@ -23,6 +26,19 @@ metrics = st.builds(
     value=st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False),
     timestamp=st.none() | texts,
     dedupe_id=st.none() | texts,
+    **further_texts,
+)
+readings = st.builds(
+    Reading,
+    index=st.just(0),
+    tenant_id=st.just(TENANT),
+    agent_id=texts,
+    metric_name=texts,
+    value=st.sampled_from([42.17, -5]),
+    timestamp=texts,
+    dedupe_id=st.none() | texts,
+    key=st.just(""),
+    **further_texts,
 )
 changes = st.lists(st.tuples(st.floats(0, 1), st.text('0123456789:;{}"aidsNe.+-', max_size=2)), max_size=2)
 
@@ -72,3 +88,10 @@ def test_what_we_write_is_read_the_quick_way() -> None:
     ]
     with patch.object(command_reader, "_read_metric", side_effect=AssertionError):
         assert read_command(written(usual), JOB_CLASS).metrics == usual
+
+
+@given(st.lists(readings, max_size=4))
+def test_what_we_write_is_what_php_makes_of_the_fields(of: list[Reading]) -> None:
+    command = write_command(TENANT, of, job_class=JOB_CLASS, model_class=MODEL_CLASS, model_connection=None)
+    elements = serialize([members_of(metric) for metric in of])
+    assert f's:7:"metrics";{elements}s:3:"job"' in command

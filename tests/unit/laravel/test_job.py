@@ -12,6 +12,7 @@ from streams.laravel.job import JobMetric, decode_job, encode_job
 from streams.laravel.php import PhpObject, PhpValue, serialize
 from tests.golden import golden
 from tests.golden.jobs import JOB_ID, METRICS, TENANT, UUID
+from tests.parts.fields import further_texts
 
 IDENTIFIER = "Illuminate\\Contracts\\Database\\ModelIdentifier"
 JOB_CLASS = "App\\Jobs\\ProcessMetricSubmission"
@@ -23,6 +24,7 @@ job_metrics = st.builds(
     value=st.integers(-(10**12), 10**12) | st.floats(allow_nan=False, allow_infinity=False),
     timestamp=st.none() | st.text(),
     dedupe_id=st.none() | st.text(),
+    **further_texts,
 )
 
 
@@ -143,13 +145,13 @@ def test_a_numeric_string_that_http_lets_through_is_published_as_it_is_and_a_num
 ) -> None:
     job = decode_job(job_with(metrics=[metric(value=value)]))
     assert json.loads(publication.encode(job.metrics))[0]["value"] == value
-    assert [row.value for row in rows_of([job]).inserts] == [expected]
+    assert [row.metric.value for row in rows_of([job]).inserts] == [expected]
 
 
 def test_an_integer_for_a_name_is_published_as_it_is_and_text_in_its_row() -> None:
     job = decode_job(job_with(metrics=[metric(agent_id=7, dedupe_id=8)]))
     assert json.loads(publication.encode(job.metrics))[0]["agent_id"] == 7
-    assert [(row.agent_id, row.dedupe_id) for row in rows_of([job]).upserts] == [("7", "8")]
+    assert [(row.metric.agent_id, row.metric.dedupe_id) for row in rows_of([job]).upserts] == [("7", "8")]
 
 
 @pytest.mark.parametrize(

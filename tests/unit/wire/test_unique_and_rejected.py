@@ -7,6 +7,7 @@ from streams.models import Origin, Reading, Reason, RejectedMessage, Stage
 from streams.wire import rejected, unique
 from streams.wire.headers import headers
 from tests.golden import golden
+from tests.parts.fields import further_texts
 
 ORIGIN = Origin(3, 1841)
 TENANT = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
@@ -23,6 +24,7 @@ readings = st.builds(
     timestamp=st.text(),
     dedupe_id=st.none() | st.text(),
     key=st.text(),
+    **further_texts,
 )
 rejected_messages = st.builds(
     RejectedMessage,
