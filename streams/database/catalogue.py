@@ -26,6 +26,10 @@ WRITABLE = {"r": "", "p": "", "v": ""}
 KINDS = {"m": "a materialized view", "f": "a foreign table", "S": "a sequence", "i": "an index"}
 
 SETUP = "create the tables with: metric-streams setup --database, where no Laravel has made them"
+COLUMN_MEND = (
+    "add it with: metric-streams setup --database, or where Laravel has made the table by a migration of the "
+    "application"
+)
 IDENTITY_MEND = (
     "create unique index concurrently metrics_raw_tenant_id_dedupe_id_unique "
     "on metrics_raw (tenant_id, dedupe_id)"
@@ -165,9 +169,7 @@ def _faults_of(name: str, table: Table | None) -> Iterator[SchemaFault]:
     columns, written = table.columns or {}, WRITTEN.get(name, ("id",))
     for column in written:
         if column not in columns:
-            yield SchemaFault(
-                f'{name} has no column "{column}"', f"alter table {name} add it, as in schema.sql"
-            )
+            yield SchemaFault(f'{name} has no column "{column}"', COLUMN_MEND)
     for column, what in columns.items():
         if name in WRITTEN and what.must_be_given and column not in written:
             yield SchemaFault(

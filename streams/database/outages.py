@@ -15,7 +15,7 @@ ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientE
 
 MENDS = {
     "42P01": "create the tables with: metric-streams setup --database, where no Laravel has made them",
-    "42703": "the table is not as in streams/database/schema.sql: a column is missing or has another name",
+    "42703": "a column is missing or has another name: metric-streams setup --database adds what is new",
     "42P10": "the table is not as in streams/database/schema.sql: its unique index is missing",
     "42883": "the table is not as in streams/database/schema.sql: is an id no uuid?",
     "42804": "the table is not as in streams/database/schema.sql: a column has another type",

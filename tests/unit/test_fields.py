@@ -9,6 +9,7 @@ from agents.examine import examine
 from agents.explanation import examine_alone, explain
 from agents.fast_path import read_usual_message
 from agents.handoff import jobs_of
+from streams.database.migrations import ADDED
 from streams.demo.malformed import FAULTS
 from streams.ingest.rows import columns_of, rows_of
 from streams.ingest.statements import COLUMNS
@@ -75,6 +76,11 @@ def test_every_form_of_a_reading_has_every_field() -> None:
 def test_every_text_of_a_payload_has_a_rule_a_reason_and_an_example_of_its_fault() -> None:
     assert set(TEXTS) == {"dedupe_id", *FURTHER}
     assert {Reason(f"{name}_invalid") for name in TEXTS} <= {reason for reason, _ in FAULTS}
+
+
+def test_every_further_field_has_its_column_and_they_are_numbered_from_one() -> None:
+    assert [column.number for column in ADDED] == list(range(1, len(ADDED) + 1))
+    assert {column.name for column in ADDED if column.table == "metrics_raw"} == set(FURTHER)
 
 
 @pytest.mark.parametrize("is_usual", [True, False])
