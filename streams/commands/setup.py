@@ -1,4 +1,4 @@
-"""``metric-streams setup``: creates the topics and, with ``--database``, the tables."""
+"""``metric-streams setup``: creates the topics and, with ``--database``, tables and new columns."""
 
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -50,11 +50,13 @@ async def hand_over(settings: Settings) -> list[str]:
 
 
 @command(
-    option("--database", is_flag=True, help="Also create the tables, for those who run no Laravel."),
+    option(
+        "--database", is_flag=True, help="Also create tables and new columns, for those who run no Laravel."
+    ),
     option("--adopt", is_flag=True, help="Hand topics and fence over to this CONSUMER_GROUP, for good."),
 )
 async def setup(self: PlainCommand, *, database: bool, adopt: bool) -> None:
-    """Create the topics and, with --database, the tables; what is there is left alone."""
+    """Create the topics and, with --database, the tables and new columns; what is there is left alone."""
     settings = self.settings
     steps: list[Step] = [lambda: ensure_topics(settings)]
     if database:
