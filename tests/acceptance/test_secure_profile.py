@@ -3,7 +3,8 @@
 import json
 import ssl
 import stat
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import aiomqtt
@@ -31,17 +32,18 @@ SOME_TENANT = "00000000-0000-0000-0000-000000000000"
 PATIENCE_S = 90.0
 
 
-@pytest.fixture
-def profile(own: Own, tmp_path: Path) -> Profile:
-    """The servers, with all their users."""
-    made = real(lambda: Profile(tmp_path / "profile"))
-    for part in made.parts:
-        own(lambda part=part: part)
-    made.kafka.make_users()
-    setup = call("metric-streams", "setup", "--database", **made.settings("setup"))
-    assert setup.returncode == 0, setup.stderr
-    made.postgres.make_users()
-    return made
+@pytest.fixture(scope="module")
+def profile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Profile]:
+    """The servers, with all their users; what one test leaves hinders none of the others."""
+    made = real(lambda: Profile(tmp_path_factory.mktemp("profile")))
+    with ExitStack() as running:
+        for part in made.parts:
+            running.enter_context(part)
+        made.kafka.make_users()
+        setup = call("metric-streams", "setup", "--database", **made.settings("setup"))
+        assert setup.returncode == 0, setup.stderr
+        made.postgres.make_users()
+        yield made
 
 
 def known_to_kafka(profile: Profile, user: str) -> dict[str, Any]:
@@ -291,6 +293,7 @@ async def test_a_password_is_renewed_by_making_the_users_again(profile: Profile)
         place = profile.secrets.path / name
         place.chmod(0o600)
         place.write_text("renewed\n")
+        place.chmod(0o444)
     profile.postgres.make_users()
     profile.kafka.make_users()
     place = f"{profile.postgres.host}:{profile.postgres.port}/metrics"

@@ -22,10 +22,10 @@ class ConsoleLogin(Part):
         self._program = find_program("nginx", package="nginx-light")
         super().__init__()
         places = {
+            "/tmp/": f"{self.directory}/",  # noqa: S108 - the place in its container; first, since ours begins so
             "listen 8080": f"listen {self.host}:{self.port}",
             GIVEN: f"{secrets}/",
             "console:8080": console,
-            "/tmp/": f"{self.directory}/",  # noqa: S108 - the place in its container
         }
         self._file = self.directory / "nginx.conf"
         # Started by root its workers would become another user, who may not enter the directory.
