@@ -94,7 +94,7 @@ async def test_the_commands_of_the_guide_lead_from_the_device_to_the_row_and_bac
     told = dict(header.split("=") for header in headers.split(","))
     epoch = told["epoch"]
     examples = {
-        "job_names(3, Chunk(EPOCH, 1841": f"job_names({partition}, Chunk({epoch}, {offset}",
+        "job_names(3, ChunkId(EPOCH, 1841": f"job_names({partition}, ChunkId({epoch}, {offset}",
         "DIGEST": told["digest"],
         "TENANT": tenant,
         "DEDUPE_ID or key": metric["key"],
