@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-import msgspec
 from faust.types import StreamT
+from msgspec.structs import replace
 
 from streams.counters import Count, Note, Statistics
 from streams.errors import MalformedRecord, PositionMoved, QueueFull
@@ -216,12 +216,10 @@ def _metrics_of(readings: Sequence[Reading], *, derive_ids: bool) -> Sequence[Re
     ids = {reading.dedupe_id for reading in readings}
     if len(ids) == len(readings) and all(ids):  # usual
         return readings
-    metrics = [
-        reading
-        if reading.dedupe_id
-        else msgspec.structs.replace(reading, dedupe_id=reading.key if derive_ids else None)
-        for reading in readings
-    ]
+    if derive_ids:
+        metrics = [one if one.dedupe_id else replace(one, dedupe_id=one.key) for one in readings]
+    else:
+        metrics = [one if one.dedupe_id != "" else replace(one, dedupe_id=None) for one in readings]
     named = [metric.dedupe_id for metric in metrics if metric.dedupe_id is not None]
     return metrics if len(set(named)) == len(named) else _last_of_each(metrics)
 

@@ -55,6 +55,7 @@ JobRow: TypeAlias = JobMetric | Reading
 
 ALWAYS = len(FIELDS) - len(FURTHER)
 """Members that each metric has."""
+_USUAL_BEGIN = f";a:{ALWAYS}:{{"
 
 
 class Command(NamedTuple):
@@ -91,29 +92,29 @@ def _serialize_tenant(tenant_id: str, model_class: str, model_connection: str | 
 def _serialize_metrics(metrics: Sequence[JobRow]) -> str:
     """Return the array's elements: what `serialize` makes of `members_of`, in a fifth of the time."""
     elements = []
-    further, count, more = FURTHER, ALWAYS, ""
-    for index, (metric, value) in enumerate(zip(metrics, _serialize_values(metrics), strict=True)):
+    further, begin, end = FURTHER, _USUAL_BEGIN, "}"
+    for index, metric, value in zip(range(len(metrics)), metrics, _serialize_values(metrics), strict=True):
+        if further:
+            begin, end = _serialize_further(metric)
         names = _serialize_names(metric.agent_id, metric.metric_name)
         time, id_ = metric.timestamp, metric.dedupe_id
-        if further:
-            count, more = _serialize_further(metric)
         if time is not None and id_ is not None and time.isascii() and id_.isascii():
             elements.append(
-                f'i:{index};a:{count}:{{{names}{value}s:9:"timestamp";s:{len(time)}:"{time}";'
-                f's:9:"dedupe_id";s:{len(id_)}:"{id_}";{more}}}'
+                f'i:{index}{begin}{names}{value}s:9:"timestamp";s:{len(time)}:"{time}";'
+                f's:9:"dedupe_id";s:{len(id_)}:"{id_}";{end}'
             )
         else:
             elements.append(
-                f'i:{index};a:{count}:{{{names}{value}s:9:"timestamp";{serialize(time)}'
-                f's:9:"dedupe_id";{serialize(id_)}{more}}}'
+                f'i:{index}{begin}{names}{value}s:9:"timestamp";{serialize(time)}'
+                f's:9:"dedupe_id";{serialize(id_)}{end}'
             )
     return "".join(elements)
 
 
-def _serialize_further(metric: JobRow) -> tuple[int, str]:
-    """Return how many members a metric has, and what stands at their end."""
+def _serialize_further(metric: JobRow) -> tuple[str, str]:
+    """Return how a metric's array begins, with the number of its members, and how it ends."""
     members = members_of(metric, FURTHER)
-    return ALWAYS + len(members), serialize_members(members.items())
+    return f";a:{ALWAYS + len(members)}:{{", f"{serialize_members(members.items())}}}"
 
 
 @lru_cache(NAMES_REMEMBERED)  # a device sends the same metrics again and again: 0.05 µs instead of 0.4

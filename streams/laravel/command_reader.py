@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
+import msgspec
+
 from streams.errors import MalformedRecord
 from streams.laravel.command import ALWAYS, IDENTIFIER_CLASS, Command
 from streams.laravel.numeric import read_numeric
@@ -29,6 +31,10 @@ def _usual_metric() -> re.Pattern[bytes]:
 
 
 _USUAL_METRIC = _usual_metric()
+_FIRST_FURTHER = 12
+"""The first of its groups for what is `FURTHER`, two for each."""
+_COUNTS = [b"%d" % (ALWAYS + further) for further in range(len(FURTHER) + 1)]
+"""How many members a metric has, by how many of them are further ones."""
 
 
 def read_command(command: str, job_class: str) -> Command:
@@ -84,27 +90,33 @@ def _read_usual_metrics(data: bytes, position: int) -> tuple[list[JobMetric], in
 
 
 def _read_usual_metric(index: int, match: re.Match[bytes]) -> JobMetric | None:
-    place, count, agent_bytes, agent, name_bytes, name, double, integer, *texts = match.groups()
+    found = match.groups()
+    place, count, agent_bytes, agent, name_bytes, name, double, integer, time_bytes, time, id_bytes, id_ = (
+        found[:_FIRST_FURTHER] if FURTHER else found
+    )
     try:
         value = int(integer) if double is None else float(double)
-        if int(place) != index or int(count) != _count(texts) or not math.isfinite(value):
+        if int(place) != index or not math.isfinite(value):
             return None
-        return JobMetric(
+        metric = JobMetric(
             agent_id=_read_counted(agent_bytes, agent),
             metric_name=_read_counted(name_bytes, name),
             value=value,
-            **{
-                field: None if text is None else _read_counted(length, text)
-                for field, length, text in zip(_TEXTS, texts[::2], texts[1::2], strict=True)
-            },
+            timestamp=None if time is None else _read_counted(time_bytes, time),
+            dedupe_id=None if id_ is None else _read_counted(id_bytes, id_),
         )
+        further = _read_further(found[_FIRST_FURTHER:]) if FURTHER else {}
     except ValueError:  # no number, no UTF-8, or not of the length that it says
         return None
+    if count != _COUNTS[len(further)]:
+        return None
+    return msgspec.structs.replace(metric, **further) if further else metric
 
 
-def _count(texts: Sequence[bytes | None]) -> int:
-    """Return how many members there must be, where these texts were found, each with its length before it."""
-    return ALWAYS + sum(text is not None for text in texts[-2 * len(FURTHER) :: 2]) if FURTHER else ALWAYS
+def _read_further(found: Sequence[bytes]) -> dict[str, str]:
+    """Read those that are there, each a length and a text."""
+    pairs = zip(FURTHER, found[::2], found[1::2], strict=True)
+    return {name: _read_counted(length, text) for name, length, text in pairs if text is not None}
 
 
 def _read_counted(length: bytes, text: bytes) -> str:

@@ -61,11 +61,11 @@ def content(series: Series, value: float, time: str, further: Iterable[tuple[str
             is sending the same content.
         further: the names and texts of `streams.models.FURTHER`.
     """
-    told = _double(value) + time.encode() + series.names
-    for name, text in further:
-        if text is not None:
-            told += f"\0{name}\0{text}".encode()  # neither a metric's name nor a text holds a NUL
-    return xxh3_64_digest(told)
+    said = _double(value) + time.encode() + series.names
+    if further:
+        # Neither a metric's name nor a text holds a NUL.
+        said += "".join([f"\0{name}\0{text}" for name, text in further if text is not None]).encode()
+    return xxh3_64_digest(said)
 
 
 def _key(kind: bytes, series: Series, value: float, time: str) -> str:
