@@ -64,6 +64,6 @@ def mender(sqlstate: str) -> SqlMender:
     """Return who can mend a refusal.
 
     >>> mender("22001"), mender("25006"), mender("XX000")
-    (<Mender.ROWS: 1>, <Mender.CONNECTION: 4>, <Mender.UNKNOWN: 7>)
+    (<SqlMender.ROWS: 1>, <SqlMender.CONNECTION: 4>, <SqlMender.UNKNOWN: 7>)
     """
     return MENDERS.get(sqlstate) or MENDERS.get(sqlstate[:2]) or SqlMender.UNKNOWN

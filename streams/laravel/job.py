@@ -94,7 +94,13 @@ def encode_job(
 
     Examples:
         >>> tenant = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
-        >>> metric = JobMetric("edge-7", "cpu.usage.percent", 42.17, "2026-11-23 14:00:00.123456", "a1")
+        >>> metric = JobMetric(
+        ...     agent_id="edge-7",
+        ...     metric_name="cpu.usage.percent",
+        ...     value=42.17,
+        ...     timestamp="2026-11-23 14:00:00.123456",
+        ...     dedupe_id="a1",
+        ... )
         >>> uuid, job_id = "013e00c0-a519-4bbd-b8fd-4d6a52ae375e", "1ElK4XaPq6OzF11BHbfU1j8MKqwDce8h"
         >>> job = decode_job(encode_job(tenant, [metric], uuid, job_id))
         >>> job.tenant_id == tenant, job.metrics == [metric], job.max_tries, job.backoff

@@ -102,8 +102,8 @@ async def test_that_a_part_is_away_is_said_once_and_by_others_as_not_looked_at()
     ("error", "mend"),
     [
         (Outage("redis", "it evicts. Do this", seen="it evicts", mend="Do this"), "Do this"),
-        (Outage("redis", "WRONGPASS invalid username-password pair"), "ProbeResult at user and password"),
-        (Outage("mqtt", "the broker refuses us: Not authorized"), "ProbeResult at user and password"),
+        (Outage("redis", "WRONGPASS invalid username-password pair"), "Look at user and password"),
+        (Outage("mqtt", "the broker refuses us: Not authorized"), "Look at user and password"),
         (StartupRefused("the fence is another's"), "Do what it says"),
         (ZeroDivisionError("oh"), "the doctor has a bug"),
         (ConnectionRefusedError("refused"), "Start Redis"),

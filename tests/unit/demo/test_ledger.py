@@ -47,8 +47,17 @@ class Pipeline:
         return at
 
     def accept(self, at: Origin, planned: Planned) -> None:
-        fields = (planned.tenant_id, planned.agent_id, planned.metric_name, planned.value, planned.timestamp)
-        self.unique.append(UniqueChunk(at, [Reading(0, *fields, planned.dedupe_id, "k" * 32)]))
+        reading = Reading(
+            index=0,
+            tenant_id=planned.tenant_id,
+            agent_id=planned.agent_id,
+            metric_name=planned.metric_name,
+            value=planned.value,
+            timestamp=planned.timestamp,
+            dedupe_id=planned.dedupe_id,
+            key="k" * 32,
+        )
+        self.unique.append(UniqueChunk(at, [reading]))
 
     def reject(self, at: Origin, reason: Reason) -> None:
         self.rejected.append(RejectedChunk(at, Stage.PARSE, reason, [RejectedMessage(0, "")]))
