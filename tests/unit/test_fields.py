@@ -99,9 +99,13 @@ def test_a_text_that_is_none_or_too_long_is_rejected_by_its_name(name: str) -> N
         assert [found.rejections[0].reason] == [f"{name}_invalid"]
 
 
+@pytest.mark.parametrize("is_usual", [True, False])
 @pytest.mark.parametrize("changed", FIELDS)
-def test_whatever_a_device_says_otherwise_is_other_content_but_the_id(changed: str) -> None:
-    assert (candidate(sent()).content == candidate(sent(changed)).content) is (changed == "dedupe_id")
+def test_whatever_a_device_says_otherwise_is_other_content_but_the_id(
+    changed: str, *, is_usual: bool
+) -> None:
+    with patch("agents.examine.read_usual_message", read_usual_message if is_usual else lambda *_: None):
+        assert (candidate(sent()).content == candidate(sent(changed)).content) is (changed == "dedupe_id")
 
 
 def test_without_further_fields_a_message_becomes_what_it_has_ever_become() -> None:

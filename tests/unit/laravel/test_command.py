@@ -12,8 +12,8 @@ from streams.laravel.command import Command, write_command
 from streams.laravel.command_reader import read_command
 from streams.laravel.job import JOB_CLASS, MODEL_CLASS
 from streams.laravel.php import serialize
-from streams.models import JobMetric, Reading, members_of
-from tests.parts.fields import further_texts
+from streams.models import FURTHER, JobMetric, Reading, members_of
+from tests.parts.fields import further_texts, stored
 
 TENANT = "11111111-1111-4111-8111-111111111111"
 NEVER = re.compile(rb"(?!)")
@@ -86,6 +86,7 @@ def test_what_we_write_is_read_the_quick_way() -> None:
             dedupe_id="d-2",
         ),
     ]
+    usual += [JobMetric(**stored()), JobMetric(**(stored() | dict.fromkeys(FURTHER)))]
     with patch.object(command_reader, "_read_metric", side_effect=AssertionError):
         assert read_command(written(usual), JOB_CLASS).metrics == usual
 
