@@ -69,6 +69,11 @@ class Decisions:
         """Return when a decision that is held was made, in Unix time."""
         return self._blocks[offset >> _NUMBER_BITS].decided_at[offset & _WITHIN]
 
+    def holds(self, offset: int) -> bool:
+        """Tell whether a decision is held."""
+        block = self._blocks.get(offset >> _NUMBER_BITS)
+        return block is not None and block.starts[offset & _WITHIN] != _ABSENT
+
     def any_between(self, low: int, high: int) -> bool:
         """Tell whether a decision is held that is later than `low` and earlier than `high`."""
         for number in self._numbers[bisect_left(self._numbers, (low + 1) >> _NUMBER_BITS) :]:

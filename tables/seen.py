@@ -20,7 +20,7 @@ from faust.types import TP, EventT
 from streams.errors import MalformedRecord, NewerFormat
 from streams.kafka.producer import Outgoing, deliver, send
 from streams.models import Origin
-from streams.wire.decision import Decision, decode, decode_key, encode, encode_key
+from streams.wire.decision import Decision, Inherited, Place, decode, decode_key, encode, encode_key
 from tables.skipped_rows import SkippedRows
 from tables.state import SeenState
 
@@ -42,13 +42,13 @@ def apply_row(memory: SeenState, partition: int, key: bytes | None, value: bytes
         MalformedRecord: if it is none of ours; the state is as it was.
         NewerFormat: if a newer version wrote it; likewise.
     """
-    origin = decode_key(key or b"")
-    if origin.partition != partition:  # it would move the position of a partition that has its own rows
-        raise MalformedRecord(f"it names partition {origin.partition} as its own")
+    place = decode_key(key or b"")
+    if place.partition != partition:  # it would move the position of a partition that has its own rows
+        raise MalformedRecord(f"it names partition {place.partition} as its own")
     if value is None:
-        memory.remove(origin)
+        memory.remove(place)
     else:
-        memory.add(origin, _of_the_past(decode(value)))
+        memory.add(place, _of_the_past(decode(value)))
 
 
 class SeenStore(Store[bytes, bytes]):
@@ -134,41 +134,51 @@ class SeenTable(faust.Table[bytes, bytes]):
         Raises:
             DeliveryFailed: if Kafka did not take it; what is left is still to be dropped.
         """
-        for portion in _portions(self.memory.partition(partition).offsets_from(start)):
-            await self._bury(partition, portion)
-            for offset in portion:
-                self.memory.remove(Origin(partition, offset))
+        offsets = self.memory.partition(partition).offsets_from(start)
+        await self._bury([Origin(partition, offset) for offset in offsets])
+
+    async def drop_inherited(self, partition: int) -> None:
+        """Forget for good what a partition has inherited.
+
+        Raises:
+            DeliveryFailed: as `drop_from`.
+        """
+        origins = self.memory.partition(partition).inherited()
+        await self._bury([Inherited(partition, origin) for origin in origins])
 
     async def _evict(self, partition: int) -> None:
-        for origin in self.memory.evictable(partition, time.time(), EVICTIONS_A_DECISION):
-            self.memory.remove(origin)
+        for place in self.memory.evictable(partition, time.time(), EVICTIONS_A_DECISION):
+            self.memory.remove(place)
             # Not awaited: a tombstone that is lost leaves a row that is evicted again after a recovery.
             try:
-                sent = await send(self.app, self._row(origin, None))
+                sent = await send(self.app, self._row(place, None))
             except (KafkaError, ProducerSendError) as error:
                 log.info(TOMBSTONE_LOST, error)
             else:
                 sent.add_done_callback(_note_failure)
 
-    async def _bury(self, partition: int, offsets: Sequence[int]) -> None:
-        await deliver(self.app, [self._row(Origin(partition, offset), None) for offset in offsets])
+    async def _bury(self, places: Sequence[Place]) -> None:
+        for portion in _portions(places):
+            await deliver(self.app, [self._row(place, None) for place in portion])
+            for place in portion:
+                self.memory.remove(place)
 
-    def _row(self, origin: Origin, value: bytes | None) -> Outgoing:
+    def _row(self, place: Place, value: bytes | None) -> Outgoing:
         # Not by Faust's own way to the changelog, which leads through a queue and a task for each row.
         topic = self.changelog_topic.get_topic_name()
-        return Outgoing(topic, value, origin.partition, [], encode_key(origin))
+        return Outgoing(topic, value, place.partition, [], encode_key(place))
 
 
-def _portions(offsets: Sequence[int]) -> Iterator[Sequence[int]]:
+def _portions(places: Sequence[Place]) -> Iterator[Sequence[Place]]:
     """Yield the first, which is the last decision, alone: once it is gone, a drop that is cut off is known.
 
     Of a portion Kafka takes the beginning or all, since the producer keeps the order; so the drop may be cut
     off anywhere. One at a time, a million of them took many minutes.
     """
-    if offsets:
-        yield offsets[:1]
-    for start in range(1, len(offsets), TOMBSTONES_AT_ONCE):
-        yield offsets[start : start + TOMBSTONES_AT_ONCE]
+    if places:
+        yield places[:1]
+    for start in range(1, len(places), TOMBSTONES_AT_ONCE):
+        yield places[start : start + TOMBSTONES_AT_ONCE]
 
 
 def _of_the_past(decision: Decision) -> Decision:

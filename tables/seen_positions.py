@@ -235,6 +235,8 @@ class SeenPositions:
     ) -> Position:
         state = self._seen.memory.partition(partition)
         common = await self._histories.last_common(partition)
+        # What was inherited may have been corrected by what was pushed since and is gone.
+        forget = await self._pushed_and_gone(partition, log_range) is not None
         if common is None:
             at, epoch, why = log_range.start, await self._next_epoch(partition, state, tail), ""
         else:
@@ -242,19 +244,21 @@ class SeenPositions:
             at, epoch = max(log_range.start, common.raw_offset + 1 - UNFINISHED_MOST), common.epoch
             why = f"; {self._unique_topic} goes up to raw offset {common.raw_offset}"
             is_other_log = bool(tail) and common.offset != tail[-1].offset
-            if is_other_log or await self._pushed_and_gone(partition, log_range) is not None:
+            if is_other_log or forget:
                 epoch = await self._next_epoch(partition, state, tail)
         # With all of a log still there and nothing made of it yet, a table without decisions is no loss.
         is_first_start = log_range.start == 0 and not unique.end
         if log_range.end and not is_first_start:
             log.warning(WITHOUT_DECISION, self._raw_topic, partition, at, why)
-        await self._begin(partition, at, epoch, common)
+        await self._begin(partition, at, epoch, common, forget=forget)
         return Position(at, await self._anchor_before(partition, at))
 
     async def _begin(
         self, partition: int, at: int, epoch: int, common: Emitted | None, *, forget: bool = False
     ) -> None:
         """Forget what was decided from an offset on, or all of it, for good, and go on there in an epoch."""
+        if forget:
+            await self._seen.drop_inherited(partition)
         await self._seen.drop_from(partition, 0 if forget else at)
         state = self._seen.memory.partition(partition)
         state.epoch = epoch

@@ -3,6 +3,9 @@
 Pure: fed by recovery and by refine, asked by dedupe. A decision is kept in full only while its chunk may have
 to be emitted again: it is its partition's last, or was made together with that one. Of older ones the
 fingerprints remain, for as long as the window lasts. Of several decisions about one id the latest counts.
+
+A partition that was added later also has the decisions of those in which its tenants were before. They only
+tell what was accepted: no position rests on them, and they are older than all of its own (`tables.lineage`).
 """
 
 from collections.abc import Iterable, Iterator
@@ -10,9 +13,10 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from streams.models import Origin
-from streams.wire.decision import NONE_EMITTED, Decision, First
+from streams.wire.decision import NONE_EMITTED, Decision, First, Inherited, Place
 from tables.decisions import Decisions, Remembered
 from tables.fingerprints import Fingerprints
+from tables.lineage import OWN, Lineage, is_own, offset_of, rank_of
 
 LAST_INDEX = 2**31
 
@@ -27,9 +31,12 @@ class PartitionState:
     """The decisions of one partition, and where each id was accepted last."""
 
     decisions: Decisions = field(default_factory=Decisions)
+    """By rank, as the index."""
     index: Fingerprints = field(default_factory=Fingerprints)
+    lineage: Lineage = field(default_factory=Lineage)
+    """The partitions from which it has inherited."""
     unsure_below: int = 0
-    """Highest offset removed: an earlier decision may have its ids too, and the index does not know."""
+    """Highest rank removed: an earlier decision may have its ids too, and the index does not know."""
     last_offset: int | None = None
     last: Decision | None = None
     unsettled: dict[int, Decision] = field(default_factory=dict)
@@ -53,7 +60,7 @@ class PartitionState:
     unique_lost_from: int | None = None
     """The offset from which on metrics.unique has lost what it held, when that was noticed."""
     firsts: dict[int, dict[bytes, First]] = field(default_factory=dict)
-    """Of decisions about replays: where the message of each id stood first."""
+    """Of decisions about replays, by rank: where the message of each id stood first."""
 
     @property
     def ids(self) -> int:
@@ -68,20 +75,41 @@ class PartitionState:
             decision: about it.
             shift_s: from the clock that it was made by to the timeline on which it is to age.
         """
-        self._forget_ids(offset)
-        self.decided_in = max(self.decided_in, decision.epoch)
-        # An id that is unknown may be one that a decision between here and there has. To enter it would let
-        # this older content count, and a correction be dropped. Left unknown it lets a duplicate pass.
-        sure = offset >= self.unsure_below or not self.decisions.any_between(offset, self.unsure_below)
-        places = self.index.add(decision.fingerprints, offset, enter_unknown=sure)
-        self.decisions.put(offset, decision.decided_at + shift_s, places)
-        if decision.firsts:
-            self.firsts[offset] = firsts_of(decision)
+        self._remember(OWN + offset, decision, shift_s)
         if self.last_offset is None or offset >= self.last_offset:
             self.last_offset, self.last = offset, decision
             self.epoch, self.term = decision.epoch, decision.term
             self.last_emitted = decision.last_emitted
         self._keep_unsettled(offset, decision)
+
+    def inherit(self, origin: Origin, decision: Decision, shift_s: float = 0.0) -> None:
+        """Take in a decision of the partition in which tenants were before, as `add` does.
+
+        Raises:
+            MalformedRecord: if that is no partition from which this one can have any.
+        """
+        rank = self.lineage.enter(origin, decision.epoch)
+        # A copy that was cut off is made again, word for word. Were the row forgotten for that, its ids would
+        # be among those of which it is not known whether a later decision had them.
+        if not self.decisions.holds(rank):
+            self._remember(rank, decision, shift_s)
+
+    def disinherit(self, origin: Origin) -> None:
+        """Forget what was inherited."""
+        self._forget_ids(rank_of(origin))
+
+    def _remember(self, rank: int, decision: Decision, shift_s: float) -> None:
+        self._forget_ids(rank)
+        # Also of what was inherited: so the first epoch is above that of the former partition, and what stood
+        # there first comes before all that stands here (`FirstPlace.order`).
+        self.decided_in = max(self.decided_in, decision.epoch)
+        # An id that is unknown may be one that a decision between here and there has. To enter it would let
+        # this older content count, and a correction be dropped. Left unknown it lets a duplicate pass.
+        sure = rank >= self.unsure_below or not self.decisions.any_between(rank, self.unsure_below)
+        places = self.index.add(decision.fingerprints, rank, enter_unknown=sure)
+        self.decisions.put(rank, decision.decided_at + shift_s, places)
+        if decision.firsts:
+            self.firsts[rank] = firsts_of(decision)
 
     def emitted(self, raw_offset: int, unique_offset: int) -> bool:
         """Note that a chunk has gone to metrics.unique; return False if that was shorter than it had been."""
@@ -99,7 +127,7 @@ class PartitionState:
         Those ids are unknown then, even where an earlier decision had accepted them too: what it accepted is
         no longer what the database holds.
         """
-        self._forget_ids(offset)
+        self._forget_ids(OWN + offset)
         self.unsettled.pop(offset, None)
         if offset == self.last_offset:
             # What it said of a log that may be gone must not be held against another one.
@@ -117,28 +145,46 @@ class PartitionState:
         For a chunk this is about twice as fast as `seen` for each id.
         """
         decided_at = self.decisions.decided_at
-        return {
-            id_: content for id_, content, offset in self.index.find(ids) if decided_at(offset) >= horizon
-        }
+        return {id_: content for id_, content, rank in self.index.find(ids) if decided_at(rank) >= horizon}
 
     def accepted_at(self, ids: Iterable[bytes]) -> dict[bytes, First]:
         """Return, of those ids that are remembered, where the message stood first that was accepted last.
 
-        A message that is no replay counts as the last of its chunk, and as of the present epoch.
+        A message that is no replay counts as the last of its chunk, and as of the present epoch: its
+        partition's, which of what was inherited is the last one that it had there.
         """
         return {
-            id_: self.firsts.get(offset, {}).get(id_, (self.epoch, offset, LAST_INDEX))
-            for id_, _, offset in self.index.find(ids)
+            id_: self.firsts.get(rank, {}).get(id_, (self._epoch_at(rank), offset_of(rank), LAST_INDEX))
+            for id_, _, rank in self.index.find(ids)
         }
 
+    def _epoch_at(self, rank: int) -> int:
+        return self.epoch if is_own(rank) else self.lineage.epoch_at(rank)
+
     def older(self) -> Iterator[Remembered]:
-        """Yield the decisions that may be evicted, which unsettled ones never are, the oldest first."""
-        end = self.settled_below
+        """Yield the decisions that may be evicted by rank, which unsettled ones never are, the oldest first.
+
+        What was inherited stays until the partition has a decision of its own, which tells the epoch.
+        """
+        if self.last is None and self.lineage:
+            return iter(())
+        end = None if self.settled_below is None else OWN + self.settled_below
         return (decision for decision in self.decisions if end is None or decision.offset < end)
 
+    def place(self, partition: int, rank: int) -> Place:
+        """Return where the row of a decision belongs."""
+        if is_own(rank):
+            return Origin(partition, offset_of(rank))
+        return Inherited(partition, self.lineage.origin_at(rank))
+
     def offsets(self) -> Iterator[int]:
-        """Yield the offset of every decision held."""
-        return (decision.offset for decision in self.decisions)
+        """Yield the offset of every decision of its own that is held."""
+        return (offset_of(decision.offset) for decision in self.decisions if is_own(decision.offset))
+
+    def inherited(self) -> list[Origin]:
+        """Return where every decision was made that it has inherited and not forgotten."""
+        ranks = (decision.offset for decision in self.decisions)
+        return [self.lineage.origin_at(rank) for rank in ranks if not is_own(rank)]
 
     def offsets_from(self, start: int) -> list[int]:
         """Return the offsets of the decisions about `start` and all behind it, the last one first.
@@ -148,13 +194,13 @@ class PartitionState:
         """
         return [offset for offset in reversed(list(self.offsets())) if offset >= start]
 
-    def _forget_ids(self, offset: int) -> None:
-        places = self.decisions.pop(offset)
-        self.firsts.pop(offset, None)
+    def _forget_ids(self, rank: int) -> None:
+        places = self.decisions.pop(rank)
+        self.firsts.pop(rank, None)
         if places is not None:
-            self.index.remove(places, offset)
+            self.index.remove(places, rank)
             if places:
-                self.unsure_below = max(self.unsure_below, offset)
+                self.unsure_below = max(self.unsure_below, rank)
 
     def _keep_unsettled(self, offset: int, decision: Decision) -> None:
         start = self.settled_below = max(offset - decision.unsettled, self.settled_below or 0)
@@ -216,34 +262,47 @@ class SeenState:
             self.forget(partition)
         return gone
 
-    def add(self, origin: Origin, decision: Decision) -> None:
-        """Take in a decision."""
-        self.partition(origin.partition).add(origin.offset, decision, self.timeline.shift_s)
+    def add(self, place: Place, decision: Decision) -> None:
+        """Take in a decision.
 
-    def remove(self, origin: Origin) -> None:
+        Raises:
+            MalformedRecord: if a partition cannot have inherited it; nothing has changed then.
+        """
+        state, shift_s = self.partition(place.partition), self.timeline.shift_s
+        if isinstance(place, Inherited):
+            state.inherit(place.origin, decision, shift_s)
+        else:
+            state.add(place.offset, decision, shift_s)
+
+    def remove(self, place: Place) -> None:
         """Forget a decision."""
-        self.partition(origin.partition).remove(origin.offset)
+        state = self.partition(place.partition)
+        if isinstance(place, Inherited):
+            state.disinherit(place.origin)
+        else:
+            state.remove(place.offset)
 
-    def evictable(self, partition: int, now: float, limit: int) -> list[Origin]:
+    def evictable(self, partition: int, now: float, limit: int) -> list[Place]:
         """Return what is to be forgotten: at most `limit` decisions, the oldest first.
 
         `now` is the machine's clock. Of `partition` what fell out of the window or holds no ids, and while
         there are too many ids, the oldest decision of any partition.
         """
         horizon = self.timeline.at(now) - self.window_s
+        state = self.partition(partition)
         expired = [
-            Origin(partition, decision.offset)
-            for decision in islice(self.partition(partition).older(), limit)
+            state.place(partition, decision.offset)
+            for decision in islice(state.older(), limit)
             if decision.decided_at < horizon or not decision.ids
         ]
         return expired or self._surplus(limit)
 
-    def _surplus(self, limit: int) -> list[Origin]:
+    def _surplus(self, limit: int) -> list[Place]:
         if self.ids <= self.max_ids:
             return []
         heads = [
-            (oldest.decided_at, Origin(number, oldest.offset))
+            (oldest.decided_at, number, state.place(number, oldest.offset))
             for number, state in self._partitions.items()
             if (oldest := next(state.older(), None)) is not None
         ]
-        return [origin for _, origin in sorted(heads)[:limit]]
+        return [place for *_, place in sorted(heads, key=lambda head: head[:2])[:limit]]

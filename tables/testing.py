@@ -5,7 +5,7 @@ from contextlib import suppress
 
 from streams.errors import DeliveryFailed, MalformedRecord
 from streams.models import Origin
-from streams.wire.decision import Decision, decode_key, encode, encode_key
+from streams.wire.decision import Decision, Inherited, Place, decode_key, encode, encode_key
 from tables.seen import apply_row
 from tables.state import SeenState
 
@@ -36,6 +36,12 @@ class FakeSeen:
             await self.append(Origin(partition, offset), None)
             self.memory.remove(Origin(partition, offset))
 
+    async def drop_inherited(self, partition: int) -> None:
+        """Forget for good what a partition has inherited."""
+        for origin in self.memory.partition(partition).inherited():
+            await self.append(Inherited(partition, origin), None)
+            self.memory.remove(Inherited(partition, origin))
+
     def recovered(self) -> "FakeSeen":
         """Return the table as a worker would find it that has only the changelog."""
         other = FakeSeen(window_s=self.memory.window_s, max_ids=self.memory.max_ids)
@@ -49,7 +55,7 @@ class FakeSeen:
             with suppress(MalformedRecord):
                 apply_row(self.memory, decode_key(key).partition, key, value)
 
-    async def append(self, origin: Origin, value: bytes | None) -> None:
+    async def append(self, place: Place, value: bytes | None) -> None:
         """Write a row, and wait until it lasts.
 
         Raises:
@@ -57,4 +63,4 @@ class FakeSeen:
         """
         if self.away:
             raise DeliveryFailed("changelog", "is away")
-        self.changelog.append((encode_key(origin), value))
+        self.changelog.append((encode_key(place), value))

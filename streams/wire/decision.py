@@ -14,12 +14,15 @@ Nothing else is needed to emit the very same again.
 
 Fields are added at the end, where an older version ignores them, and stand in for what an older one left
 out by a default: so versions run beside each other. What a reader must not ignore raises `FORMAT`.
+
+A partition that was added later has inherited what its tenants' former partition had decided
+(`streams.growth`). Such a row tells both in its key, ``b"3-1841>11"``, and of the decision what dedupe needs.
 """
 
 import math
 import re
 from collections.abc import Iterator
-from typing import Annotated, TypeAlias
+from typing import Annotated, NamedTuple, TypeAlias
 
 import msgspec
 from xxhash import xxh3_64_digest
@@ -35,14 +38,18 @@ ID_BYTES = 16
 CONTENT_BYTES = 8
 FINGERPRINT_BYTES = ID_BYTES + CONTENT_BYTES
 
-LARGEST_OFFSET = 2**48 - 1
-"""What the index over the ids has room for: at 1,000 records a second, enough for 8,900 years."""
+LARGEST_OFFSET = 2**47 - 1
+"""What the index over the ids has room for: at 1,000 records a second, enough for 4,400 years."""
+LARGEST_INHERITED_OFFSET = 2**40 - 1
+"""Likewise of what was inherited: 35 years."""
 MOST_UNSETTLED = 255
 NONE_EMITTED = -1
 """No chunk is known to have gone to metrics.unique."""
-_KEY = re.compile(
-    rb"(0|[1-9][0-9]{0,9})-(0|[1-9][0-9]{0,18})"
-)  # one key for one coordinate, so no zeros ahead
+_PARTITION, _OFFSET = (
+    rb"(0|[1-9][0-9]{0,9})",
+    rb"(0|[1-9][0-9]{0,18})",
+)  # one key for one place: no zeros ahead
+_KEY = re.compile(_PARTITION + rb"-" + _OFFSET + rb"(?:>" + _PARTITION + rb")?")
 _SHOWN_BYTES = 40
 
 Index: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
@@ -118,6 +125,18 @@ class _Format(msgspec.Struct, array_like=True, frozen=True):
     format: int
 
 
+class Inherited(NamedTuple):
+    """The place of a decision that a partition has from the one in which its tenants were before."""
+
+    partition: int
+    """Which has it now."""
+    origin: Origin
+    """Of the chunk that was decided on, in the former partition."""
+
+
+Place: TypeAlias = Origin | Inherited
+"""Where a row belongs: to the chunk of its own partition, or to one of a former partition's."""
+
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Decision)
 _worded_decoder = msgspec.msgpack.Decoder(_Worded)
@@ -179,21 +198,35 @@ def _check_format(written: int) -> None:
         raise NewerFormat("a decision", written, FORMAT)
 
 
-def encode_key(origin: Origin) -> bytes:
-    """Return the record's key, ``b"3-1841"``."""
-    return b"%d-%d" % (origin.partition, origin.offset)
+def encode_key(place: Place) -> bytes:
+    """Return the record's key, ``b"3-1841"``, or ``b"3-1841>11"`` of what partition 11 has inherited."""
+    if isinstance(place, Inherited):
+        return b"%d-%d>%d" % (place.origin.partition, place.origin.offset, place.partition)
+    return b"%d-%d" % (place.partition, place.offset)
 
 
-def decode_key(key: bytes) -> Origin:
+def decode_key(key: bytes) -> Place:
     """Read a record's key.
 
     Raises:
-        MalformedRecord: if it is no coordinate.
+        MalformedRecord: if it is none of ours.
     """
     match = _KEY.fullmatch(key)
-    if match is None or int(match[2]) > LARGEST_OFFSET:
+    if match is None:
         raise MalformedRecord(f"not a raw coordinate: {key[:_SHOWN_BYTES]!r}")
-    return Origin(int(match[1]), int(match[2]))
+    origin = Origin(int(match[1]), int(match[2]))
+    if match[3] is None and origin.offset <= LARGEST_OFFSET:
+        return origin
+    if match[3] is not None and origin.offset <= LARGEST_INHERITED_OFFSET:
+        heir = int(match[3])
+        if origin.partition < heir:  # partitions are only added
+            return Inherited(heir, origin)
+    raise MalformedRecord(f"not a raw coordinate: {key[:_SHOWN_BYTES]!r}")
+
+
+def inheritance(decision: Decision) -> Decision:
+    """Return what a partition inherits of a decision: what dedupe asks for, and nothing to be emitted."""
+    return msgspec.structs.replace(decision, duplicates=[], refusals=[], unsettled=0)
 
 
 def digest(value: bytes) -> bytes:

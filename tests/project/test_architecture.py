@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).parents[2]
 LAYERS = ["streams", "tables", "agents"]  # each may import itself and those before it
 AGENTS = ["agents.ingress", "agents.refine", "agents.handoff"]
 STEPS = ["agents.parse", "agents.validate", "agents.dedupe"]
-TABLE_CONTENT = ["tables.state", "tables.decisions", "tables.fingerprints"]
+TABLE_CONTENT = ["tables.state", "tables.decisions", "tables.fingerprints", "tables.lineage"]
 LARAVEL_FORMATS = [
     f"streams.laravel.{name}"
     for name in ("broadcast", "command", "command_reader", "job", "numeric", "php", "php_double", "php_json")

@@ -23,7 +23,7 @@ from streams.settings import Settings
 from streams.topics import SEEN_TABLE
 from streams.wire import decision as wire
 from streams.wire import raw, rejected
-from streams.wire.decision import FORMAT, Decision, Refusal
+from streams.wire.decision import FORMAT, Decision, Inherited, Place, Refusal
 from tables.seen import SeenStore
 from tables.state import SeenState
 from tables.testing import FakeSeen
@@ -50,6 +50,9 @@ CHUNK = raw.join(
 _REFUSAL = Refusal(1, Stage.PARSE, Reason.TOPIC_MALFORMED, "the topic")
 
 
+Expected = dict[Place, Decision]
+
+
 def _good(offset: int) -> Decision:
     fingerprint = offset.to_bytes(16) + offset.to_bytes(8)
     return Decision(FORMAT, 1, 1_795_442_400.0, wire.digest(CHUNK), [], [_REFUSAL], fingerprint)
@@ -63,6 +66,10 @@ SEEDS = [
     _row(1, b"3-7", wire.encode(_good(7))) + _row(0, b"3-101", b""),
     _row(1, b"4-7", wire.encode(_good(7))) + _row(1, b"3-99999999999999999999", wire.encode(_good(7))),
     _row(1, b"3-" + b"9" * 5000, b"\xff"),
+    _row(1, b"2-7>3", wire.encode(_good(7)))
+    + _row(1, b"1-7>3", wire.encode(_good(8)))
+    + _row(0, b"2-7>3", b""),
+    _row(1, b"2-7>3", wire.encode(_good(7))) + _row(1, b"0-8>3", wire.encode(_good(8))),
     _row(1, b"3-5", wire.encode(_good(7))[:-1]) + _row(1, b"", b"") + _row(0, b"x-y", b""),
     # Beyond the fields of a decision, where a decoder still has to find the end.
     _row(1, b"3-5", b"\x98" + wire.encode(_good(7))[1:] + b"\x91" * 3000),
@@ -72,6 +79,7 @@ WORDS = [
     b"3-",
     b"3-104",
     b"4-1",
+    b">3",
     b"\xcb\x7f\xf8\0\0\0\0\0\0",
     b"\xcf\xff\xff\xff\xff\xff\xff\xff\xff",
     b"validate",
@@ -84,7 +92,7 @@ def fuzz(data: bytes) -> None:
     store = SeenStore("memory://", APP, APP.tables[SEEN_TABLE], table_name="seen", memory=state)
     refused: list[MetricStreamsError] = []
     store.app = cast("Any", SimpleNamespace(refuse=refused.append))
-    expected: dict[int, Decision] = {}
+    expected: Expected = {}
     rows = [*(_any(source) for _ in range(MOST_ROWS) if source)]
     for number, (key, value) in enumerate(rows):
         _apply(store, expected, number, key, value)
@@ -122,9 +130,7 @@ def _decision(source: Source) -> Decision:
     )
 
 
-def _apply(
-    store: SeenStore, expected: dict[int, Decision], number: int, key: bytes | None, value: bytes | None
-) -> None:
+def _apply(store: SeenStore, expected: Expected, number: int, key: bytes | None, value: bytes | None) -> None:
     tp = TP("changelog", PARTITION)
     event: Any = SimpleNamespace(message=SimpleNamespace(key=key, value=value, tp=tp, offset=number))
     store.apply_changelog_batch([event], bytes, bytes)
@@ -132,11 +138,21 @@ def _apply(
         number if not _is_newer(key, value) else number - 1 if number else None
     )
     with suppress(MalformedRecord, NewerFormat):
-        origin = wire.decode_key(key or b"")
-        _comes_back(origin)
+        place = wire.decode_key(key or b"")
+        _comes_back(place)
         decided = None if value is None else wire.decode(value)
-        if origin.partition == PARTITION:
-            _expect(expected, origin, decided)
+        if place.partition == PARTITION and place in _places(store.memory):
+            _expect(expected, place, decided)
+        elif decided is None:
+            expected.pop(place, None)
+        else:  # two partitions cannot have been its former one
+            assert place.partition != PARTITION or isinstance(place, Inherited)
+
+
+def _places(state: SeenState) -> list[Place]:
+    partition = state.partition(PARTITION)
+    own: list[Place] = [Origin(PARTITION, offset) for offset in partition.offsets()]
+    return own + [Inherited(PARTITION, origin) for origin in partition.inherited()]
 
 
 def _is_newer(key: bytes | None, value: bytes | None) -> bool:
@@ -151,29 +167,34 @@ def _is_newer(key: bytes | None, value: bytes | None) -> bool:
     return False
 
 
-def _comes_back(origin: Origin) -> None:
-    assert wire.decode_key(wire.encode_key(origin)) == origin
+def _comes_back(place: Place) -> None:
+    assert wire.decode_key(wire.encode_key(place)) == place
+    origin = place.origin if isinstance(place, Inherited) else place
     assert 0 <= origin.offset < 2**63
 
 
-def _expect(expected: dict[int, Decision], origin: Origin, decided: Decision | None) -> None:
+def _expect(expected: Expected, place: Place, decided: Decision | None) -> None:
     if decided is None:
-        expected.pop(origin.offset, None)
+        expected.pop(place, None)
         return
     assert wire.decode(wire.encode(decided)) == decided
     assert math.isfinite(decided.decided_at)
-    expected[origin.offset] = decided
+    if isinstance(place, Inherited):
+        expected.setdefault(place, decided)  # such rows never change
+    else:
+        expected[place] = decided
 
 
-def _holds(state: SeenState, expected: dict[int, Decision]) -> None:
+def _holds(state: SeenState, expected: Expected) -> None:
     partition = state.partition(PARTITION)
-    assert sorted(partition.offsets()) == sorted(expected)
+    assert set(_places(state)) == set(expected)
     assert state.ids == sum(len(decision.fingerprints) // 24 for decision in expected.values())
-    if expected and partition.last_offset is not None:
-        assert partition.last_offset == max(expected)
-    for offset in expected.keys() & GOOD:
-        if expected[offset] == _good(offset) and all(
-            decision == _good(other) for other, decision in expected.items() if other > offset
+    own = {place.offset: decision for place, decision in expected.items() if isinstance(place, Origin)}
+    if own and partition.last_offset is not None:
+        assert partition.last_offset == max(own)
+    for offset in own.keys() & GOOD:
+        if own[offset] == _good(offset) and all(
+            decision == _good(other) for other, decision in own.items() if other > offset
         ):
             assert partition.seen(offset.to_bytes(16), horizon=0.0) in (offset.to_bytes(8), None)
     for origin in state.evictable(PARTITION, 1_795_442_400.0, 32):

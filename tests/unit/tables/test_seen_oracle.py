@@ -23,7 +23,7 @@ MAX_IDS = 60
 IDS = [blake2b(b"%d" % n, digest_size=16).digest() for n in range(120)] + [n.to_bytes(16) for n in range(40)]
 
 partitions = st.integers(0, 1)
-offsets = st.integers(0, 12) | st.sampled_from([510, 511, 512, 513, 2**40, 2**48 - 1])
+offsets = st.integers(0, 12) | st.sampled_from([510, 511, 512, 513, 2**40, 2**47 - 1])
 origins = st.builds(Origin, partitions, offsets)
 contents = st.integers(0, 3).map(lambda number: number.to_bytes(8))
 fingerprints = st.lists(st.tuples(st.sampled_from(IDS), contents), max_size=40)
@@ -150,7 +150,7 @@ def test_an_index_that_is_emptied_gives_its_memory_back() -> None:
 def test_an_offset_that_no_log_has_is_refused_and_changes_nothing() -> None:
     state = PartitionState()
     with pytest.raises(OverflowError):
-        state.add(2**48, Decision(FORMAT, 1, 0.0, b"8 bytes.", [], [], IDS[0] + bytes(8)))
+        state.add(2**47, Decision(FORMAT, 1, 0.0, b"8 bytes.", [], [], IDS[0] + bytes(8)))
     assert (state.last_offset, state.ids, list(state.offsets()), list(state.index)) == (None, 0, [], [])
 
 

@@ -13,7 +13,7 @@ from streams.errors import Outage, StartupRefused
 from streams.kafka.positions import UNFINISHED_MOST, LogRange, Position
 from streams.laravel.fence import Fence
 from streams.models import Origin
-from streams.wire.decision import FORMAT, NONE_EMITTED, Decision, digest
+from streams.wire.decision import FORMAT, NONE_EMITTED, Decision, Inherited, digest, encode
 from tables.seen_positions import OwnersSay, SeenPositions
 from tables.state import PartitionState
 from tables.testing import FakeSeen
@@ -642,3 +642,67 @@ async def test_while_kafka_is_away_no_position_is_told() -> None:
         await scene.positions.holds(PARTITION)
     scene.logs.reader.away = False
     assert (await scene.position()).offset == 19
+
+
+async def heir_of(scene: Scene, *ids: int, epoch: int) -> None:
+    """Let the partition have inherited ids, each by a decision, from a lower one."""
+    for offset, id_ in enumerate(ids):
+        decision = Decision(FORMAT, epoch, 1.0, b"8 bytes.", [], [], id_.to_bytes(16) + b"contents")
+        await scene.seen.append(Inherited(PARTITION, Origin(0, offset)), encode(decision))
+    scene.take_over()
+
+
+async def test_a_new_partition_begins_above_the_epoch_of_its_former_one_and_remembers_what_that_does(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    scene = Scene()
+    await heir_of(scene, 100, 101, epoch=6)
+    for _ in range(2):  # a worker that has the changelog alone finds the same
+        assert await scene.position() == Position(0)
+        assert (scene.state.epoch, scene.state.ids) == (7, 2)
+        assert not caplog.records
+        scene.take_over()
+
+
+async def test_it_goes_on_behind_its_own_decisions_with_what_it_has_inherited() -> None:
+    scene = Scene()
+    await heir_of(scene, 100, epoch=6)
+    await scene.position()
+    await scene.refine(*values(3))
+    scene.take_over()
+    assert await scene.position() == scene.anchored(2)
+    assert (scene.state.epoch, scene.state.ids, scene.set_back) == (7, 4, 0)
+
+
+async def test_where_a_log_is_gone_back_in_what_was_inherited_stays_known() -> None:
+    scene = Scene()
+    await heir_of(scene, 100, epoch=6)
+    await scene.position()
+    await scene.refine(*values(9))
+    del scene.logs.unique[4:]
+    scene.take_over()
+    await scene.position()
+    assert scene.set_back == 1
+    assert scene.state.seen((100).to_bytes(16), 0.0) == b"contents"
+
+
+@pytest.mark.parametrize("left", [0, 3])
+async def test_in_an_older_copy_that_lacks_what_was_pushed_nothing_inherited_is_known_either(
+    left: int,
+) -> None:
+    """What came since may have corrected it."""
+    scene = Scene()
+    await heir_of(scene, 100, epoch=6)
+    before = list(scene.seen.changelog)
+    await scene.position()
+    await scene.refine(*values(9))
+    scene.fence = fence_at(scene, 8)
+    scene.seen.changelog[:] = [*before, *scene.seen.changelog[len(before) :][:left]]
+    del scene.logs.raw[left:], scene.logs.unique[left:]
+    scene.take_over()
+    await scene.position()
+    assert scene.state.ids == 0
+    scene.take_over()
+    assert scene.state.ids == 0
+    await scene.position()
+    assert scene.state.epoch == 8

@@ -14,9 +14,11 @@ from streams.wire.decision import (
     FINGERPRINT_BYTES,
     FORMAT,
     LARGEST_FORMAT,
+    LARGEST_INHERITED_OFFSET,
     LARGEST_OFFSET,
     NONE_EMITTED,
     Decision,
+    Inherited,
     Refusal,
     decode,
     decode_key,
@@ -53,9 +55,15 @@ def test_a_decision_comes_back_as_it_was(decision: Decision) -> None:
     assert decode(encode(decision)) == decision
 
 
-@given(st.builds(Origin, partition=st.integers(0, 10**6), offset=st.integers(0, 2**48 - 1)))
+@given(st.builds(Origin, partition=st.integers(0, 10**6), offset=st.integers(0, LARGEST_OFFSET)))
 def test_a_coordinate_comes_back_as_it_was(origin: Origin) -> None:
     assert decode_key(encode_key(origin)) == origin
+
+
+@given(st.integers(0, 10**6), st.integers(1, 10**6), st.integers(0, LARGEST_INHERITED_OFFSET))
+def test_the_place_of_what_was_inherited_comes_back_as_it_was(former: int, more: int, offset: int) -> None:
+    place = Inherited(former + more, Origin(former, offset))
+    assert decode_key(encode_key(place)) == place
 
 
 @given(st.binary())
@@ -84,8 +92,14 @@ def test_rubbish_is_refused_or_a_decision_but_never_a_crash(value: bytes) -> Non
         b"3-9223372036854775808",
         b"3-" + b"9" * 5000,  # more digits than Python reads
         b"9" * 5000 + b"-3",
+        b"3-1>",
+        b"3-1>011",
+        b"3-1>3",  # none inherits from itself
+        b"11-1>3",  # partitions are only added
+        b"3-%d>11" % (LARGEST_INHERITED_OFFSET + 1),
+        b"3-%d" % (LARGEST_OFFSET + 1),
     ],
-    ids=range(14),
+    ids=range(20),
 )
 def test_a_key_that_is_no_coordinate_is_refused(key: bytes) -> None:
     with pytest.raises(MalformedRecord):
