@@ -270,7 +270,7 @@ def build(app: StreamsApp) -> Ingress:
         # A source: what moves it is not a topic but leadership, and a shared subscription needs none.
         try:
             async for leads in app.leadership.changes():
-                if leads or settings.mqtt_share_group:
+                if (leads or settings.mqtt_share_group) and not app.drains:
                     await bridge.lead()
                 else:
                     await bridge.stand_by()

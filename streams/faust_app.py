@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import signal
 import threading
 import time
 from collections import Counter
@@ -26,6 +27,7 @@ from streams.kafka.admin import ensure_topics
 from streams.kafka.audit import Audit
 from streams.kafka.broker_monitor import BrokerMonitor, KafkaEnds
 from streams.kafka.consumer import OrderedConsumer
+from streams.kafka.drain import Drain
 from streams.kafka.faust_build_check import check_compiled
 from streams.kafka.group import KafkaGroup
 from streams.kafka.histories import Histories
@@ -175,6 +177,7 @@ class StreamsApp(faust.App):
 
     Attributes:
         position_sources: by topic, who tells where its effects stand.
+        drains: whether it carries no MQTT, and ends once all that Kafka holds is handled.
         boards: started with the web pages, for which they gather what is shown.
         web_routes: each adds pages to the web server.
         services: started before the agents: clients of the outside world.
@@ -219,6 +222,7 @@ class StreamsApp(faust.App):
         self.watch = BrokerMonitor(statistics, self.held, KafkaEnds(settings))
         self.topics_watch = TopicsWatch(settings, statistics)
         self.watchdog = Watchdog(self, settings.watchdog_limit_s, self.end_on)
+        self.drains = False
         self.boards: list[Client] = []
         self.web_routes: list[Callable[[web.Application], None]] = []
         self.services: list[ServiceT] = [
@@ -249,6 +253,13 @@ class StreamsApp(faust.App):
         self.statistics.expect(part)
         self.services += [ClientKeeper(client), ClientKeeper(Asking(part, probe, self.statistics))]
         self.probes[part] = probe
+
+    def drain(self) -> None:
+        """Carry no MQTT, and end as if told to once all that Kafka holds is handled."""
+        settings, self.drains = self.settings, True
+        self.probes.pop("mqtt", None)
+        topics = [settings.raw_topic, settings.unique_topic]
+        self.keep(Drain(self, KafkaEnds(settings), topics, settings.topic_partitions, _end_as_told))
 
     def keep(self, client: Client) -> None:
         """Start a client before the agents, and stop it behind them."""
@@ -282,6 +293,11 @@ class StreamsApp(faust.App):
         """
         await self.watch.check()
         await self.topics_watch.check()
+
+    @property
+    def carries_mqtt(self) -> bool:
+        """Whether this worker is the one that carries MQTT."""
+        return self.leadership.leads and not self.drains
 
     def held(self) -> Collection[TP]:
         """Return the governed partitions that this worker holds."""
@@ -378,6 +394,10 @@ class StreamsApp(faust.App):
 
     def _new_web(self) -> Web:
         return WorkerWeb(self)
+
+
+def _end_as_told() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _limit_the_stop() -> None:

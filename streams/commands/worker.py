@@ -52,6 +52,7 @@ class worker(faust_worker.worker):  # noqa: N801 - the class's name is the comma
 
     # All of Faust's, in our words; what nobody needs here is taken and not shown.
     options = [  # noqa: RUF012 - Faust declares it so
+        option("--drain", is_flag=True, help="Carry no MQTT, and end once all that Kafka holds is handled."),
         option("--with-web/--without-web", default=True, help="Serve the web pages, or none."),
         option("--web-port", "-p", type=params.TCPPort(), help="Port of the web pages, instead of WEB_PORT."),
         option("--web-bind", "-b", help="Address of the web pages, instead of WEB_BIND."),
@@ -70,11 +71,15 @@ class worker(faust_worker.worker):  # noqa: N801 - the class's name is the comma
         if _settings_of(self.app).log_format != "json":
             super().on_worker_created(worker)
 
-    def _init_worker_options(self, *args: Any, web_bind: str | None, **options: Any) -> None:
+    def _init_worker_options(
+        self, *args: Any, web_bind: str | None, drain: bool = False, **options: Any
+    ) -> None:
         if web_bind and not is_loopback(web_bind) and not _settings_of(self.app).web_token.get_secret_value():
             refusal = f"--web-bind={web_bind} is reachable from outside: set WEB_TOKEN, or bind 127.0.0.1"
             click.echo(f"{self.ctx.command_path}: {refusal}", err=True)
             sys.exit(os.EX_CONFIG)
+        if drain:
+            cast("StreamsApp", self.app).drain()
         super()._init_worker_options(*args, web_bind=web_bind, **options)
 
     @property

@@ -34,7 +34,7 @@ class WorkerView:
         found = lags(app) if app.has_consumer else {}
         oldest = [lag.oldest_at for lag in found.values() if lag.records and lag.oldest_at is not None]
         return OwnFigures(
-            app.leadership.leads,
+            app.carries_mqtt,
             app.rebalancing_count,
             Counter(tp.topic for tp in found),
             app.lag_by_topic(),

@@ -58,7 +58,7 @@ def statistics_page(app: StreamsApp) -> dict[str, Any]:
         "version": product_version(),
         "app": app.conf.id,
         "uptime_s": round(time.time() - statistics.started_at, 1),
-        "carries_mqtt": app.leadership.leads,
+        "carries_mqtt": app.carries_mqtt,
         "messages": dict(statistics.messages),
         "rejected": dict(statistics.rejected),
         "notes": dict(statistics.notes),

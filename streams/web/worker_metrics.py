@@ -106,7 +106,7 @@ def book_metrics(book: Book) -> Iterator[Metric]:
 
 
 def _group_metrics(app: StreamsApp) -> Iterator[Metric]:
-    yield gauge("leader", "1 if this worker is the one that carries MQTT", int(app.leadership.leads))
+    yield gauge("leader", "1 if this worker is the one that carries MQTT", int(app.carries_mqtt))
     yield counter("rebalances", "times that the group was balanced anew", app.rebalancing_count)
 
 
