@@ -31,6 +31,7 @@ COMMANDS = [
     "streams.commands.doctor",
     "streams.commands.ingest",
     "streams.commands.devices",
+    "streams.commands.partitions",
     "streams.commands.provision",
     "streams.commands.rejected",
     "streams.commands.setup",

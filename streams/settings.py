@@ -82,7 +82,7 @@ class Settings(BaseModel):
     )
     topic_prefix: Name = Field("metrics", description="names the topics: {prefix}.raw, .unique, .rejected")
     topic_partitions: Count = Field(
-        8, description="partitions of each topic; equal everywhere, fixed for good"
+        8, description="partitions of each topic; equal everywhere, and raised by `partitions` alone"
     )
     topic_replication_factor: int = Field(
         1, gt=0, le=2**15 - 1, description="copies of each partition; 3 on a cluster"

@@ -25,6 +25,7 @@ COMMANDS = {
     "trace": "Follow one message from the device to its row.",
     "explain": "Say what would become of a message, and why.",
     "devices": "List when devices were heard last.",
+    "partitions": "Add partitions to the topics, while the workers are stopped.",
     "provision": "Let devices in to a Mosquitto with dynamic security.",
     "rejected": "List what was rejected, put it back, or dismiss it.",
     "simulate": "Publish as devices would.",

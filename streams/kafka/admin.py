@@ -4,12 +4,13 @@ Used by ``setup`` and by the worker before its consumer subscribes: a topic that
 consumed until the next rebalance.
 """
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
     IncompatibleBrokerVersion,
@@ -20,8 +21,9 @@ from aiokafka.errors import (
     UnsupportedVersionError,
     for_code,
 )
+from faust.types import TP
 
-from streams.errors import StartupRefused
+from streams.errors import Outage, StartupRefused
 from streams.kafka.connection import connection_options
 from streams.kafka.outages import as_outage
 from streams.kafka.topic_checks import CHECKED, CLEANUP, Found, differences, problems
@@ -32,6 +34,7 @@ log = logging.getLogger(__name__)
 
 REQUEST_TIMEOUT_MS = 10_000
 DESCRIBE_TRIES = 2
+LEADERS_TRIES, LEADERS_WAIT_S = 300, 0.1
 
 
 async def ensure_topics(settings: Settings) -> list[str]:
@@ -69,6 +72,74 @@ async def find_topics(settings: Settings) -> dict[str, Found]:
             return await _find(admin, topic_specs(settings))
     except KafkaError as error:
         raise await as_outage(settings, error) from error
+
+
+async def count_partitions(settings: Settings) -> dict[str, int]:
+    """Return how many partitions those of our topics have that stand, those of the commands among them.
+
+    Raises:
+        Outage: if Kafka does not answer.
+    """
+    try:
+        async with _admin(settings) as admin:
+            found = await _find(admin, [*topic_specs(settings), *operators_specs(settings)])
+    except KafkaError as error:
+        raise await as_outage(settings, error) from error
+    return {name: topic.partitions for name, topic in found.items()}
+
+
+async def add_partitions(settings: Settings, topic: str, count: int) -> bool:
+    """Let a topic have so many partitions, and wait until each can be written to.
+
+    Returns:
+        Whether it had fewer.
+
+    Raises:
+        Outage: if Kafka does not answer, or does not make them in time.
+        StartupRefused: if it does not let us.
+    """
+    try:
+        async with _admin(settings) as admin:
+            had = len(await _partitions(admin, topic))
+            if had < count:
+                try:
+                    await admin.create_partitions({topic: NewPartitions(count)})
+                except TopicAuthorizationFailedError as error:
+                    raise StartupRefused(
+                        f"Kafka lets us add no partitions to {topic}: run this as who may Alter it"
+                    ) from error
+            await _wait_for(admin, topic, count)
+            return had < count
+    except KafkaError as error:
+        raise await as_outage(settings, error) from error
+
+
+async def _wait_for(admin: AIOKafkaAdminClient, topic: str, count: int) -> None:
+    for _ in range(LEADERS_TRIES):
+        partitions = await _partitions(admin, topic)
+        if len(partitions) == count and all(each["leader"] >= 0 for each in partitions):
+            return
+        await asyncio.sleep(LEADERS_WAIT_S)
+    raise Outage("kafka", f"the new partitions of {topic} have no leaders yet: run it again")
+
+
+async def _partitions(admin: AIOKafkaAdminClient, topic: str) -> list[dict[str, Any]]:
+    described: list[dict[str, Any]] = await admin.describe_topics()
+    return next((list(each["partitions"]) for each in described if each["topic"] == topic), [])
+
+
+async def committed_offsets(settings: Settings) -> dict[TP, int]:
+    """Return up to where the consumer group has committed.
+
+    Raises:
+        Outage: if Kafka does not answer.
+    """
+    try:
+        async with _admin(settings) as admin:
+            found = await admin.list_consumer_group_offsets(settings.consumer_group)
+    except KafkaError as error:
+        raise await as_outage(settings, error) from error
+    return {TP(tp.topic, tp.partition): int(at.offset) for tp, at in found.items()}
 
 
 @asynccontextmanager

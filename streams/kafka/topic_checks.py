@@ -82,11 +82,24 @@ def bounds(spec: TopicSpec, found: Found) -> list[Unsafe]:
 
 
 def _partition_problems(spec: TopicSpec, found: Found) -> Iterator[Unsafe]:
-    if found.partitions != spec.partitions:
+    stands, wanted = found.partitions, spec.partitions
+    if stands == wanted:
+        return
+    seen = (
+        f"topic {spec.name} has {stands} partitions, but TOPIC_PARTITIONS={wanted}: a tenant's messages, its "
+        "dedupe state and its fence share one partition"
+    )
+    if stands > wanted:
         yield Unsafe(
-            f"topic {spec.name} has {found.partitions} partitions, but TOPIC_PARTITIONS={spec.partitions}: a "
-            "tenant's messages, its dedupe state and its fence share one partition",
-            "Set TOPIC_PARTITIONS to what the topic has, or use another TOPIC_PREFIX and CONSUMER_GROUP.",
+            seen,
+            f"Set TOPIC_PARTITIONS={stands}. Where other topics have fewer, partitions were being added: "
+            f"stop all workers, and finish it with metric-streams partitions {stands}",
+        )
+    else:
+        yield Unsafe(
+            seen,
+            f"Set TOPIC_PARTITIONS={stands}; or stop all workers, and add partitions with metric-streams "
+            f"partitions {wanted}",
         )
 
 

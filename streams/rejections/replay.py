@@ -113,7 +113,7 @@ class Replay:
         self._on_progress = on_progress
         self._sleep = sleep
         self._monotonic = monotonic
-        self._superseded = Superseded()
+        self._superseded = Superseded(settings.topic_partitions)
         self._tails = Tails(settings)
         self.outcome = ReplayOutcome()
 

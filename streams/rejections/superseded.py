@@ -11,6 +11,7 @@ from xxhash import xxh3_64_intdigest
 from streams.browse.messages import TopicKind, TopicRecord
 from streams.browse.reader import Range, opened
 from streams.errors import MalformedRecord
+from streams.growth.heirs import former_partitions
 from streams.models import Message, Payload
 from streams.rejections.listing import OnProgress, Rejected, quiet
 from streams.rules.names import read_dedupe_id
@@ -31,9 +32,13 @@ class Superseded:
     """The ids of rejected messages, and what was accepted under them last.
 
     It takes some 200 bytes for each message with a dedupe id of its device; what has none has no later value.
+
+    Args:
+        partitions: how many the topics have.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, partitions: int) -> None:
+        self._count = partitions
         self._accepted: dict[int, Order | None] = {}
         self._partitions: set[int] = set()
         self._since_ms: int | None = None
@@ -45,7 +50,9 @@ class Superseded:
             return
         self._accepted[id_] = None
         record = rejected.message.record
-        self._partitions.add(rejected.message.coordinate.partition)
+        # Since then its tenant may have moved.
+        stood_in = rejected.first.partition
+        self._partitions |= former_partitions(rejected.body.topic, stood_in, self._count)
         earliest = record.written_ms if self._since_ms is None else self._since_ms
         self._since_ms = min(earliest, record.written_ms)
 

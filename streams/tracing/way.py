@@ -10,6 +10,7 @@ from streams.browse.filters import Filter
 from streams.browse.messages import Browsed, TopicKind, TopicRecord, messages_of
 from streams.browse.reader import Range, scan_messages
 from streams.errors import MalformedRecord, MetricStreamsError, NewerFormat, Outage
+from streams.growth.heirs import former_partitions
 from streams.kafka.log_reader import KafkaLogReader, LogRecord
 from streams.laravel.fence import Fence
 from streams.models import Message, Reading
@@ -150,8 +151,11 @@ async def _look_for_replay(settings: Settings, way: Way) -> None:
     way.mark = (await read_marks(settings)).of(message)
     if way.mark is not Fate.REPLAYED:
         return
-    first, since_ms = Rejected(message, way.mark).first, message.record.written_ms
-    span = Range(since_ms=since_ms, only=[way.coordinate.partition])
+    rejected, since_ms = Rejected(message, way.mark), message.record.written_ms
+    first = rejected.first
+    # Its tenant may have moved since.
+    only = former_partitions(rejected.body.topic, way.coordinate.partition, settings.topic_partitions)
+    span = Range(since_ms=since_ms, only=only)
     async with aclosing(scan_messages(settings, TopicKind.RAW, Filter(), span)) as messages:
         async for each in messages:
             if isinstance(each.body, Message) and each.body.first == first:

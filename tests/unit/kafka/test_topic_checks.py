@@ -25,7 +25,9 @@ def test_a_topic_as_it_is_created_is_fine(spec: TopicSpec) -> None:
 @pytest.mark.parametrize(
     ("spec", "found", "told"),
     [
-        (RAW, _found(RAW, partitions=6), ["6 partitions", "TOPIC_PARTITIONS=8"]),
+        (RAW, _found(RAW, partitions=6), ["6 partitions", "TOPIC_PARTITIONS=8", "Set TOPIC_PARTITIONS=6"]),
+        (RAW, _found(RAW, partitions=4), ["metric-streams partitions 8"]),
+        (RAW, _found(RAW, partitions=16), ["Set TOPIC_PARTITIONS=16", "metric-streams partitions 16"]),
         (RAW, _found(RAW, copies=2), ["2 copies", "TOPIC_REPLICATION_FACTOR=3", "kafka-reassign-partitions"]),
         (RAW, _found(RAW, min_insync_replicas="1"), ["--add-config min.insync.replicas=2"]),
         (RAW, _found(RAW, min_insync_replicas="4"), ["nothing can be written"]),
