@@ -277,7 +277,7 @@ def _page_ms(turns: int) -> float:
         settings=settings,
         statistics=statistics,
         gauges={},
-        leadership=SimpleNamespace(leads=True),
+        carries_mqtt=True,
         rebalancing_count=1,
     )
     spent = []

@@ -2,5 +2,5 @@
 
 A tenant's partition is its hash modulo their number. From 8 to 16, what stood in partition 3 stays there or
 moves to 11, and nowhere else. So 11 inherits what 3 remembers
-([decision 10](../../docs/adr/0010-partitions-are-multiplied-and-inherit.md)).
+([decision 11](../../docs/adr/0011-partitions-are-multiplied-and-inherit.md)).
 """
