@@ -13,8 +13,9 @@ from typing import Any, NoReturn
 from streams.counters import Count, Note, Statistics
 from streams.errors import MetricStreamsError
 from streams.ingress.chunk_writer import ChunkWriter, Headers, Written
-from streams.ingress.chunking import Chunk, Chunker, InOrderAcks, Linger, Ticket
+from streams.ingress.chunking import Chunk, Chunker, Linger
 from streams.ingress.cpu_load import CpuLoad
+from streams.ingress.pubacks import InOrderAcks, Ticket
 from streams.ingress.quota import Meter, QuotaVerdict
 from streams.ingress.write_queue import UnderWay, WriteQueue
 from streams.mqtt.transport import Connection, Publication, Token

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from streams.ingress.chunk_writer import MAX_BATCH_BYTES
-from streams.ingress.chunking import Chunk, Ticket
+from streams.ingress.chunking import Chunk
+from streams.ingress.pubacks import Ticket
 
 UNDER_WAY_BYTES = 2 * MAX_BATCH_BYTES
 """So much of one partition is on its way to Kafka at most, or one chunk that is larger: a batch that is sent,

@@ -12,12 +12,12 @@ from streams.ingress.chunking import (
     TOPICS_REMEMBERED,
     Chunk,
     Chunker,
-    InOrderAcks,
     Linger,
     partition_of,
     tenant_level,
 )
 from streams.ingress.cpu_load import CpuLoad
+from streams.ingress.pubacks import InOrderAcks
 from streams.models import Message
 from streams.wire.raw import decode, encode_message
 

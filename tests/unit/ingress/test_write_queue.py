@@ -6,7 +6,8 @@ from typing import NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.ingress.chunking import Chunk, Ticket
+from streams.ingress.chunking import Chunk
+from streams.ingress.pubacks import Ticket
 from streams.ingress.write_queue import UnderWay, WriteQueue
 
 KIB = 1024
