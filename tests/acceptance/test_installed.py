@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import uuid
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,7 +22,9 @@ FOREIGN = "raise SystemExit('a foreign module was imported')\n"
 def test_an_ordinary_start_and_stop_of_a_worker_logs_nothing_at_warning(
     installation: Installation, pipeline: Pipeline, how: str
 ) -> None:
-    worker = pipeline.own(lambda: InstalledWorker(getattr(installation, how), pipeline.environment))
+    # The default id is warned of where the broker asks for no login: whoever runs on one sets another.
+    settings = {**pipeline.environment, "MQTT_CLIENT_ID": f"bridge-{uuid.uuid4()}"}
+    worker = pipeline.own(lambda: InstalledWorker(getattr(installation, how), settings))
     worker.stop()
     log = worker.log_text()
     assert "Signal received" in log

@@ -47,8 +47,8 @@ def unreadable(partition: int) -> list[Row]:
 
 
 def beyond_the_log(partition: int) -> list[Row]:
-    """Return rows that can be read, about records that metrics.raw does not have."""
-    return [(encode_key(Origin(partition, offset)), encode(LYING)) for offset in (10**6, 2**47)]
+    """Return rows that can be read, about records beyond metrics.raw; the last has the largest offset."""
+    return [(encode_key(Origin(partition, offset)), encode(LYING)) for offset in (10**6, 2**47 - 1)]
 
 
 async def write(pipeline: Pipeline, partition: int, rows: Iterable[Row]) -> None:
