@@ -89,7 +89,6 @@ class Growth:
         before = min(counts.values())
         if before == self._after:
             return GrowthPlan(before, self._after, counts, {})
-        self._settings = self._settings.model_copy(update={"topic_partitions": before})
         await check_nobody_works(self._settings)
         decided: dict[int, int | None] = {}
         ids = 0
@@ -98,8 +97,9 @@ class Growth:
                 estate = await self._estate(logs, partition)
                 decided[partition], ids = estate.decided, ids + estate.ids
                 self._on_progress(partition + 1, before)
-        await check_idle(self._settings, decided)
-        return GrowthPlan(before, self._after, counts, decided, ids)
+        plan = GrowthPlan(before, self._after, counts, decided, ids)
+        await self._check_idle(plan)
+        return plan
 
     async def carry_out(self, plan: GrowthPlan) -> None:
         """Do it.
@@ -110,7 +110,7 @@ class Growth:
         """
         await self._add(plan, [self._changelog])
         # A worker that had looked at the topics before may have joined the group since.
-        await check_idle(self._settings, plan.decided)
+        await self._check_idle(plan)
         async with reading(self._settings) as logs, writing(self._settings) as writer:
             await self._bequeath(plan, logs, writer)
             if (devices := self._settings.devices_topic) in plan.counts:
@@ -118,13 +118,18 @@ class Growth:
                 await self._move_devices(plan, logs, writer)
         raw = self._settings.raw_topic
         await self._add(plan, [topic for topic in plan.counts if topic != raw])
-        await check_idle(self._settings, plan.decided)
+        await self._check_idle(plan)
         await self._add(plan, [raw])
         if await count_workers(self._settings):
             raise MetricStreamsError(
                 f"the topics have {plan.after} partitions, but a worker was started meanwhile, and shares "
                 "out tenants as before: stop it at once"
             )
+
+    async def _check_idle(self, plan: GrowthPlan) -> None:
+        """Look at every former partition, whatever number the settings tell by now."""
+        former = self._settings.model_copy(update={"topic_partitions": plan.before})
+        await check_idle(former, plan.decided)
 
     async def _add(self, plan: GrowthPlan, topics: Sequence[str]) -> None:
         for topic in topics:

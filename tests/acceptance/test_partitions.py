@@ -207,6 +207,24 @@ async def test_a_device_whose_tenant_has_moved_is_listed_once(pipeline: Pipeline
     assert told.count('"messages":2') == len(tenants)
 
 
+@pytest.mark.parametrize("set_to", [1, MORE])
+async def test_how_many_partitions_its_own_settings_tell_makes_no_difference(
+    pipeline: Pipeline, set_to: int
+) -> None:
+    """Such as those to come, where TOPIC_PARTITIONS was set before; every former partition is looked at."""
+    tenants = await tenants_of(pipeline, MORE)
+    worker = pipeline.worker()
+    await publish(pipeline, *[(f"metrics/{tenant}/edge-1/cpu", {"value": 1}) for tenant in tenants])
+    await handed_off(pipeline, len(tenants))
+    await asyncio.to_thread(worker.stop)
+    code, told = await command(pipeline, "partitions", COUNT, "--yes", TOPIC_PARTITIONS=str(set_to))
+    assert code == 0, told
+    pipeline.environment["TOPIC_PARTITIONS"] = COUNT
+    pipeline.worker()
+    await publish(pipeline, *[(f"metrics/{tenant}/edge-1/cpu", {"value": 2}) for tenant in tenants])
+    await handed_off(pipeline, 2 * len(tenants))
+
+
 @pytest.mark.parametrize("count", ["0", "many"])
 async def test_what_is_no_number_of_partitions_is_a_mistake_of_the_command_line(
     pipeline: Pipeline, count: str
