@@ -13,10 +13,9 @@ from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from streams.errors import Outage
-from streams.kafka.connection import connection_options
+from streams.kafka import standalone
 from streams.kafka.internals import client_of
 from streams.kafka.log_reader import LogRecord
-from streams.kafka.outages import as_outage
 from streams.kafka.positions import LogRange
 from streams.settings import Settings
 
@@ -101,19 +100,10 @@ async def reading(settings: Settings) -> AsyncIterator[Logs]:
     Raises:
         Outage: if Kafka does not answer.
     """
-    consumer = AIOKafkaConsumer(
-        **connection_options(settings),
-        client_id=f"{settings.consumer_group}-doctor",
-        request_timeout_ms=REQUEST_TIMEOUT_MS,
-        fetch_max_wait_ms=POLL_MS,
-        max_partition_fetch_bytes=FETCH_BYTES,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-    )
-    try:
-        await consumer.start()
+    options = {
+        "request_timeout_ms": REQUEST_TIMEOUT_MS,
+        "fetch_max_wait_ms": POLL_MS,
+        "max_partition_fetch_bytes": FETCH_BYTES,
+    }
+    async with standalone.reading(settings, "doctor", **options) as consumer:
         yield Logs(consumer)
-    except (KafkaError, OSError) as error:
-        raise await as_outage(settings, error) from error
-    finally:
-        await consumer.stop()

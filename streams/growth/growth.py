@@ -11,9 +11,10 @@ from streams.errors import MetricStreamsError
 from streams.growth.devices import Buckets, moves, take_in
 from streams.growth.estate import Estate
 from streams.growth.heirs import check_numbers, heirs
-from streams.growth.logs import CompactedLogs, PartitionWriter, reading, writing
+from streams.growth.logs import PURPOSE, CompactedLogs, reading
 from streams.growth.standing import check_idle, check_nobody_works, count_workers
 from streams.kafka.admin import add_partitions, count_partitions
+from streams.kafka.standalone import PartitionWriter, writing
 from streams.settings import Settings
 from streams.topics import seen_changelog, topic_specs
 
@@ -111,7 +112,7 @@ class Growth:
         await self._add(plan, [self._changelog])
         # A worker that had looked at the topics before may have joined the group since.
         await self._check_idle(plan)
-        async with reading(self._settings) as logs, writing(self._settings) as writer:
+        async with reading(self._settings) as logs, writing(self._settings, PURPOSE) as writer:
             await self._bequeath(plan, logs, writer)
             if (devices := self._settings.devices_topic) in plan.counts:
                 await self._add(plan, [devices])
@@ -140,7 +141,7 @@ class Growth:
         for partition in range(plan.before):
             estate = await self._estate(logs, partition)
             for heir in heirs(partition, plan.before, plan.after):
-                await writer.write(self._changelog, heir, estate.rows_for(heir))
+                await writer.write(self._changelog, ((heir, *row) for row in estate.rows_for(heir)))
             self._on_progress(partition + 1, plan.before)
         self._say(f"the new partitions remember {plan.copied_ids:,} ids")
 
@@ -156,9 +157,10 @@ class Growth:
             theirs = {
                 heir: await self._devices(logs, heir) for heir in heirs(partition, plan.before, plan.after)
             }
-            for to, key, value in moves(ours, partition, plan.after, theirs):
-                await writer.write(self._settings.devices_topic, to, [(key, value)])
-                moved += to != partition
+            # One by one: Kafka has what goes to another partition before it goes from this one.
+            for row in moves(ours, partition, plan.after, theirs):
+                await writer.write(self._settings.devices_topic, [row])
+                moved += row[0] != partition
         self._say(f"{self._settings.devices_topic}: {moved:,} buckets of devices follow their tenants")
 
     async def _devices(self, logs: CompactedLogs, partition: int) -> Buckets:

@@ -2,21 +2,16 @@
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
-from types import TracebackType
-from typing import Any, Self
 
-from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
 from xxhash import xxh3_64_intdigest
 
 from streams.browse.messages import Browsed
 from streams.browse.reader import opened
-from streams.errors import DeliveryFailed, MalformedRecord
-from streams.kafka.connection import connection_options
-from streams.kafka.outages import as_outage
+from streams.errors import MalformedRecord
+from streams.kafka.standalone import PartitionWriter, writing
 from streams.models import Message, RejectedMessage
 from streams.settings import Settings
 from streams.wire import mark as wire
@@ -84,31 +79,16 @@ async def read_marks(settings: Settings) -> Marks:
 
 
 class MarkWriter:
-    """Writes marks. A context manager: entering connects."""
+    """Writes marks.
 
-    def __init__(self, settings: Settings) -> None:
+    Args:
+        settings: name the topic.
+        writer: writes to it.
+    """
+
+    def __init__(self, settings: Settings, writer: PartitionWriter) -> None:
         self._settings = settings
-
-    async def __aenter__(self) -> Self:
-        self._producer = AIOKafkaProducer(
-            **connection_options(self._settings),
-            client_id=f"{self._settings.consumer_group}-marks",
-            acks="all",
-            enable_idempotence=self._settings.producer_idempotence,
-            linger_ms=5,
-        )
-        try:
-            await self._producer.start()
-        except KafkaError as error:
-            await self._producer.stop()
-            raise await as_outage(self._settings, error) from error
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with suppress(KafkaError):
-            await self._producer.stop()
+        self._writer = writer
 
     async def write(self, mark: Fate, messages: Iterable[Browsed]) -> None:
         """Mark messages, and wait until Kafka has it.
@@ -117,18 +97,23 @@ class MarkWriter:
             DeliveryFailed: Kafka does not take it.
         """
         at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        topic = self._settings.marks_topic
-        try:
-            sent: list[Any] = [
-                await self._producer.send(
-                    topic,
-                    wire.encode(mark, _digest(message), at),
-                    key=key_of(message),
-                    partition=message.coordinate.partition % self._settings.topic_partitions,
-                )
-                for message in messages
-            ]
-            for each in sent:
-                await each
-        except KafkaError as error:
-            raise DeliveryFailed(topic, repr(error)) from error
+        rows = (
+            (
+                message.coordinate.partition % self._settings.topic_partitions,
+                key_of(message),
+                wire.encode(mark, _digest(message), at),
+            )
+            for message in messages
+        )
+        await self._writer.write(self._settings.marks_topic, rows)
+
+
+@asynccontextmanager
+async def marking(settings: Settings) -> AsyncIterator[MarkWriter]:
+    """Yield what writes marks, connected.
+
+    Raises:
+        Outage: if Kafka does not answer.
+    """
+    async with writing(settings, "marks") as writer:
+        yield MarkWriter(settings, writer)

@@ -17,7 +17,7 @@ from streams.ingress.chunk_writer import ChunkWriter, Written
 from streams.ingress.chunking import partition_of, tenant_level
 from streams.models import Message
 from streams.rejections.listing import OnProgress, Rejected, Selection, quiet, rejections
-from streams.rejections.marks import Marks, MarkWriter, read_marks
+from streams.rejections.marks import Marks, MarkWriter, marking, read_marks
 from streams.rejections.superseded import Superseded
 from streams.rejections.tail import Tails
 from streams.settings import Settings
@@ -129,7 +129,7 @@ class Replay:
         await self._watch_for_later_values(marks)
         await self._writer.open()
         try:
-            async with MarkWriter(self._settings) as marker:
+            async with marking(self._settings) as marker:
                 await self._put_back(marks, marker)
         finally:
             await self._writer.close()
@@ -229,7 +229,7 @@ async def dismiss(
     span = selection.span if ends is None else replace(selection.span, ends=ends)
     pinned, done, batch = replace(selection, span=span, hidden=False), 0, list[Rejected]()
     async with (
-        MarkWriter(settings) as marker,
+        marking(settings) as marker,
         aclosing(rejections(settings, pinned, on_progress=on_progress)) as found,
     ):
         async for rejected in found:
