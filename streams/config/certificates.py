@@ -68,7 +68,8 @@ def _clashes(named: _Named) -> Iterator[Clash]:
     unreadable = [(name, fault) for name, path in given.items() if (fault := _unreadable(path))]
     for name, fault in unreadable:
         yield Clash({name}, f"{name.upper()}={shown_value(given[name])}: {fault}. Check the path")
-    if not unreadable:
+    # Reading a context costs a tenth of a second, and without files there is nothing to find.
+    if given and not unreadable:
         yield from _unusable(named, given)
 
 
