@@ -13,8 +13,7 @@ from faust.types import TP
 from streams.errors import MalformedRecord
 from streams.kafka.log_reader import LogReader, LogRecord
 from streams.kafka.positions import Anchor, LogRange
-from streams.wire.decision import digest
-from streams.wire.headers import GROUP, ChainLink, read_digest, read_epoch, read_link
+from streams.wire.headers import GROUP, ChainLink, read_digest, read_epoch
 from streams.wire.unique import decode_origin
 
 TAIL_RECORDS = 64
@@ -149,16 +148,8 @@ def read_emitted(record: LogRecord, partition: int) -> Emitted | None:
         return None
     if origin.partition != partition:
         return None
-    group = found.get(GROUP, b"").decode(errors="replace")
-    return Emitted(
-        record.offset,
-        epoch,
-        origin.offset,
-        read_digest(found),
-        group,
-        read_link(found),
-        Anchor(record.offset, digest(record.value)),
-    )
+    group, anchor = found.get(GROUP, b"").decode(errors="replace"), record.anchor
+    return Emitted(record.offset, epoch, origin.offset, read_digest(found), group, anchor.link, anchor)
 
 
 def is_unbroken(tail: Sequence[Emitted]) -> int | None:

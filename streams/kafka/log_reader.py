@@ -18,7 +18,6 @@ from streams.kafka.connection import connection_options
 from streams.kafka.outages import as_outage
 from streams.kafka.positions import Anchor, LogRange
 from streams.settings import Settings
-from streams.wire.decision import digest
 
 T_co = TypeVar("T_co", covariant=True)
 T = TypeVar("T")
@@ -43,7 +42,7 @@ class LogRecord(NamedTuple):
     @property
     def anchor(self) -> Anchor:
         """What the record is known by."""
-        return Anchor(self.offset, digest(self.value))
+        return Anchor.of(self.offset, self.value, self.headers)
 
 
 class LogReader(Protocol):

@@ -10,9 +10,10 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
-from streams.wire.headers import read_link
+from streams.wire.decision import digest
+from streams.wire.headers import ChainLink, read_link
 
 UNFINISHED_MOST = 8
 """Records handed to an agent that it has not finished; its queue, Faust's, holds twice as many."""
@@ -30,11 +31,22 @@ class LogRange(NamedTuple):
 
 
 class Anchor(NamedTuple):
-    """A record that was read: as long as the log has it, it is the same log."""
+    """A record that was read: as long as the log has it, it is the same log.
+
+    The value alone does not tell it: after a log was set back, the same may be emitted again at its offset.
+    No writer numbers two records alike.
+    """
 
     offset: int
     digest: bytes
     """Of the record's value."""
+    link: ChainLink | None = None
+    """Its number among its writer's; None where an older version wrote it."""
+
+    @classmethod
+    def of(cls, offset: int, value: bytes, headers: Mapping[str, bytes]) -> Self:
+        """Return what a record is known by."""
+        return cls(offset, digest(value), read_link(headers))
 
 
 class Position(NamedTuple):

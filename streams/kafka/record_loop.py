@@ -16,7 +16,6 @@ from streams.backoff import delays
 from streams.counters import Statistics
 from streams.errors import MetricStreamsError, NewerFormat, Outage, PositionMoved, StartupRefused
 from streams.kafka.positions import BUG, UNFINISHED_MOST, Admission, Anchor, Cursor
-from streams.wire.decision import digest
 from streams.wire.headers import OVER_QUOTA, check_format
 
 log = logging.getLogger(__name__)
@@ -167,7 +166,8 @@ async def _take(
         waiting.over()
     if finished:
         last = records[-1]
-        cursor.passed(Anchor(last.offset, digest(last.value)), (record.headers for record in records))
+        anchor = Anchor.of(last.offset, last.value, last.headers)
+        cursor.passed(anchor, (record.headers for record in records))
         for record in records:
             deliverer.finished(tp, record.offset)
 

@@ -4,17 +4,13 @@ Ingress, refine and handoff are the real ones, between the fakes that ship besid
 ``MODEL_STEPS`` makes it go on for longer, on ways that nobody has gone before.
 """
 
-import logging
 import os
-from collections.abc import Iterator
 from math import ceil
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from streams.kafka import record_loop as loop
-from streams.laravel import fence
 from tests.model.divergence import Divergence
 from tests.model.machine import Pipeline
 
@@ -27,17 +23,7 @@ IN_CI = bool(os.environ.get("CI"))
 STEPS = int(os.environ.get("MODEL_STEPS", STEPS_IN_CI if IN_CI else STEPS_AT_HOME))
 
 
-@pytest.fixture
-def _no_waits_and_no_logs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Try again at once after an outage, and spare the logs of thousands of them; runs are short."""
-    monkeypatch.setattr(loop, "RETRY_FIRST_S", 0.0)
-    monkeypatch.setattr(fence, "MARK_EVERY", 1)
-    logging.disable(logging.CRITICAL)
-    yield
-    logging.disable(logging.NOTSET)
-
-
-@pytest.mark.usefixtures("_no_waits_and_no_logs")
+@pytest.mark.usefixtures("no_waits_and_no_logs")
 @pytest.mark.parametrize("machine", [Pipeline, Divergence])
 def test_whatever_happens_every_message_ends_as_it_must(machine: type[Pipeline] | type[Divergence]) -> None:
     machine.steps, steps = 0, STEPS // SHARE[machine]

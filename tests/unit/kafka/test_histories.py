@@ -18,15 +18,9 @@ async def test_a_record_of_metrics_unique_is_evidence_of_its_raw_record() -> Non
     logs = Logs()
     logs.carry(b"a", b"b", epoch=4)
     (_, found) = await logs.histories.emitted(PARTITION, 2)
-    assert found == Emitted(
-        1,
-        4,
-        1,
-        digest(b"b"),
-        "metric-streams",
-        ChainLink(b"aa", 1),
-        Anchor(1, digest(logs.unique[1].value)),
-    )
+    link = ChainLink(b"aa", 1)
+    anchor = Anchor(1, digest(logs.unique[1].value), link)
+    assert found == Emitted(1, 4, 1, digest(b"b"), "metric-streams", link, anchor)
 
 
 async def test_a_record_of_an_older_version_is_evidence_as_far_as_it_goes() -> None:
@@ -252,6 +246,18 @@ async def test_a_record_is_still_there_until_another_stands_in_its_place_or_the_
     assert not await still_there(logs.reader, tp, anchor)
     logs.cut_raw(3)
     assert await still_there(logs.reader, tp, anchor)  # retention has removed it: nothing speaks against it
+
+
+async def test_a_record_that_was_written_once_more_is_another_one_though_its_value_is_the_same() -> None:
+    logs, tp = Logs(), TP(UNIQUE, PARTITION)
+    logs.carry(b"a")
+    (record,) = logs.unique
+    for writer, seq in ((b"a", b"4"), (b"b", b"3")):
+        logs.unique[:] = [record._replace(headers={**record.headers, "writer": b"a", "seq": b"3"})]
+        anchor = logs.unique[0].anchor
+        assert await still_there(logs.reader, tp, anchor)
+        logs.unique[:] = [record._replace(headers={**record.headers, "writer": writer, "seq": seq})]
+        assert not await still_there(logs.reader, tp, anchor)
 
 
 async def test_while_kafka_is_away_it_is_not_told_whether_a_record_is_still_there() -> None:

@@ -15,7 +15,7 @@ from streams.kafka import record_loop as loop
 from streams.kafka.positions import Anchor, Cursor, Position
 from streams.kafka.record_loop import Record, process_in_order
 from streams.wire.decision import digest
-from streams.wire.headers import OVER_QUOTA
+from streams.wire.headers import OVER_QUOTA, ChainLink
 from tests.parts.faust_stream import FakeStream
 
 TOPIC = TP("metrics.raw", 0)
@@ -279,7 +279,7 @@ async def test_records_that_follow_ask_the_log_nothing_and_leave_what_the_next_m
     )
     await _carry_events(work, [written(5, 5), written(6, 6)], deliverer)
     assert deliverer.asked == 0
-    assert deliverer.of.anchor == Anchor(6, digest(b"v6"))
+    assert deliverer.of.anchor == Anchor(6, digest(b"v6"), ChainLink(b"a", 6))
     assert deliverer.of.writers == {b"a": 6}
 
 
