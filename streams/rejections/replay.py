@@ -114,7 +114,7 @@ class Replay:
         self._sleep = sleep
         self._monotonic = monotonic
         self._superseded = Superseded(settings.topic_partitions)
-        self._tails = Tails(settings)
+        self._returned = ReturnedMessages(settings, writer)
         self.outcome = ReplayOutcome()
 
     async def run(self) -> ReplayOutcome:
@@ -164,7 +164,7 @@ class Replay:
         await self._superseded.look(self._settings)
         late = [each for each in batch if self._superseded.holds(each)]
         going = [each for each in batch if not self._superseded.holds(each)]
-        await self._write(going)
+        await self._returned.write(going)
         await marker.write(Fate.REPLAYED, [each.message for each in going])
         await marker.write(Fate.SUPERSEDED, [each.message for each in late])
         self.outcome.replayed += len(going)
@@ -172,7 +172,30 @@ class Replay:
         if self._rate is not None:
             await self._sleep(max(0.0, len(batch) / self._rate - (self._monotonic() - began)))
 
-    async def _write(self, batch: Sequence[Rejected]) -> None:
+
+def _at_once(rate: float) -> int:
+    return max(1, min(MOST_AT_ONCE, int(rate * LEAST_AT_ONCE_S)))
+
+
+class ReturnedMessages:
+    """Writes rejected messages to metrics.raw once more.
+
+    Args:
+        settings: name the topic.
+        writer: writes to it, and is open.
+    """
+
+    def __init__(self, settings: Settings, writer: ChunkWriter) -> None:
+        self._settings = settings
+        self._writer = writer
+        self._tails = Tails(settings)
+
+    async def write(self, batch: Sequence[Rejected]) -> None:
+        """Write messages, of each partition in their order, and return when Kafka has them.
+
+        Raises:
+            Outage: Kafka does not answer, or does not take a record.
+        """
         written: list[Written] = []
         by_partition: dict[int, list[bytes]] = {}
         for rejected in batch:
@@ -185,10 +208,6 @@ class Replay:
                 written.append(await self._writer.write(partition, join(chunk), described))
         for each in written:
             await each
-
-
-def _at_once(rate: float) -> int:
-    return max(1, min(MOST_AT_ONCE, int(rate * LEAST_AT_ONCE_S)))
 
 
 def put_back(rejected: Rejected) -> Message:
