@@ -124,9 +124,9 @@ class SeenTable(faust.Table[bytes, bytes]):
         outgoing = [self._row(origin, encode(decision)) for origin, decision in decisions]
         rows = await deliver(self.app, outgoing)
         for (origin, decision), row in zip(decisions, rows, strict=True):
-            self.memory.add(origin, decision)
+            evicted = self.memory.admit(origin, decision, time.time(), EVICTIONS_A_DECISION)
             cast("SeenStore", self.data).landed(row.topic_partition, row.offset)
-            await self._evict(origin.partition)
+            await self._evict(evicted)
 
     async def drop_from(self, partition: int, start: int) -> None:
         """Forget a partition's decisions about `start` and all offsets behind it for good.
@@ -146,8 +146,8 @@ class SeenTable(faust.Table[bytes, bytes]):
         origins = self.memory.partition(partition).inherited()
         await self._bury([Inherited(partition, origin) for origin in origins])
 
-    async def _evict(self, partition: int) -> None:
-        for place in self.memory.evictable(partition, time.time(), EVICTIONS_A_DECISION):
+    async def _evict(self, places: Sequence[Place]) -> None:
+        for place in places:
             self.memory.remove(place)
             # Not awaited: a tombstone that is lost leaves a row that is evicted again after a recovery.
             try:

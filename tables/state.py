@@ -274,6 +274,11 @@ class SeenState:
         else:
             state.add(place.offset, decision, shift_s)
 
+    def admit(self, place: Place, decision: Decision, now: float, limit: int) -> list[Place]:
+        """Take in a new decision, and return what is to be forgotten now (`evictable`)."""
+        self.add(place, decision)
+        return self.evictable(place.partition, now, limit)
+
     def remove(self, place: Place) -> None:
         """Forget a decision."""
         state = self.partition(place.partition)

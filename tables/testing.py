@@ -25,8 +25,7 @@ class FakeSeen:
         for origin, decision in decisions:
             await self.append(origin, encode(decision))
         for origin, decision in decisions:
-            self.memory.add(origin, decision)
-            for old in self.memory.evictable(origin.partition, decision.decided_at, limit=32):
+            for old in self.memory.admit(origin, decision, decision.decided_at, limit=32):
                 self.memory.remove(old)
                 self.changelog.append((encode_key(old), None))
 
