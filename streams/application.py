@@ -19,6 +19,7 @@ from streams.dashboard.wiring import add_dashboard
 from streams.errors import SettingsError
 from streams.faust_app import StreamsApp
 from streams.kafka.connection import credentials
+from streams.rejections.release import release_of
 from streams.settings import Settings
 
 if TYPE_CHECKING:
@@ -77,6 +78,9 @@ def build(settings: Settings) -> StreamsApp:
         **StreamsApp.safe_options(settings),
     )
     add_dashboard(app)
+    if (release := release_of(settings, app.statistics, lambda: app.carries_mqtt)) is not None:
+        app.keep(release)
+        app.gauges["quota_held_messages"] = lambda: release.left
     if spans is not None:
         app.keep(spans)
     return app

@@ -52,6 +52,7 @@ class Note(StrEnum):
     PAYLOAD_DISAGREES = "payload_disagrees"
     POSITIONS_SET_BACK = "positions_set_back"
     QOS0_DROPPED = "qos0_dropped"
+    QUOTA_RELEASED = "quota_released"
     RECORDS_CUT = "records_cut"
     RETAINED_SKIPPED = "retained_skipped"
     SESSIONS_LOST = "sessions_lost"

@@ -168,11 +168,16 @@ class Settings(BaseModel):
     # --- quotas
     quota_messages_per_s: Annotated[float, Field(ge=0, le=1e9)] = Field(
         0.0,
-        description="messages a second that a tenant may send; more are rejected as quota_exceeded, and "
-        "can be replayed; 0 for any number",
+        description="messages a second that a tenant may send; more are rejected as quota_exceeded; 0 "
+        "for any number",
     )
     quota_bytes_per_s: Annotated[float, Field(ge=0, le=1e12)] = Field(
         0.0, description="bytes of payloads a second that a tenant may send, likewise; 0 for any number"
+    )
+    quota_action: Literal["reject", "hold"] = Field(
+        "reject",
+        description="what becomes of more: reject leaves it to `rejected replay`; hold puts it back by "
+        "itself, as the quota allows",
     )
     quota_burst_s: Seconds = Field(
         10.0, description="seconds of its quota that a tenant may send at once, having sent nothing before"

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from xxhash import xxh3_64_intdigest
 
 from streams.browse.messages import Browsed
-from streams.browse.reader import opened
+from streams.browse.reader import EVERYTHING, Range, opened
 from streams.errors import MalformedRecord
 from streams.kafka.standalone import PartitionWriter, writing
 from streams.models import Message, RejectedMessage
@@ -18,6 +18,8 @@ from streams.wire import mark as wire
 from streams.wire.mark import Fate
 
 TOPIC = "rejected-marks"
+SLACK_MS = 3_600_000
+"""By how much the clocks of two brokers may differ."""
 
 
 class Marks:
@@ -62,15 +64,21 @@ def _identity(key: bytes, digest: int) -> int:
     return xxh3_64_intdigest(key + digest.to_bytes(8))
 
 
-async def read_marks(settings: Settings) -> Marks:
-    """Read all marks that stand now.
+async def read_marks(settings: Settings, *, since_ms: int | None = None) -> Marks:
+    """Read the marks that stand now.
+
+    Args:
+        settings: name the topic.
+        since_ms: of messages that were rejected at that Unix time in milliseconds or later; None for all.
 
     Raises:
         MetricStreamsError: the topic does not exist.
         Outage: Kafka does not answer.
     """
     pairs: list[tuple[int, Fate]] = []
-    async with opened(settings, [TOPIC]) as topics:
+    # A message is marked after it was rejected, if perhaps by another broker's clock.
+    span = EVERYTHING if since_ms is None else Range(since_ms=max(0, since_ms - SLACK_MS))
+    async with opened(settings, [TOPIC], span) as topics:
         async for record in topics.scan():
             with suppress(MalformedRecord):
                 mark, digest = wire.decode(record.value)

@@ -14,6 +14,7 @@ from streams.errors import MalformedRecord
 from streams.growth.heirs import former_partitions
 from streams.models import Message, Payload
 from streams.rejections.listing import OnProgress, Rejected, quiet
+from streams.rejections.marks import SLACK_MS
 from streams.rules.names import read_dedupe_id
 from streams.rules.payload import read_payload
 from streams.rules.topic import Series, read_topic
@@ -21,8 +22,6 @@ from streams.settings import Settings
 from streams.wire import unique
 from streams.wire.headers import read_epoch, read_firsts
 
-SLACK_MS = 3_600_000
-"""By how much the clocks of two brokers may differ."""
 LAST_INDEX = 2**31
 
 Order = tuple[int, int, int]

@@ -30,6 +30,7 @@ MESSAGES = {
 """By stage and outcome, what counts them in the statistics."""
 GAUGES = {
     "mqtt_in_flight_messages": "messages from the broker that it waits for us to acknowledge",
+    "quota_held_messages": "messages beyond a quota that are to be put back, as this worker has counted last",
     "dedupe_ids": "ids that this worker remembers, to tell duplicates",
 }
 """What the agents tell through `StreamsApp.gauges`."""

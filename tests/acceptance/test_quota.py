@@ -17,10 +17,13 @@ from tests.acceptance.rejections import (
     rows_stand,
     settled,
 )
+from tests.parts.eventually import eventually
 from tests.parts.topics import read_topic
 
 IDS, ROUNDS = 40, 50  # so that a chunk has several values of an id
 BURST = 100
+SINGLE = 300
+"""Messages without an id: each is a row."""
 QUOTA = {"QUOTA_MESSAGES_PER_S": "10", "QUOTA_BURST_S": "10"}
 
 
@@ -60,6 +63,39 @@ async def test_what_is_over_the_quota_is_put_back_and_the_last_value_of_each_id_
     values = {row["dedupe_id"]: row["value"] for row in await pipeline.rows() if row["tenant_id"] == hostile}
     assert values == {f"id-{number}": ROUNDS - 1 for number in range(IDS)}
     assert await counted(pipeline) == 0
+
+
+async def test_what_is_held_back_comes_by_itself_also_after_a_kill_and_slows_no_other_tenant(
+    pipeline: Pipeline,
+) -> None:
+    hostile, honest = pipeline.tenants
+    neighbour = await add_neighbour(pipeline, hostile)
+    held = {"QUOTA_MESSAGES_PER_S": "60", "QUOTA_BURST_S": "2", "QUOTA_ACTION": "hold"}
+    worker = pipeline.worker(**held)
+    pipeline.ingest()
+    sent = corrections(hostile)
+    single = [(f"metrics/{hostile}/edge-2/cpu", {"value": number}) for number in range(SINGLE)]
+    await publish(pipeline, *sent, *single)
+    await settled(pipeline, len(sent) - 2 * BURST)
+    await flowed(pipeline, neighbour, honest)  # before what is held back: that takes half a minute
+
+    async def is_releasing() -> bool:
+        return await counted(pipeline) < await counted(pipeline, "--all")
+
+    assert await counted(pipeline) > 0
+    await eventually(is_releasing, 60)
+    worker.kill()
+    pipeline.worker(**held)
+
+    async def all_is_put_back() -> bool:
+        return await counted(pipeline) == 0
+
+    await eventually(all_is_put_back, 180, interval_s=1.0)
+    await flowed(pipeline, neighbour, honest)
+    rows = [row for row in await pipeline.rows() if row["tenant_id"] == hostile]
+    values = {row["dedupe_id"]: row["value"] for row in rows if row["agent_id"] == "edge-1"}
+    assert values == {f"id-{number}": ROUNDS - 1 for number in range(IDS)}
+    assert sorted(row["value"] for row in rows if row["agent_id"] == "edge-2") == list(range(SINGLE))
 
 
 async def test_a_message_beyond_the_quota_stands_in_the_chunk_in_which_it_came(pipeline: Pipeline) -> None:

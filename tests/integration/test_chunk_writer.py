@@ -215,9 +215,9 @@ async def test_a_writer_that_is_not_open_takes_nothing(settings: Settings) -> No
 async def test_records_are_numbered_for_each_partition_under_the_writers_name(
     kafka: Kafka, settings: Settings, writer: KafkaChunkWriter
 ) -> None:
-    for number in range(30):
-        await writer.write(number % 3 // 2, b"%d" % number, HEADERS)
-    await (await writer.write(0, b"last", HEADERS))
+    written = [await writer.write(number % 3 // 2, b"%d" % number, HEADERS) for number in range(30)]
+    # Of each partition: what is not sent by the end never is.
+    await asyncio.gather(*written, await writer.write(0, b"last", HEADERS))
     await writer.close()
 
     name = writer._name
