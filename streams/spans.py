@@ -11,7 +11,10 @@ import re
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import ExitStack
 from contextvars import ContextVar
+from functools import partial
+from types import TracebackType
 from typing import Any, Protocol, TypeAlias
 
 import mqtt5
@@ -147,13 +150,22 @@ class TracedWriter:
             links=self._senders.found_in(value),
             since_ns=None if arrived_at is None else round(arrived_at * US) * NS_PER_US,
         )
-        try:
+        with ExitStack() as unless_queued:
+            unless_queued.push(partial(_end, span))
             written = await self._writer.write(partition, value, [*headers, (TRACEPARENT, span.header)])
-        except BaseException as error:
-            span.end(error)
-            raise
+            unless_queued.pop_all()
         written.add_done_callback(lambda done: span.end(None if done.cancelled() else done.exception()))
         return written
+
+
+def _end(
+    span: Span,
+    _kind: type[BaseException] | None,
+    error: BaseException | None,
+    _trace: TracebackType | None,
+) -> None:
+    """End a span as a block is left: with what it has failed with, if it has."""
+    span.end(error)
 
 
 Work = Callable[[Sequence[Any]], Awaitable[None]]
@@ -168,21 +180,14 @@ def traced(work: Work, spans: Spans | None, stage: str, topic: str) -> Work:
 
     async def work_traced(records: Sequence[TracedRecord]) -> None:
         now_ns, opened = time.time_ns(), dict[int, Span]()
-        for each in records:
-            attributes: Attributes = {"topic": topic, "partition": each.partition, "offset": each.offset}
-            parent = each.headers.get(TRACEPARENT, b"")
-            opened[each.offset] = begin(stage, attributes, parent=parent, since_ns=now_ns)
-        token = _open.set(opened)
-        error: BaseException | None = None
-        try:
+        with ExitStack() as afterwards:
+            for each in records:
+                attributes: Attributes = {"topic": topic, "partition": each.partition, "offset": each.offset}
+                parent = each.headers.get(TRACEPARENT, b"")
+                span = opened[each.offset] = begin(stage, attributes, parent=parent, since_ns=now_ns)
+                afterwards.push(partial(_end, span))
+            afterwards.callback(_open.reset, _open.set(opened))
             await work(records)
-        except BaseException as failure:
-            error = failure
-            raise
-        finally:
-            _open.reset(token)
-            for span in opened.values():
-                span.end(error)
 
     return work_traced
 

@@ -6,6 +6,7 @@ trip costs more than what it carries: of five calls, each takes 0.06 ms of CPU i
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from hashlib import sha1
 from typing import Any, NamedTuple
 
@@ -46,26 +47,27 @@ class PipelinedScript:
         self._waiting.append(call)
         if len(self._waiting) == 1:
             # A task begins in the loop's next turn: by then whoever can call now has done so.
-            sending = asyncio.create_task(self._send(), name="push")
+            sending = asyncio.create_task(self._send(self._waiting), name="push")
             self._sending.add(sending)
-            sending.add_done_callback(self._sending.discard)
+            sending.add_done_callback(partial(self._sent, self._waiting))
         return await call.answer
 
-    async def _send(self) -> None:
-        calls, self._waiting = self._waiting, []
-        try:
-            unknown = await self._run(calls)
-            if unknown:  # Redis has forgotten the script: none of these has run
-                await self._redis.script_load(self._script)
-                for call in await self._run(unknown):
-                    call.answer.set_exception(NoScriptError(self._sha))
-        except Exception as error:  # noqa: BLE001 - it is raised again where each call is awaited
-            for call in calls:
-                if not call.answer.done():
-                    call.answer.set_exception(error)
-        finally:
-            for call in calls:
-                call.answer.cancel()  # of no effect but where this task is cancelled
+    async def _send(self, calls: Sequence[_Call]) -> None:
+        self._waiting = []
+        unknown = await self._run(calls)
+        if unknown:  # Redis has forgotten the script: none of these has run
+            await self._redis.script_load(self._script)
+            for call in await self._run(unknown):
+                _fail(call, NoScriptError(self._sha))
+
+    def _sent(self, calls: Sequence[_Call], sending: asyncio.Task[None]) -> None:
+        """Let those calls that have no answer fail as the sending did."""
+        self._sending.discard(sending)
+        error = None if sending.cancelled() else sending.exception()
+        for call in calls:
+            if error is not None:
+                _fail(call, error)
+            call.answer.cancel()  # of no effect but where the task was cancelled
 
     async def _run(self, calls: Sequence[_Call]) -> list[_Call]:
         """Run calls and answer them; return those for which Redis does not know the script."""
@@ -83,3 +85,8 @@ class PipelinedScript:
             else:
                 call.answer.set_result(answer)
         return unknown
+
+
+def _fail(call: _Call, error: BaseException) -> None:
+    if not call.answer.done():  # whoever called may have been cancelled meanwhile
+        call.answer.set_exception(error)

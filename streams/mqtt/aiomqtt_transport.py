@@ -5,6 +5,7 @@ Between the broker and the carrier (``streams/ingress/flow.py``). What it adds t
 """
 
 import socket
+from contextlib import ExitStack
 from typing import Any
 
 import aiomqtt
@@ -106,14 +107,15 @@ class AiomqttTransport:
         settings = self._settings
         inbox = Inbox(LIMIT_PER_RECEIVE_MAXIMUM * settings.mqtt_receive_maximum, self._statistics)
         client = PahoClient(inbox, self._standing, **self._options(version))
-        try:
-            await client.open()
-            greeting = self._greeting(client)
-        except BaseException as error:
-            client.cut()
-            if isinstance(error, NoConnackError):
+        with ExitStack() as unless_let_in:
+            unless_let_in.callback(client.cut)
+            try:
+                await client.open()
+            except NoConnackError:
                 self._standing.connect_unanswered()
-            raise
+                raise
+            greeting = self._greeting(client)
+            unless_let_in.pop_all()
         return AiomqttConnection(
             client,
             inbox,

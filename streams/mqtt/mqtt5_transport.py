@@ -8,6 +8,7 @@ is made. For WebSockets and MQTT 3.1.1 there is ``streams/mqtt/aiomqtt_transport
 import asyncio
 import os
 import socket
+from contextlib import ExitStack
 
 import mqtt5
 
@@ -73,12 +74,11 @@ class Mqtt5Transport:
     async def _connect(self) -> Mqtt5Connection:
         inbox = Inbox(LIMIT_PER_RECEIVE_MAXIMUM * self._settings.mqtt_receive_maximum, self._statistics)
         protocol = Mqtt5Protocol(inbox, self._standing, self._read)
-        try:
+        with ExitStack() as unless_let_in:
+            unless_let_in.callback(protocol.cut, ConnectionLost("given up while connecting"))
             await self._reach(protocol)
             greeting = await self._greet(protocol)
-        except BaseException:
-            protocol.cut(ConnectionLost("given up while connecting"))
-            raise
+            unless_let_in.pop_all()
         return Mqtt5Connection(
             protocol,
             inbox,
