@@ -6,6 +6,7 @@ Between metrics.raw and metrics.unique and metrics.rejected. What becomes of a c
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from functools import partial
 from typing import Protocol, cast
 
@@ -116,11 +117,11 @@ class Refinery:
         outgoing = [(chunk.origin, record) for chunk in chunks for record in self._records_of(chunk)]
         if not outgoing:
             return
-        try:
+        with ExitStack() as unless_landed:
+            # Whatever ends it, a cancellation as well: some records may not have landed.
+            unless_landed.callback(self._written.interrupted, partition)
             landed = await self._emit([record for _, record in outgoing])
-        except BaseException:  # a cancellation as well: whatever ended it, some records may not have landed
-            self._written.interrupted(partition)
-            raise
+            unless_landed.pop_all()
         state = self._seen.memory.partition(partition)
         for (origin, record), at in zip(outgoing, landed, strict=True):
             is_unique = record.topic == self._settings.unique_topic
@@ -199,7 +200,7 @@ def build(app: StreamsApp) -> Refinery:
     work = traced(refinery.refine, spans, REFINE, settings.raw_topic)
 
     app.tables.add(seen)
-    app.keep(DeviceKeeper(settings, statistics.devices, lambda: app.held() if app.has_consumer else None))
+    app.keep(DeviceKeeper(settings, statistics, lambda: app.held() if app.has_consumer else None))
     app.position_sources[settings.raw_topic] = SeenPositions(
         seen,
         app.histories,

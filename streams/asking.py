@@ -1,11 +1,10 @@
 """Asks a part every few seconds whether it answers: a worker without work would not notice an outage."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 
+from streams.background import Background
 from streams.counters import Statistics
 from streams.errors import Outage
-from streams.tasks import ended
 
 Probe = Callable[[], Awaitable[None]]
 """Asks a part whether it answers; raises Outage if not."""
@@ -28,21 +27,21 @@ class Asking:
         self._part = part
         self._probe = probe
         self._statistics = statistics
-        self._task: asyncio.Task[None] | None = None
+        self._asking = Background(
+            f"what asks {part}",
+            self.ask,
+            ASK_EVERY_S,
+            statistics,
+            meaning=f"Until it is mended, an outage of {part} may show only where it is met",
+        )
 
     async def start(self) -> None:
         """Begin to ask."""
-        self._task = asyncio.create_task(self._keep_asking(), name=f"ask {self._part}")
+        self._asking.begin()
 
     async def stop(self) -> None:
         """Ask no more."""
-        if self._task is not None:
-            await ended(self._task)
-
-    async def _keep_asking(self) -> None:
-        while True:
-            await self.ask()
-            await asyncio.sleep(ASK_EVERY_S)
+        await self._asking.end()
 
     async def ask(self) -> None:
         """Ask once."""

@@ -48,6 +48,7 @@ class Count(StrEnum):
 class Note(StrEnum):
     """Rare things worth a number; ``docs/operations.md`` explains each."""
 
+    BUGS = "bugs"
     CHUNKS_REPLAYED = "chunks_replayed"
     PAYLOAD_DISAGREES = "payload_disagrees"
     POSITIONS_SET_BACK = "positions_set_back"

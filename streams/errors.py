@@ -12,6 +12,7 @@ MetricStreamsError
 ├── PositionMoved        the position moved under an agent: ask for it again
 ├── SessionTakenOver     another MQTT client uses our client id
 ├── Stalled              the worker makes no progress, and only a restart helps
+├── Bug                  something of ours is wrong: an exception came up that nobody foresaw
 ├── StartupRefused       what was found at start is unsafe to run on
 ├── NotFinished          a run that ends by itself ended before its work was done
 ├── ForeignJob           the queue holds a job of a class that is not ours
@@ -137,6 +138,18 @@ class SessionTakenOver(MetricStreamsError):  # noqa: N818 - MQTT's own word (MQT
 
 class Stalled(MetricStreamsError):  # noqa: N818 - states what happened
     """The worker makes no progress although every part answers; only a restart helps."""
+
+
+class Bug(MetricStreamsError):  # noqa: N818 - names the thing found
+    """An exception came up that nobody foresaw; made by `streams.bugs`.
+
+    Attributes:
+        cause: that exception.
+    """
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(repr(cause))
+        self.cause = cause
 
 
 class BadArgument(MetricStreamsError):  # noqa: N818 - names the thing found

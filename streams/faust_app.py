@@ -218,6 +218,7 @@ class StreamsApp(faust.App):
             self.log_reader,
             KafkaGroup(settings, [settings.raw_topic, settings.unique_topic]),
             self._refresh_metadata,
+            statistics,
         )
         self.watch = BrokerMonitor(statistics, self.held, KafkaEnds(settings))
         self.topics_watch = TopicsWatch(settings, statistics)

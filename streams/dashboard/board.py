@@ -5,7 +5,6 @@ where nobody does.
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,14 +12,13 @@ from typing import Any, Protocol
 
 import msgspec
 
+from streams.background import Background
+from streams.counters import Statistics
 from streams.dashboard.exchange import Queued
 from streams.dashboard.peers import Peers
 from streams.dashboard.sampler import Sampler
 from streams.dashboard.summary import PartSeen, encode
-from streams.tasks import ended
 from streams.web.shared import PartHealth
-
-log = logging.getLogger(__name__)
 
 EVERY_S = 1.0
 MOST_WATCHERS = 64
@@ -55,6 +53,7 @@ class Board:
         readiness: asks every part how it fares.
         partitions: tells the position and the lag of each partition that this worker holds.
         group: the consumer group's name.
+        statistics: counts bugs.
         change: tells of the last replay or dismissal that was asked for here.
     """
 
@@ -66,6 +65,7 @@ class Board:
         partitions: Callable[[], list[dict[str, Any]]],
         *,
         group: str,
+        statistics: Statistics,
         change: Callable[[], Any] = lambda: None,
     ) -> None:
         self._change = change
@@ -81,8 +81,18 @@ class Board:
         self._figures: dict[str, float] = {}
         self._at = 0.0
         self._encoded: bytes | None = None
-        self._tasks: list[asyncio.Task[None]] = []
         self._is_over = False
+        self._each_second = [
+            Background(
+                "the dashboard",
+                turn,
+                EVERY_S,
+                statistics,
+                meaning="Until it is mended, the dashboard may be out of date; the worker carries on",
+                by_the_clock=True,
+            )
+            for turn in (self._look, self._swap, self._ask)
+        ]
 
     @property
     def watchers(self) -> int:
@@ -92,16 +102,14 @@ class Board:
     async def start(self) -> None:
         """Begin to look."""
         self._is_over = False
-        works = {"sample": self._look, "exchange": self._swap, "parts": self._ask}
-        self._tasks = [
-            asyncio.create_task(_each_second(work), name=f"dashboard {name}") for name, work in works.items()
-        ]
+        for each in self._each_second:
+            each.begin()
 
     async def stop(self) -> None:
         """Stop looking, and close the pages."""
         self._is_over = True
         self._ticked.set()
-        await ended(*self._tasks)
+        await asyncio.gather(*(each.end() for each in self._each_second))
         await self._exchange.leave()
 
     @contextmanager
@@ -183,17 +191,6 @@ class Board:
             "marks": list(self._sampler.marks),
             "change": self._change(),
         }
-
-
-async def _each_second(work: Callable[[], Awaitable[None]]) -> None:
-    while True:
-        began = time.monotonic()
-        try:
-            await work()
-        except Exception:
-            # Whatever is wrong with the dashboard, the worker goes on carrying.
-            log.exception("the dashboard has a bug")
-        await asyncio.sleep(max(0.0, EVERY_S - (time.monotonic() - began)))
 
 
 def _json(value: Any) -> bytes:

@@ -47,6 +47,7 @@ def add_dashboard(app: StreamsApp) -> None:
         partial(readiness, app),
         view.partitions,
         group=settings.consumer_group,
+        statistics=app.statistics,
         change=lambda: tasks.state,
     )
     app.boards += [board, tasks]

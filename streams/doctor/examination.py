@@ -5,8 +5,9 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
+from streams.bugs import foreseen
 from streams.doctor.finding import Finding, broken, warning
-from streams.errors import MetricStreamsError, NewerFormat, Outage, StartupRefused, worded
+from streams.errors import Bug, MetricStreamsError, NewerFormat, Outage, StartupRefused, worded
 
 GIVE_UP_S = 1.0
 """For a check that was told to end: a library may close its connections first, and hang in that."""
@@ -68,15 +69,16 @@ async def _examine(named: NamedCheck, limit_s: float) -> _Result:
             return _Result(
                 [broken(part, f"{what}: no answer within {limit_s:g} s", _mend(part))], is_away=True
             )
-        return _Result(task.result())
+        with foreseen(OSError, MetricStreamsError):
+            return _Result(task.result())
+    except Bug as bug:  # the other lines are needed all the more
+        return _Result([broken(part, f"{what}: {bug}", "Please report it: the doctor has a bug")])
     except Outage as outage:
         return _away(named, outage)
     except (StartupRefused, NewerFormat) as refusal:
         return _Result([broken(part, worded(refusal), "Do what it says: no worker can run like this")])
     except (OSError, MetricStreamsError) as error:
         return _Result([broken(part, f"{what}: {worded(error)}", _mend(part))])
-    except Exception as bug:  # noqa: BLE001 - the other lines are needed all the more
-        return _Result([broken(part, f"{what}: {bug!r}", "Please report it: the doctor has a bug")])
     finally:
         task.cancel()
         await asyncio.wait({task}, timeout=GIVE_UP_S)

@@ -7,7 +7,6 @@ nobody holds is noticed as well: a topic that was deleted and made again drops o
 looks.
 """
 
-import asyncio
 import logging
 from collections import deque
 from collections.abc import Collection
@@ -15,10 +14,11 @@ from typing import Protocol
 
 from faust.types import TP
 
+from streams.background import Background
+from streams.counters import Statistics
 from streams.errors import NewerFormat, Outage, StartupRefused
 from streams.kafka.log_reader import LogReader, still_there
 from streams.kafka.positions import Cursor, PositionSource
-from streams.tasks import ended
 
 log = logging.getLogger(__name__)
 
@@ -67,10 +67,16 @@ class Audit:
         reader: of the logs.
         group: of the worker.
         refresh: lets the consumer learn anew which partitions there are.
+        statistics: counts bugs.
     """
 
     def __init__(
-        self, sources: dict[str, PositionSource], reader: LogReader, group: Group, refresh: Refresh
+        self,
+        sources: dict[str, PositionSource],
+        reader: LogReader,
+        group: Group,
+        refresh: Refresh,
+        statistics: Statistics,
     ) -> None:
         self._sources = sources
         self._reader = reader
@@ -78,39 +84,39 @@ class Audit:
         self._refresh = refresh
         self._next: deque[TP] = deque()
         self._unheld: dict[TP, int] = {}
-        self._task: asyncio.Task[None] | None = None
+        self._looking = Background(
+            "the audit of the positions",
+            self._look,
+            EVERY_S,
+            statistics,
+            meaning="Until it is mended, a log that was set back may show in its next record alone",
+            first_at_once=False,
+        )
         self._consumer: Audited | None = None
 
     def begin(self, consumer: Audited) -> None:
         """Look at a consumer's partitions from now on."""
         self._consumer = consumer
-        if self._task is None:
-            self._task = asyncio.create_task(self._keep_looking(), name="audit")
+        self._looking.begin()
 
     async def start(self) -> None:
         """Do nothing: there is no consumer yet."""
 
     async def stop(self) -> None:
         """Cease to look."""
-        if self._task is not None:
-            await ended(self._task)
+        await self._looking.end()
         await self._group.close()
 
     def unheld(self) -> list[TP]:
         """Return the partitions that nobody has held at two looks in a row."""
         return sorted(tp for tp, looks in self._unheld.items() if looks > 1)
 
-    async def _keep_looking(self) -> None:
-        while True:
-            await asyncio.sleep(EVERY_S)
-            try:
-                await self.look()
-            except (Outage, StartupRefused, NewerFormat) as error:
-                # Whoever works on the partition meets it as well, and says so.
-                log.debug("could not check the positions: %s", error)
-            except Exception:
-                # Whatever is wrong with the audit, the worker goes on carrying.
-                log.exception("the audit of the positions has a bug")
+    async def _look(self) -> None:
+        try:
+            await self.look()
+        except (Outage, StartupRefused, NewerFormat) as error:
+            # Whoever works on the partition meets it as well, and says so.
+            log.debug("could not check the positions: %s", error)
 
     async def look(self) -> None:
         """Look at the next few partitions, and at the group."""

@@ -5,7 +5,6 @@ died or Kafka is away. Readiness, the statistics page and the watchdog read what
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
@@ -16,16 +15,14 @@ from aiokafka.cluster import ClusterMetadata
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
+from streams.background import Background
 from streams.counters import Statistics
 from streams.errors import Outage, worded
 from streams.kafka.connection import connection_options
 from streams.kafka.internals import client_of, partitions_of
 from streams.kafka.outages import shut_out
 from streams.settings import Settings
-from streams.tasks import ended
 from streams.topics import topic_specs
-
-log = logging.getLogger(__name__)
 
 EVERY_S = 3.0
 REQUEST_TIMEOUT_MS = 2_500
@@ -35,6 +32,7 @@ outside does not."""
 STALE_S = 10.0
 CLOSE_LIMIT_S = 2.0
 NO_LEADER = -1
+WATCH = "the watch on Kafka"
 WHO = "the watch"
 
 
@@ -129,7 +127,14 @@ class BrokerMonitor:
         self._seen: dict[TP, int] = {}
         self._seen_at = time.monotonic()
         self._outage: Outage | None = Outage("kafka", "not asked yet")
-        self._task: asyncio.Task[None] | None = None
+        self.looking = Background(
+            WATCH,
+            self.look,
+            EVERY_S,
+            statistics,
+            meaning="Until it is mended, Kafka counts as away, so the worker is not ready; it carries on",
+            on_bug=self._away_for_a_bug,
+        )
 
     @property
     def outage(self) -> Outage | None:
@@ -153,18 +158,12 @@ class BrokerMonitor:
 
     async def start(self) -> None:
         """Begin to look."""
-        self._task = asyncio.create_task(self._keep_looking(), name="kafka watch")
+        self.looking.begin()
 
     async def stop(self) -> None:
         """Cease to look."""
-        if self._task is not None:
-            await ended(self._task)
+        await self.looking.end()
         await self._ends.close()
-
-    async def _keep_looking(self) -> None:
-        while True:
-            await self.look()
-            await asyncio.sleep(EVERY_S)
 
     async def look(self) -> None:
         """Ask once, and keep what was seen."""
@@ -174,12 +173,12 @@ class BrokerMonitor:
             await self._away(outage)
         except (KafkaError, OSError, TimeoutError) as error:
             await self._away(Outage("kafka", worded(error)))
-        except Exception as bug:
-            # Whatever is wrong with the watch, the worker goes on carrying.
-            log.exception("the watch on Kafka has a bug")
-            await self._away(Outage("kafka", f"the watch on Kafka has a bug: {bug!r}"))
         else:
             self._back()
+
+    async def _away_for_a_bug(self, bug: Exception) -> None:
+        # Who cannot look must not say that Kafka answers.
+        await self._away(Outage("kafka", f"{WATCH} has a bug: {bug!r}"))
 
     async def _away(self, outage: Outage) -> None:
         held = tuple(f"{tp.topic}[{tp.partition}]" for tp in self._held())

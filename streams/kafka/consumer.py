@@ -18,8 +18,9 @@ from faust.types import TP
 from mode import Service
 
 from streams.backoff import delays
-from streams.counters import Statistics
-from streams.errors import MetricStreamsError, NewerFormat, Outage, StartupRefused, worded
+from streams.bugs import foreseen
+from streams.counters import Note, Statistics
+from streams.errors import Bug, MetricStreamsError, NewerFormat, Outage, StartupRefused, worded
 from streams.kafka.internals import client_of, consumer_of, wait_for_fetches
 from streams.kafka.log_reader import still_there
 from streams.kafka.partition_buffers import PartitionBuffers
@@ -179,19 +180,21 @@ class OrderedConsumer(driver.Consumer):
         try:
             for delay_s in delays():
                 try:
-                    return await self._position(tp)
+                    with foreseen(Outage, KafkaError, StartupRefused, NewerFormat):
+                        return await self._position(tp)
                 except (Outage, KafkaError) as error:
                     outage = error if isinstance(error, Outage) else Outage("kafka", worded(error))
                     self.cursor(tp).note_outage(outage.part)
                     waits_for.add(outage.part)
                     statistics.down(outage.part, who, f"{name} is not read: {outage.detail}", (name,))
-                except (StartupRefused, NewerFormat):
-                    raise
-                except Exception:
+                except Bug as bug:
                     # Out of here it would reach Faust, which acknowledges the agent's record, or nobody at
                     # all. The partition stays held, readiness fails, and in the end the watchdog acts.
-                    log.exception(
-                        "a bug: cannot work out the position of %s. It is not read until that succeeds", name
+                    statistics.notes[Note.BUGS] += 1
+                    log.error(
+                        "a bug: cannot work out the position of %s. It is not read until that succeeds",
+                        name,
+                        exc_info=bug.cause,
                     )
                     self.cursor(tp).held_up_by = BUG
                 await asyncio.sleep(delay_s)

@@ -4,7 +4,6 @@ Between the consumer's cursors and the end of the process. Before partitions are
 (`streams.growth`).
 """
 
-import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,9 +11,9 @@ from typing import Any
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
+from streams.background import Background
 from streams.errors import Outage
 from streams.kafka.broker_monitor import EndsReader
-from streams.tasks import ended
 
 log = logging.getLogger(__name__)
 
@@ -43,31 +42,38 @@ class Drain:
         self._topics = topics
         self._partitions = partitions
         self._end = end
-        self._task: asyncio.Task[None] | None = None
+        self._looking = Background(
+            "the drain",
+            self._look,
+            EVERY_S,
+            app.statistics,
+            meaning="Until it is mended, this worker may not end by itself once nothing is left",
+            first_at_once=False,
+        )
+        self._is_over = False
         self._looks = 0
 
     async def start(self) -> None:
         """Begin to look."""
-        self._task = asyncio.create_task(self._keep_looking(), name="drain")
+        self._looking.begin()
 
     async def stop(self) -> None:
         """Cease to look."""
-        if self._task is not None:
-            await ended(self._task)
+        await self._looking.end()
         await self._ends.close()
 
-    async def _keep_looking(self) -> None:
-        while True:
-            await asyncio.sleep(EVERY_S)
-            self._tell_of_others()
-            try:
-                if await self.is_drained():
-                    break
-            except (Outage, KafkaError, OSError, TimeoutError) as error:
-                # Whoever works on the records meets it as well, and says so.
-                log.debug("it cannot be told what is left: %r", error)
-        log.info(DRAINED, " and ".join(self._topics))
-        self._end()
+    async def _look(self) -> None:
+        if self._is_over:
+            return
+        self._tell_of_others()
+        try:
+            self._is_over = await self.is_drained()
+        except (Outage, KafkaError, OSError, TimeoutError) as error:
+            # Whoever works on the records meets it as well, and says so.
+            log.debug("it cannot be told what is left: %r", error)
+        if self._is_over:
+            log.info(DRAINED, " and ".join(self._topics))
+            self._end()
 
     def _tell_of_others(self) -> None:
         """Say now and then that other workers have partitions, if they do."""

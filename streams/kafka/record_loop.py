@@ -13,8 +13,9 @@ from faust.streams import Stream
 from faust.types import TP, ChannelT, EventT, StreamT
 
 from streams.backoff import delays
-from streams.counters import Statistics
-from streams.errors import MetricStreamsError, NewerFormat, Outage, PositionMoved, StartupRefused
+from streams.bugs import foreseen
+from streams.counters import Note, Statistics
+from streams.errors import Bug, MetricStreamsError, NewerFormat, Outage, PositionMoved, StartupRefused
 from streams.kafka.positions import BUG, UNFINISHED_MOST, Admission, Anchor, Cursor
 from streams.wire.headers import OVER_QUOTA, check_format
 
@@ -179,22 +180,22 @@ async def _persist(
     cursor = deliverer.cursor(tp)
     while True:
         try:
-            await _check(records, deliverer, tp)
-            await work(records)
+            with foreseen(Outage, PositionMoved, NewerFormat, StartupRefused):
+                await _check(records, deliverer, tp)
+                await work(records)
         except Outage as error:
             cursor.note_outage(error.part)
             wait_s = waiting.note(error)
-        except PositionMoved:
-            raise
         except (NewerFormat, StartupRefused) as refusal:
             deliverer.refuse(refusal)
             return False
-        except Exception:
+        except Bug as bug:
             # The one place for a bug that is no single message's: neither skipping the chunk nor restarting
             # the agent would be right, so it is tried again, loudly, readiness fails, and in the end the
             # watchdog restarts the worker: what went wrong may be in its memory.
             cursor.held_up_by = BUG
-            log.exception("a bug holds up %s[%d] at offset %d", *tp, records[0].offset)
+            waiting.count_bug()
+            log.error("a bug holds up %s[%d] at offset %d", *tp, records[0].offset, exc_info=bug.cause)
             wait_s = waiting.note(Outage("agents", f"a partition is held up by {BUG}"))
         else:
             return True
@@ -251,6 +252,10 @@ class _Waiting:
         self._name = f"{tp.topic}[{tp.partition}]"
         self._part: str | None = None
         self._delays = delays(RETRY_FIRST_S, RETRY_LAST_S)
+
+    def count_bug(self) -> None:
+        """Count a failed try that no outage explains."""
+        self._statistics.notes[Note.BUGS] += 1
 
     def note(self, outage: Outage) -> float:
         """Record a failed try; return the seconds to wait before the next."""

@@ -4,16 +4,15 @@ At its start a worker refuses topics on which the guarantees cannot be kept. One
 but says so, and is not ready: what it has written may be lost, and it could not be started again.
 """
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 
+from streams.background import Background
 from streams.counters import Statistics
 from streams.errors import Outage
 from streams.kafka.admin import find_topics
 from streams.kafka.topic_checks import Found, unsafe
 from streams.settings import Settings
-from streams.tasks import ended
 from streams.topics import topic_specs
 
 log = logging.getLogger(__name__)
@@ -38,16 +37,22 @@ class TopicsWatch:
         self._statistics = statistics
         self._find = find
         self._problems: list[str] = []
-        self._task: asyncio.Task[None] | None = None
+        self.looking = Background(
+            "the check of the topics",
+            self.look,
+            EVERY_S,
+            statistics,
+            meaning="Until it is mended, topics that became unsafe may go unnoticed; the worker carries on",
+            first_at_once=False,  # the start has looked already
+        )
 
     async def start(self) -> None:
         """Begin to look."""
-        self._task = asyncio.create_task(self._keep_looking(), name="topics watch")
+        self.looking.begin()
 
     async def stop(self) -> None:
         """Cease to look."""
-        if self._task is not None:
-            await ended(self._task)
+        await self.looking.end()
 
     async def check(self) -> None:
         """Return if the topics were as they must be when they were looked at last.
@@ -57,11 +62,6 @@ class TopicsWatch:
         """
         if self._problems:
             raise Outage(PART, "; ".join(self._problems))
-
-    async def _keep_looking(self) -> None:
-        while True:
-            await asyncio.sleep(EVERY_S)  # the start has looked already
-            await self.look()
 
     async def look(self) -> None:
         """Ask once, and keep what was seen."""
@@ -75,10 +75,6 @@ class TopicsWatch:
             ]
         except Outage as outage:
             log.debug("could not check the topics: %s", outage)
-            return
-        except Exception:
-            # Whatever is wrong with the look, the worker goes on carrying.
-            log.exception("the check of the topics has a bug")
             return
         if self._problems:
             self._statistics.down(PART, WHO, "; ".join(self._problems))

@@ -5,7 +5,6 @@ stood for a while, whatever the reason; the worker ends when something stood for
 excuse. An excuse is what a restart would not mend: a part is away, the job queue is full.
 """
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -14,11 +13,11 @@ from typing import Any, cast
 from faust.tables.manager import TableManager
 from faust.types import TP
 
+from streams.background import Background
 from streams.errors import Stalled
 from streams.kafka.loop_watchdog import LoopWatchdog
 from streams.kafka.positions import Cursor
 from streams.kafka.stall_detector import Observation, StallDetector, Standstill
-from streams.tasks import ended
 
 log = logging.getLogger(__name__)
 
@@ -43,32 +42,31 @@ class Watchdog:
         self._end = end
         self._progress = StallDetector(LONGEST_STEP_S)
         self._frozen = LoopWatchdog(limit_s)
-        self._task: asyncio.Task[None] | None = None
+        self._looking = Background(
+            "the watchdog",
+            self._look,
+            EVERY_S,
+            app.statistics,
+            meaning="Until it is mended, a standstill may go unnoticed; the worker carries on",
+        )
         self._ended = False
 
     async def start(self) -> None:
         """Begin to watch."""
-        self._task = asyncio.create_task(self._keep_looking(), name="watchdog")
+        self._looking.begin()
         await self._frozen.start()
 
     async def stop(self) -> None:
         """Cease to watch."""
         await self._frozen.stop()
-        if self._task is not None:
-            await ended(self._task)
+        await self._looking.end()
 
     def stalled(self) -> list[str]:
         """Return what has stood for `STALLED_AFTER_S`, each with where it stands."""
         return [_shown(name, stand) for name, stand in self._progress.standing(STALLED_AFTER_S).items()]
 
-    async def _keep_looking(self) -> None:
-        while True:
-            try:
-                self.look(looks(self._app), time.monotonic())
-            except Exception:
-                # Whatever is wrong with the watchdog, the worker goes on carrying.
-                log.exception("the watchdog has a bug")
-            await asyncio.sleep(EVERY_S)
+    async def _look(self) -> None:
+        self.look(looks(self._app), time.monotonic())
 
     def look(self, seen: dict[str, Observation], now: float) -> None:
         """Take in one look, and end the worker if there is no hope."""

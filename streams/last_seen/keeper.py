@@ -14,12 +14,13 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
+from streams.background import Background
+from streams.counters import Statistics
 from streams.errors import MalformedRecord, MetricStreamsError
 from streams.kafka.connection import connection_options
 from streams.last_seen.reading import TOPIC, read_buckets
-from streams.last_seen.table import Devices, DeviceTables
+from streams.last_seen.table import Devices
 from streams.settings import Settings
-from streams.tasks import ended
 from streams.wire import devices as wire
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ class DeviceKeeper:
 
     Args:
         settings: name the topics.
-        tables: what refine notes.
+        statistics: with the devices that refine notes.
         held: tells the partitions that this worker holds; None before and after it has any.
         clock: returns Unix time in seconds.
     """
@@ -43,44 +44,45 @@ class DeviceKeeper:
     def __init__(
         self,
         settings: Settings,
-        tables: DeviceTables,
+        statistics: Statistics,
         held: Callable[[], Collection[TP] | None],
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
-        self._tables = tables
+        self._tables = statistics.devices
         self._held = held
         self._clock = clock
         self._loaded: dict[int, Devices] = {}
         self._producer: AIOKafkaProducer | None = None
-        self._task: asyncio.Task[None] | None = None
         self._told = ""
+        self._keeping = Background(
+            "what keeps when devices were last heard",
+            self._keep,
+            EVERY_S,
+            statistics,
+            meaning=f"Until it is mended, {settings.devices_topic} may be out of date; nothing else is",
+            first_at_once=False,
+        )
 
     async def start(self) -> None:
         """Begin to write."""
-        self._task = asyncio.create_task(self._keep(), name="devices")
+        self._keeping.begin()
 
     async def stop(self) -> None:
         """Write the rest, if Kafka takes it at once, and cease."""
-        if self._task is not None:
-            await ended(self._task)
+        await self._keeping.end()
         with suppress(MetricStreamsError, KafkaError, OSError, TimeoutError):
             await asyncio.wait_for(self.write(), STOP_LIMIT_S)
         await self._close()
 
     async def _keep(self) -> None:
-        while True:
-            await asyncio.sleep(EVERY_S)
-            try:
-                await self.write()
-                self._told = ""
-            except (MetricStreamsError, KafkaError, OSError, TimeoutError) as error:
-                self._tell(repr(error))
-                await self._close()
-            except Exception:
-                # Whatever is wrong with it, the worker goes on carrying.
-                log.exception("what keeps when devices were last heard has a bug")
+        try:
+            await self.write()
+            self._told = ""
+        except (MetricStreamsError, KafkaError, OSError, TimeoutError) as error:
+            self._tell(repr(error))
+            await self._close()
 
     async def write(self) -> None:
         """Write what has changed, as much as may be written at a time.

@@ -4,17 +4,13 @@ Between the `Statistics` and the log, on a timer of its own. It starts before ev
 stops last, so that what happens at the start and at the end is told, too.
 """
 
-import asyncio
-import logging
 import time
 from collections.abc import Callable
 from typing import Protocol
 
+from streams.background import Background
 from streams.counters import Statistics
 from streams.logs.outages import OutageLog
-from streams.tasks import ended
-
-log = logging.getLogger(__name__)
 
 EVERY_S = 1.0
 
@@ -50,27 +46,28 @@ class Logbook:
         self._outages = OutageLog(statistics)
         self._flow = flow
         self._clock = clock
-        self._task: asyncio.Task[None] | None = None
+        self._looking = Background(
+            "the logbook",
+            self._look,
+            EVERY_S,
+            statistics,
+            meaning="Until it is mended, the log may tell of no outage and no flow; the worker carries on",
+            first_at_once=False,
+        )
 
     async def start(self) -> None:
         """Begin to look."""
-        self._task = asyncio.create_task(self._keep_looking(), name="logbook")
+        self._looking.begin()
 
     async def stop(self) -> None:
         """Cease to look; say what has flowed since the last line."""
-        if self._task is not None:
-            await ended(self._task)
-            if self._flow is not None:
-                self._flow.tell(self._clock(), self._outages.away(self._clock()))
+        has_begun = self._looking.is_running
+        await self._looking.end()
+        if has_begun and self._flow is not None:
+            self._flow.tell(self._clock(), self._outages.away(self._clock()))
 
-    async def _keep_looking(self) -> None:
-        while True:
-            await asyncio.sleep(EVERY_S)
-            try:
-                self.look()
-            except Exception:
-                # Whatever is wrong with the log, the worker goes on carrying.
-                log.exception("the logbook has a bug")
+    async def _look(self) -> None:
+        self.look()
 
     def look(self) -> None:
         """Tell what has changed."""

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from streams.counters import Statistics
 from streams.last_seen import keeper
 from streams.last_seen.reading import DeviceFilter, read_devices
-from streams.last_seen.table import DeviceTables
 from streams.mqtt.address import Address
 from streams.mqtt.publisher import MqttPublisher
 from streams.settings import Settings
@@ -67,11 +67,11 @@ async def test_a_hundred_thousand_devices_are_written_and_read_in_bounded_pieces
 ) -> None:
     assert call("metric-streams", "setup", **pipeline.environment).returncode == 0
     settings = Settings.from_mapping(pipeline.environment)
-    tables = DeviceTables()
+    statistics = Statistics()
     for number in range(100_000):
-        tables.note(number % 4, [message(f"edge-{number}", AT, f"tenant-{number % 10_000}")], [])
+        statistics.devices.note(number % 4, [message(f"edge-{number}", AT, f"tenant-{number % 10_000}")], [])
     monkeypatch.setattr(keeper, "MOST_BYTES", 4 * 1024 * 1024)
-    writer = keeper.DeviceKeeper(settings, tables, lambda: None, clock=lambda: AT_S)
+    writer = keeper.DeviceKeeper(settings, statistics, lambda: None, clock=lambda: AT_S)
     for _ in range(4):
         await writer.write()
     await writer.stop()

@@ -106,6 +106,7 @@ SCENES = {
         {ACCEPTED: steady(0, 990), REJECTED: steady(0, 10)},
     ),
     "InternalError": rejected("internal_error"),
+    "Bug": note("bugs"),
     "BookOpen": Scene({OPEN: late(0, 2)}, {OPEN: steady(0)}),
     "RecordsCut": note("records_cut"),
     "SessionLost": note("sessions_lost"),

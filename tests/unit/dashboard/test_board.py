@@ -55,7 +55,7 @@ class Scene:
             peers=self.exchange.peers,
             queued=lambda: None,
         )
-        self.board = Board(sampler, self.exchange, self._readiness, list, group="g")
+        self.board = Board(sampler, self.exchange, self._readiness, list, group="g", statistics=Statistics())
 
     async def _readiness(self) -> dict[str, PartHealth]:
         self.asked += 1

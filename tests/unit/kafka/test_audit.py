@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 from faust.types import TP
 
+from streams.counters import Statistics
 from streams.errors import Outage
 from streams.kafka.audit import MOVED, NOT_THERE, SHORTER, Audit
 from streams.kafka.log_reader import FakeLogReader, LogRecord
@@ -64,7 +65,11 @@ class Bench:
         self.cursors[RAW] = Cursor()
         self.cursors[RAW].place(Position(2, record(1).anchor))
         self.audit = Audit(
-            {RAW.topic: self.source}, FakeLogReader(lambda _: self.log), self.group, self._refresh
+            {RAW.topic: self.source},
+            FakeLogReader(lambda _: self.log),
+            self.group,
+            self._refresh,
+            Statistics(),
         )
         self.audit._consumer = self
 

@@ -60,7 +60,7 @@ async def test_whatever_fails_makes_kafka_away_and_the_next_look_connects_anew(f
     watched = Watched()
     await watched.watch.look()
     watched.ends.fails = failure
-    await watched.watch.look()
+    await watched.watch.looking.take_turn()
     assert watched.ends.closed == 1
     assert not watched.statistics.parts["kafka"].up
     with pytest.raises(Outage):

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 from faust.types import TP
 
+from streams.counters import Statistics
 from streams.errors import Outage
 from streams.kafka.drain import Drain
 from streams.kafka.positions import Cursor, Position
@@ -40,7 +41,7 @@ class Scene:
 
     @property
     def drain(self) -> Drain:
-        app = SimpleNamespace(deliverer=lambda: self, has_consumer=True)
+        app = SimpleNamespace(deliverer=lambda: self, has_consumer=True, statistics=Statistics())
         return Drain(app, self, TOPICS, partitions=2, end=self.end)
 
 

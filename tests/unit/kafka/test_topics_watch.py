@@ -108,7 +108,7 @@ async def test_a_bug_of_its_own_does_not_reach_the_worker(
     watch: TopicsWatch, kafka: Kafka, caplog: pytest.LogCaptureFixture
 ) -> None:
     kafka.topics[SETTINGS.raw_topic] = None  # type: ignore[assignment]  # nothing that can be read
-    await watch.look()
+    await watch.looking.take_turn()
     assert "has a bug" in caplog.text
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from faust.types import TP
 
+from streams.counters import Statistics
 from streams.errors import Outage, Stalled
 from streams.kafka.positions import Cursor, Position
 from streams.kafka.watchdog import LONGEST_STEP_S, Watchdog, looks
@@ -32,6 +33,7 @@ class FakeApp:
         recovery = SimpleNamespace(completed=self.recovered, active_remaining_total=lambda: self.remaining)
         self.tables = SimpleNamespace(recovery=recovery)
         self.ended: list[BaseException] = []
+        self.statistics = Statistics()
         self.watchdog = Watchdog(self, LIMIT_S, self.ended.append)
         self.now = 0.0
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 
+from streams.counters import Statistics
 from streams.last_seen import keeper
-from streams.last_seen.table import DeviceTables
 from streams.models import Message
 from streams.settings import Settings
 from streams.wire.devices import decode
@@ -64,9 +64,11 @@ def producer(monkeypatch: pytest.MonkeyPatch) -> FakeProducer:
 
 @pytest.fixture
 def writer() -> keeper.DeviceKeeper:
-    tables = DeviceTables()
-    tables.note(0, [Message(f"metrics/{TENANT}/{each}/cpu", "{}", None, AT, 1) for each in AGENTS], [])
-    return keeper.DeviceKeeper(Settings(), tables, lambda: None, clock=lambda: AT_S)
+    statistics = Statistics()
+    statistics.devices.note(
+        0, [Message(f"metrics/{TENANT}/{each}/cpu", "{}", None, AT, 1) for each in AGENTS], []
+    )
+    return keeper.DeviceKeeper(Settings(), statistics, lambda: None, clock=lambda: AT_S)
 
 
 @pytest.mark.parametrize("at", [0, 1, 5])
