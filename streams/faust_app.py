@@ -26,6 +26,7 @@ from streams.errors import MetricStreamsError, Outage, StartupRefused
 from streams.kafka.admin import ensure_topics
 from streams.kafka.audit import Audit
 from streams.kafka.broker_monitor import BrokerMonitor, KafkaEnds
+from streams.kafka.clients import compression
 from streams.kafka.consumer import OrderedConsumer
 from streams.kafka.drain import Drain
 from streams.kafka.faust_build_check import check_compiled
@@ -362,7 +363,7 @@ class StreamsApp(faust.App):
             "broker_session_timeout": settings.consumer_session_s,
             "broker_heartbeat_interval": settings.consumer_session_s / 10,
             "broker_commit_interval": 0.5,
-            "producer_compression_type": None if settings.compression == "none" else settings.compression,
+            "producer_compression_type": compression(settings),
             "producer_max_request_size": MAX_RECORD_BYTES,
             "producer_acks": -1,
             "stream_wait_empty": True,

@@ -16,7 +16,7 @@ from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, UnsupportedVe
 from streams.browse.filters import Filter
 from streams.browse.messages import Browsed, TopicKind, TopicRecord, messages_of
 from streams.errors import MetricStreamsError, Outage
-from streams.kafka.connection import connection_options
+from streams.kafka.clients import new_consumer
 from streams.kafka.outages import as_outage
 from streams.kafka.positions import LogRange
 from streams.settings import Settings
@@ -235,14 +235,13 @@ async def follow_messages(
 
 
 def _consumer(settings: Settings) -> AIOKafkaConsumer:
-    return AIOKafkaConsumer(
-        **connection_options(settings),
-        client_id=f"{settings.consumer_group}-browse",
+    return new_consumer(
+        settings,
+        "browse",
         request_timeout_ms=REQUEST_TIMEOUT_MS,
         fetch_max_wait_ms=POLL_MS,
         fetch_max_bytes=FETCH_BYTES,
         max_partition_fetch_bytes=PARTITION_BYTES,
-        enable_auto_commit=False,
         # Retention may take what lies ahead: then it goes on at what is left.
         auto_offset_reset="earliest",
     )

@@ -9,10 +9,10 @@ from types import TracebackType
 from typing import Self
 
 import asyncpg
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from streams.demo.ledger import LedgerRow, RawChunk
-from streams.kafka.connection import connection_options
+from streams.kafka.clients import new_consumer
 from streams.models import Origin
 from streams.settings import Settings
 from streams.tasks import ended_well
@@ -51,10 +51,8 @@ class Topics:
         ]
 
     async def __aenter__(self) -> Self:
-        self._consumer = AIOKafkaConsumer(
-            **connection_options(self._settings),
-            auto_offset_reset="earliest",
-            fetch_max_wait_ms=POLL_MS,
+        self._consumer = new_consumer(
+            self._settings, "ledger", auto_offset_reset="earliest", fetch_max_wait_ms=POLL_MS
         )
         await self._consumer.start()
         self._consumer.assign(self._partitions)

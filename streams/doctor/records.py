@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from streams.doctor.finding import Finding, broken, ok, warning
 from streams.doctor.logs import LogEnds, Logs, reading
 from streams.errors import MalformedRecord, NewerFormat
-from streams.kafka.connection import connection_options
+from streams.kafka.clients import administering
 from streams.kafka.histories import Emitted, read_emitted
 from streams.kafka.log_reader import LogRecord
 from streams.kafka.positions import LogRange
@@ -86,14 +85,11 @@ async def _read(logs: Logs, settings: Settings) -> Read:
 
 
 async def _committed(settings: Settings) -> Mapping[TP, int]:
-    admin = AIOKafkaAdminClient(**connection_options(settings), request_timeout_ms=REQUEST_TIMEOUT_MS)
     try:
-        await admin.start()
-        told = await admin.list_consumer_group_offsets(settings.consumer_group)
+        async with administering(settings, timeout_ms=REQUEST_TIMEOUT_MS) as admin:
+            told = await admin.list_consumer_group_offsets(settings.consumer_group)
     except (KafkaError, OSError):
         return {}  # a broker that does not tell; one that is away, others have said of
-    finally:
-        await admin.close()
     return {TP(*place): offset.offset for place, offset in told.items() if offset.offset >= 0}
 
 

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import Any, Protocol
 
@@ -17,11 +17,11 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, KafkaTimeoutError, NodeNotReadyError
 from aiokafka.protocol.produce import ProduceRequest
 
-from streams.errors import DeliveryFailed, LeaseLapsed, MetricStreamsError, Outage
+from streams.errors import DeliveryFailed, LeaseLapsed, Outage
 from streams.ingress.lease import Lease
-from streams.kafka.connection import connection_options
+from streams.kafka.clients import new_producer
 from streams.kafka.internals import gathered_bytes
-from streams.kafka.outages import as_outage
+from streams.kafka.outages import as_outage, not_taken
 from streams.kafka.writer_names import new_writer
 from streams.settings import Settings
 from streams.wire.headers import SEQ, WRITER
@@ -182,15 +182,21 @@ class KafkaChunkWriter:
         if self._producer is not None and self._failure is None:
             return
         await self.close()
-        producer = GatedProducer(self._check_lease, **self._options())
+        producer: GatedProducer = new_producer(
+            self._settings,
+            "ingress",
+            partial(GatedProducer, self._check_lease),
+            max_batch_size=MAX_BATCH_BYTES,
+            max_request_size=MAX_REQUEST_BYTES,
+        )
         try:
-            await producer.start()
-            await self._check_partitions(producer)
-        except BaseException as error:
-            await producer.discard()
-            if isinstance(error, KafkaError):
-                raise await as_outage(self._settings, error) from error
-            raise
+            async with AsyncExitStack() as unless_usable:
+                unless_usable.push_async_callback(producer.discard)
+                await producer.start()
+                await self._check_partitions(producer)
+                unless_usable.pop_all()
+        except KafkaError as error:
+            raise await as_outage(self._settings, error) from error
         self._producer, self._failure = producer, None
         self._name, self._sequences = new_writer().encode(), Counter()
 
@@ -231,18 +237,6 @@ class KafkaChunkWriter:
         self._examining.clear()  # one that had not begun does not do so itself
         for written in list(self._unwritten):
             self._end(written, self._failed("the producer was closed"))
-
-    def _options(self) -> dict[str, Any]:
-        compression = self._settings.compression
-        return {
-            **connection_options(self._settings),
-            "client_id": f"{self._settings.consumer_group}-ingress",
-            "acks": "all",
-            "enable_idempotence": self._settings.producer_idempotence,
-            "compression_type": None if compression == "none" else compression,
-            "max_batch_size": MAX_BATCH_BYTES,
-            "max_request_size": MAX_REQUEST_BYTES,
-        }
 
     async def _check_partitions(self, producer: AIOKafkaProducer) -> None:
         found, wanted = len(await producer.partitions_for(self._topic)), self._settings.topic_partitions
@@ -333,8 +327,7 @@ class KafkaChunkWriter:
         each later batch of the partition with OutOfOrderSequenceNumber).
         """
         if self._failure is None:
-            says = str(why) if isinstance(why, str | MetricStreamsError) else repr(why)
-            self._failure = why if isinstance(why, DeliveryFailed) else DeliveryFailed(self._topic, says)
+            self._failure = not_taken(self._topic, why)
         if self._producer is not None:
             self._producer.shut(self._failure)
         return self._failure

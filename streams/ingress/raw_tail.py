@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from streams.errors import Outage
-from streams.kafka.connection import connection_options
+from streams.kafka.clients import new_consumer
 from streams.kafka.outages import as_outage
 from streams.settings import Settings
 from streams.wire.headers import read_term
@@ -81,12 +81,7 @@ class KafkaTail:
         return [found for some in ends for found in (await self._look({partition: some})).headers]
 
     async def _look(self, spans: Mapping[int, range | None]) -> Newest:
-        consumer = AIOKafkaConsumer(
-            **connection_options(self._settings),
-            client_id=f"{self._settings.consumer_group}-terms",
-            request_timeout_ms=REQUEST_TIMEOUT_MS,
-            enable_auto_commit=False,
-        )
+        consumer = new_consumer(self._settings, "terms", request_timeout_ms=REQUEST_TIMEOUT_MS)
         try:
             await consumer.start()
             return await asyncio.wait_for(self._read(consumer, spans), READ_LIMIT_S)

@@ -6,8 +6,7 @@ consumed until the next rebalance.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
@@ -24,7 +23,7 @@ from aiokafka.errors import (
 from faust.types import TP
 
 from streams.errors import Outage, StartupRefused
-from streams.kafka.connection import connection_options
+from streams.kafka.clients import administering
 from streams.kafka.outages import as_outage
 from streams.kafka.topic_checks import CHECKED, CLEANUP, Found, differences, problems
 from streams.settings import Settings
@@ -32,7 +31,6 @@ from streams.topics import TopicSpec, operators_specs, topic_specs
 
 log = logging.getLogger(__name__)
 
-REQUEST_TIMEOUT_MS = 10_000
 DESCRIBE_TRIES = 2
 LEADERS_TRIES, LEADERS_WAIT_S = 300, 0.1
 
@@ -50,7 +48,7 @@ async def ensure_topics(settings: Settings) -> list[str]:
     """
     specs = [*topic_specs(settings), *operators_specs(settings)]
     try:
-        async with _admin(settings) as admin:
+        async with administering(settings) as admin:
             found = await _find(admin, specs)
             _check(specs, found, ",".join(settings.bootstrap_servers))
             missing = [spec for spec in specs if spec.name not in found]
@@ -68,7 +66,7 @@ async def find_topics(settings: Settings) -> dict[str, Found]:
         Outage: if Kafka does not answer.
     """
     try:
-        async with _admin(settings) as admin:
+        async with administering(settings) as admin:
             return await _find(admin, topic_specs(settings))
     except KafkaError as error:
         raise await as_outage(settings, error) from error
@@ -81,7 +79,7 @@ async def count_partitions(settings: Settings) -> dict[str, int]:
         Outage: if Kafka does not answer.
     """
     try:
-        async with _admin(settings) as admin:
+        async with administering(settings) as admin:
             found = await _find(admin, [*topic_specs(settings), *operators_specs(settings)])
     except KafkaError as error:
         raise await as_outage(settings, error) from error
@@ -99,7 +97,7 @@ async def add_partitions(settings: Settings, topic: str, count: int) -> bool:
         StartupRefused: if it does not let us.
     """
     try:
-        async with _admin(settings) as admin:
+        async with administering(settings) as admin:
             had = len(await _partitions(admin, topic))
             if had < count:
                 try:
@@ -135,21 +133,11 @@ async def committed_offsets(settings: Settings) -> dict[TP, int]:
         Outage: if Kafka does not answer.
     """
     try:
-        async with _admin(settings) as admin:
+        async with administering(settings) as admin:
             found = await admin.list_consumer_group_offsets(settings.consumer_group)
     except KafkaError as error:
         raise await as_outage(settings, error) from error
     return {TP(tp.topic, tp.partition): int(at.offset) for tp, at in found.items()}
-
-
-@asynccontextmanager
-async def _admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
-    admin = AIOKafkaAdminClient(**connection_options(settings), request_timeout_ms=REQUEST_TIMEOUT_MS)
-    try:
-        await admin.start()
-        yield admin
-    finally:
-        await admin.close()
 
 
 async def _find(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> dict[str, Found]:

@@ -18,7 +18,7 @@ from faust.types import TP
 from streams.background import Background
 from streams.counters import Statistics
 from streams.errors import Outage, worded
-from streams.kafka.connection import connection_options
+from streams.kafka.clients import new_consumer
 from streams.kafka.internals import client_of, partitions_of
 from streams.kafka.outages import shut_out
 from streams.settings import Settings
@@ -79,12 +79,7 @@ class KafkaEnds:
                 await asyncio.wait_for(consumer.stop(), CLOSE_LIMIT_S)
 
     async def _connect(self) -> AIOKafkaConsumer:
-        self._consumer = AIOKafkaConsumer(
-            **connection_options(self._settings),
-            client_id=f"{self._settings.consumer_group}-watch",
-            request_timeout_ms=REQUEST_TIMEOUT_MS,
-            enable_auto_commit=False,
-        )
+        self._consumer = new_consumer(self._settings, "watch", request_timeout_ms=REQUEST_TIMEOUT_MS)
         await self._consumer.start()
         client_of(self._consumer).set_topics(self._topics)
         return self._consumer

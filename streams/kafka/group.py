@@ -19,7 +19,7 @@ from aiokafka.errors import (
 from faust.types import TP
 
 from streams.errors import Outage
-from streams.kafka.connection import connection_options
+from streams.kafka.clients import new_admin, started
 from streams.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -98,15 +98,8 @@ class KafkaGroup:
     async def _describe(self) -> GroupState:
         """Ask Kafka."""
         if self._admin is None:
-            admin = AIOKafkaAdminClient(
-                **connection_options(self._settings), request_timeout_ms=REQUEST_TIMEOUT_MS
-            )
-            try:
-                await admin.start()
-            except BaseException:
-                await admin.close()
-                raise
-            self._admin = admin
+            admin = new_admin(self._settings, timeout_ms=REQUEST_TIMEOUT_MS)
+            self._admin = await started(admin, admin.close)
         (response,) = await self._admin.describe_consumer_groups([self._settings.consumer_group])
         (group,) = response.groups
         _error, _name, state, _type, _protocol, members, *_ = group

@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from streams.errors import Outage
-from streams.kafka.connection import connection_options
+from streams.kafka.clients import new_consumer, started
 from streams.kafka.outages import as_outage
 from streams.kafka.positions import Anchor, LogRange
 from streams.settings import Settings
@@ -177,21 +177,15 @@ class KafkaLogReader:
 
     async def _connected(self) -> AIOKafkaConsumer:
         if self._consumer is None:
-            consumer = AIOKafkaConsumer(
-                **connection_options(self._settings),
-                client_id=f"{self._settings.consumer_group}-reader",
+            consumer = new_consumer(
+                self._settings,
+                "reader",
                 request_timeout_ms=REQUEST_TIMEOUT_MS,
                 fetch_max_wait_ms=FETCH_WAIT_MS,
                 max_partition_fetch_bytes=FETCH_BYTES,
-                enable_auto_commit=False,
                 auto_offset_reset="none",
             )
-            try:
-                await consumer.start()
-            except BaseException:
-                await consumer.stop()
-                raise
-            self._consumer = consumer
+            self._consumer = await started(consumer, consumer.stop)
         return self._consumer
 
 

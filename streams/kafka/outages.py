@@ -15,7 +15,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 from streams.config.logins import OAUTH
 from streams.config.urls import shown_url
-from streams.errors import Outage, worded
+from streams.errors import DeliveryFailed, MetricStreamsError, Outage, worded
 from streams.kafka.connection import connection_options
 from streams.settings import Settings
 from streams.tls import KAFKA, TlsFault, tls_fault
@@ -37,6 +37,18 @@ async def as_outage(settings: Settings, error: BaseException) -> Outage:
     if isinstance(error, TimeoutError):
         return Outage("kafka", f"{where} gives no answer in time")
     return Outage("kafka", f"{where}: {worded(error)}")
+
+
+def not_taken(topic: str, why: object) -> DeliveryFailed:
+    """Return a failed send as the outage that it is: Kafka did not take a record, so it is to be sent again.
+
+    Args:
+        topic: of the record.
+        why: an error of aiokafka's or of ours, or a text.
+    """
+    if isinstance(why, DeliveryFailed):
+        return why
+    return DeliveryFailed(topic, str(why) if isinstance(why, str | MetricStreamsError) else repr(why))
 
 
 async def shut_out(settings: Settings) -> Outage:

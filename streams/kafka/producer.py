@@ -7,7 +7,7 @@ keeps a producer that has failed for good.
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import Any, NamedTuple, cast
 
 from aiokafka import AIOKafkaProducer
@@ -22,7 +22,8 @@ from aiokafka.errors import (
 from faust.exceptions import ProducerSendError
 from faust.transport.drivers import aiokafka as driver
 
-from streams.errors import DeliveryFailed
+from streams.kafka.clients import durability
+from streams.kafka.outages import not_taken
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +92,7 @@ class Producer(driver.Producer):
         return WatchedProducer
 
     def _settings_extra(self) -> Mapping[str, Any]:
-        return {"acks": "all", "enable_idempotence": cast("Any", self.app).settings.producer_idempotence}
+        return durability(cast("Any", self.app).settings)
 
     async def renew_if_broken(self) -> None:
         """Replace the aiokafka producer if it is broken; of many that ask, the first one does it.
@@ -121,12 +122,12 @@ class Producer(driver.Producer):
     async def _fresh(self) -> WatchedProducer:
         fresh = cast("WatchedProducer", self._new_producer())
         try:
-            await asyncio.wait_for(fresh.start(), START_TIMEOUT_S)
-        except BaseException as error:
-            await fresh.give_up()
-            if isinstance(error, KafkaError | TimeoutError):
-                raise DeliveryFailed("producer", f"cannot be replaced: {error!r}") from error
-            raise
+            async with AsyncExitStack() as unless_started:
+                unless_started.push_async_callback(fresh.give_up)
+                await asyncio.wait_for(fresh.start(), START_TIMEOUT_S)
+                unless_started.pop_all()
+        except (KafkaError, TimeoutError) as error:
+            raise not_taken("producer", f"cannot be replaced: {error!r}") from error
         return fresh
 
     async def on_stop(self) -> None:
@@ -160,7 +161,7 @@ async def deliver(app: Any, records: Sequence[Outgoing]) -> list[Any]:
     except (KafkaError, ProducerSendError) as error:
         await app.producer.renew_if_broken()
         await _settle(sent)
-        raise DeliveryFailed(records[len(sent)].topic, repr(error)) from error
+        raise not_taken(records[len(sent)].topic, error) from error
     return await _landed(app.producer, records[0].topic, sent)
 
 
@@ -188,7 +189,7 @@ async def _landed(producer: Producer, topic: str, sent: Sequence["asyncio.Future
     outcomes = await _settle(sent)
     for outcome in outcomes:
         if isinstance(outcome, KafkaError | ProducerSendError):
-            raise DeliveryFailed(topic, repr(outcome)) from outcome
+            raise not_taken(topic, outcome) from outcome
         if isinstance(outcome, BaseException):
             raise outcome
     return outcomes

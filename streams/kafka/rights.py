@@ -21,13 +21,12 @@ from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
 
 from streams.errors import StartupRefused
-from streams.kafka.connection import connection_options
+from streams.kafka.clients import administering
 from streams.kafka.internals import client_of
 from streams.kafka.outages import as_outage
 from streams.settings import Settings
 from streams.topics import seen_changelog
 
-REQUEST_TIMEOUT_MS = 10_000
 GROUP_TRIES = 5
 GROUP_WAIT_S = 1.0
 """For the topic in which groups are kept, which a new Kafka makes when it is asked first."""
@@ -153,17 +152,14 @@ async def missing_rights(settings: Settings) -> list[str]:
     both, read = (Operation.READ, Operation.WRITE), (Operation.READ,)
     needed = {settings.raw_topic: both, settings.unique_topic: both, settings.rejected_topic: both}
     needed |= {seen_changelog(settings): both}
-    admin = AIOKafkaAdminClient(**connection_options(settings), request_timeout_ms=REQUEST_TIMEOUT_MS)
     try:
-        await admin.start()
-        found = await _topic_rights(admin, list(needed))
-        lines = [line for name, allowed in found.items() for line in _lacks(name, allowed, needed[name])]
-        group = await _group_rights(admin, settings.consumer_group)
-        return [*lines, *_lacks(f"the group {settings.consumer_group}", group, read)]
+        async with administering(settings) as admin:
+            found = await _topic_rights(admin, list(needed))
+            lines = [line for name, allowed in found.items() for line in _lacks(name, allowed, needed[name])]
+            group = await _group_rights(admin, settings.consumer_group)
+            return [*lines, *_lacks(f"the group {settings.consumer_group}", group, read)]
     except (IncompatibleBrokerVersion, NotImplementedError):  # aiokafka's words for an older broker
         return []
-    finally:
-        await admin.close()
 
 
 async def _topic_rights(admin: AIOKafkaAdminClient, names: Sequence[str]) -> dict[str, int]:

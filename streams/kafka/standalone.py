@@ -8,9 +8,8 @@ from typing import Any, TypeVar
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from streams.errors import DeliveryFailed
-from streams.kafka.connection import connection_options
-from streams.kafka.outages import as_outage
+from streams.kafka.clients import new_consumer, new_producer
+from streams.kafka.outages import as_outage, not_taken
 from streams.settings import Settings
 from streams.topics import MAX_RECORD_BYTES
 
@@ -34,13 +33,7 @@ async def reading(settings: Settings, purpose: str, **options: Any) -> AsyncIter
     Raises:
         Outage: if Kafka does not answer.
     """
-    consumer = AIOKafkaConsumer(
-        **connection_options(settings),
-        client_id=f"{settings.consumer_group}-{purpose}",
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        **options,
-    )
+    consumer = new_consumer(settings, purpose, auto_offset_reset="earliest", **options)
     async with _started(settings, consumer):
         yield consumer
 
@@ -66,7 +59,7 @@ class PartitionWriter:
                 for each in sent:
                     await each
         except KafkaError as error:
-            raise DeliveryFailed(topic, repr(error)) from error
+            raise not_taken(topic, error) from error
 
 
 @asynccontextmanager
@@ -80,16 +73,7 @@ async def writing(settings: Settings, purpose: str) -> AsyncIterator[PartitionWr
     Raises:
         Outage: if Kafka does not answer.
     """
-    compression = settings.compression
-    producer = AIOKafkaProducer(
-        **connection_options(settings),
-        client_id=f"{settings.consumer_group}-{purpose}",
-        acks="all",
-        enable_idempotence=settings.producer_idempotence,
-        compression_type=None if compression == "none" else compression,
-        max_request_size=MAX_RECORD_BYTES,
-        linger_ms=5,
-    )
+    producer = new_producer(settings, purpose, max_request_size=MAX_RECORD_BYTES, linger_ms=5)
     async with _started(settings, producer):
         yield PartitionWriter(producer)
 

@@ -17,7 +17,7 @@ from faust.types import TP
 from streams.background import Background
 from streams.counters import Statistics
 from streams.errors import MalformedRecord, MetricStreamsError
-from streams.kafka.connection import connection_options
+from streams.kafka.clients import new_producer, started
 from streams.last_seen.reading import TOPIC, read_buckets
 from streams.last_seen.table import Devices
 from streams.settings import Settings
@@ -138,22 +138,17 @@ class DeviceKeeper:
         return left
 
     async def _connect(self) -> AIOKafkaProducer:
-        compression = self._settings.compression
-        producer = AIOKafkaProducer(
-            **connection_options(self._settings),
-            client_id=f"{self._settings.consumer_group}-{TOPIC}",
-            compression_type=None if compression == "none" else compression,
+        producer = new_producer(
+            self._settings,
+            TOPIC,
             max_request_size=MOST_BYTES,
-            acks="all",
             linger_ms=20,
+            # A batch of an idempotent producer never expires (aiokafka, producer/sender.py), and this one is
+            # to give up while Kafka is away. A bucket that is written twice says the same twice.
+            enable_idempotence=False,
         )
-        try:
-            await producer.start()
-        except BaseException:
-            await producer.stop()
-            raise
-        self._producer = producer
-        return producer
+        self._producer = await started(producer, producer.stop)
+        return self._producer
 
     async def _close(self) -> None:
         producer, self._producer = self._producer, None

@@ -337,6 +337,20 @@ def test_every_client_of_kafka_is_encrypted_and_logged_in_alike() -> None:
     assert "streams.kafka.connection" in keywords
 
 
+def test_the_clients_of_kafka_are_made_in_one_place() -> None:
+    """So that every producer writes by one policy; Faust makes two more, and takes its policy from there."""
+    bases = {"AIOKafkaConsumer", "AIOKafkaProducer", "AIOKafkaAdminClient"}
+    derived = {
+        node.name
+        for tree in modules().values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef) and bases & {ast.unparse(base) for base in node.bases}
+    }
+    making = {name for name, tree in modules().items() if called_names(tree) & (bases | derived)}
+    assert derived == {"GatedProducer", "WatchedProducer"}
+    assert making == {"streams.kafka.clients"}
+
+
 def test_no_file_names_a_home_directory() -> None:
     for path in project_files():
         found = HOME_DIRECTORY.search(path.read_text(errors="replace"))

@@ -57,7 +57,7 @@ def producer(monkeypatch: pytest.MonkeyPatch) -> FakeProducer:
             yield value
 
     made = FakeProducer()
-    monkeypatch.setattr(keeper, "AIOKafkaProducer", lambda **_: made)
+    monkeypatch.setattr(keeper, "new_producer", lambda *_, **__: made)
     monkeypatch.setattr(keeper, "read_buckets", nothing)
     return made
 
