@@ -92,7 +92,7 @@ class Decider:
 
     Args:
         settings: of the application.
-        seen: the decisions that stand.
+        seen: the decisions that were made.
         tenants: asked for those that are unknown.
         clock: returns Unix time in seconds.
     """

@@ -122,7 +122,7 @@ def dedupe_replay(
 
     Args:
         candidates: by index in the chunk, in its order.
-        firsts: where each stood first.
+        firsts: where each was first.
         accepted_at: where the messages stood first with which their ids were accepted last.
     """
     latest = dict(accepted_at)

@@ -94,7 +94,7 @@ class Ingress:
         """That of the last connection."""
         self._changing = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
-        self._carrier: Flow | None = None
+        self._flow: Flow | None = None
         """That of the last connection, which may have writes under way."""
 
     @property
@@ -105,7 +105,7 @@ class Ingress:
     @property
     def in_flight(self) -> int:
         """How many messages the broker waits for us to acknowledge, of those that were taken."""
-        return self._carrier.in_flight if self._carrier is not None and self.is_leading else 0
+        return self._flow.in_flight if self._flow is not None and self.is_leading else 0
 
     async def check(self) -> None:
         """Return if messages get through from the MQTT broker; this is readiness' probe.
@@ -133,11 +133,11 @@ class Ingress:
 
     async def _run(self) -> None:
         """Keep a connection until cancelled, as `stand_by` does."""
-        patience = ReconnectDelay()
+        reconnect_delay = ReconnectDelay()
         try:
             while True:
                 end, lasted_s = await self._attempt()
-                wait = patience.after(end, lasted_s)
+                wait = reconnect_delay.after(end, lasted_s)
                 self._news.ended(end, wait)
                 if wait.seconds:
                     await self._sleep(wait.seconds)
@@ -157,10 +157,10 @@ class Ingress:
     async def _connect(self) -> tuple[Past, LeaderTerm, Connection]:
         self._lease.begin()
         await self._writer.open()
-        if self._carrier is not None:
+        if self._flow is not None:
             # What the last connection left under way must have landed or failed. Otherwise each reconnect
             # during an outage of Kafka would read, and write, one more copy of what is not acknowledged.
-            await self._carrier.settle()
+            await self._flow.settle()
         # Last, so that the broker gives the session to nobody who has ceased to lead meanwhile.
         leader_term = await self._term_source.take()
         connection = await self._transport.connect()
@@ -171,7 +171,7 @@ class Ingress:
         return past, leader_term, connection
 
     async def _carry(self, past: Past, leader_term: LeaderTerm, connection: Connection) -> NoReturn:
-        carrier = self._carrier = Flow(
+        flow = self._flow = Flow(
             self._settings,
             self._statistics,
             connection,
@@ -181,14 +181,14 @@ class Ingress:
             monotonic=self._monotonic,
         )
         lease = asyncio.create_task(self._keep_lease(connection), name="ingress lease")
-        # Beside the carrier: what the broker answers stands behind messages that must be taken first.
+        # Beside the flow: the broker answers behind messages that must be taken first.
         opening = asyncio.create_task(self._open(past, connection), name="ingress opens")
         opening.add_done_callback(partial(_drop_on_bug, connection))
         try:
-            await carrier.run()
+            await flow.run()
         except asyncio.CancelledError:
             opening.cancel()
-            await self._leave(carrier, connection)
+            await self._leave(flow, connection)
             raise
         except MetricStreamsError as error:
             connection.drop(error)
@@ -197,7 +197,7 @@ class Ingress:
             lease.cancel()
             opening.cancel()
             connection.drop(ConnectionLost("ingress is done with it"))
-            carrier.abandon()
+            flow.abandon()
 
     async def _open(self, past: Past, connection: Connection) -> MetricStreamsError | None:
         """Open the connection; return what keeps it from being open, which ends it."""
@@ -212,9 +212,9 @@ class Ingress:
     async def _keep_lease(self, connection: Connection) -> None:
         connection.drop(await self._lease.keep())
 
-    async def _leave(self, carrier: Flow, connection: Connection) -> None:
+    async def _leave(self, flow: Flow, connection: Connection) -> None:
         try:
-            await asyncio.wait_for(carrier.finish(), FINISH_TIMEOUT_S)
+            await asyncio.wait_for(flow.finish(), FINISH_TIMEOUT_S)
         except (DeliveryFailed, TimeoutError) as error:
             log.warning(
                 "ingress stands by without having written all that it received; the broker has kept it and "

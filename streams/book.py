@@ -2,8 +2,8 @@
 
 For metrics.raw: messages in = accepted + rejected + duplicates. For metrics.unique: readings in = pushed +
 replays. The left side is what the records' headers say, the right side what the agents did; so a message that
-slips through shows as a difference. Both are counted when all effects of a record stand, from the start of
-the process on.
+slips through shows as a difference. Both are counted when all effects of a record are durable, from the start
+of the process on.
 """
 
 from dataclasses import dataclass, fields

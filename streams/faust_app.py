@@ -60,7 +60,7 @@ WHO, WAITS = "the start", ("the start of this worker",)
 
 
 class OrderedTransport(driver.Transport):
-    """Kafka with the governed consumer and the idempotent producer."""
+    """Kafka with a consumer in order, and an idempotent producer."""
 
     Consumer = OrderedConsumer
     Producer = Producer
@@ -119,10 +119,10 @@ class TopicKeeper(Service):
         self._statistics = statistics
 
     async def on_start(self) -> None:
-        """Return once every topic stands.
+        """Return once every topic exists.
 
         Raises:
-            SystemExit: if a topic stands otherwise than it must, or Faust is not the compiled one.
+            SystemExit: if a topic is not as it must be, or Faust is not the compiled one.
         """
         try:
             check_compiled()
@@ -177,16 +177,16 @@ class StreamsApp(faust.App):
         options: Faust's.
 
     Attributes:
-        position_sources: by topic, who tells where its effects stand.
+        position_sources: by topic, who tells how far its effects have come.
         drains: whether it carries no MQTT, and ends once all that Kafka holds is handled.
         boards: started with the web pages, for which they gather what is shown.
         web_routes: each adds pages to the web server.
         services: started before the agents: clients of the outside world.
         probes: by part, how readiness asks whether it answers.
         gauges: by the name of a metric, who tells its value (`streams.web.worker_metrics.GAUGES`).
-        queue_gauge: looks how the job queue stands.
+        queue_gauge: looks at the job queue.
         watch: what Kafka itself says.
-        watchdog: notices a worker that stands still.
+        watchdog: notices a worker without progress.
     """
 
     BootStrategy = Boot
@@ -274,17 +274,17 @@ class StreamsApp(faust.App):
 
     def end_on(self, bug: BaseException) -> None:
         """End the worker because of what it cannot live with; its supervisor starts it anew."""
-        # From now on, since a worker that stands still may not get as far as `on_stop`.
+        # From now on, since a worker without progress may not get as far as `on_stop`.
         _limit_the_stop()
         self.add_future(self.crash(bug))
 
     def deliverer(self) -> OrderedConsumer:
-        """Return the consumer, which stands only once the app has started."""
+        """Return the consumer, which exists only once the app has started."""
         return cast("OrderedConsumer", self.consumer)
 
     @property
     def has_consumer(self) -> bool:
-        """Whether the consumer stands: not before the app has started, nor after it has ended."""
+        """Whether there is a consumer: not before the app has started, nor after it has ended."""
         return self._consumer is not None
 
     async def check_kafka(self) -> None:
@@ -302,7 +302,7 @@ class StreamsApp(faust.App):
         return self.leadership.leads and not self.drains
 
     def held(self) -> Collection[TP]:
-        """Return the governed partitions that this worker holds."""
+        """Return the partitions of its agents that this worker holds."""
         return self.deliverer().cursors.keys()
 
     def lag_by_topic(self) -> dict[str, int] | None:
@@ -323,7 +323,7 @@ class StreamsApp(faust.App):
         await self.deliverer().refresh_metadata()
 
     def refuse(self, why: MetricStreamsError) -> NoReturn:
-        """End the worker, because as things stand it must not run: exit code 78, and one line in the log."""
+        """End the worker, because it must not run like this: exit code 78, and one line in the log."""
         log.critical("the worker ends: %s", why)
         logging.shutdown()
         # At once: Faust's way to end after a crash has tracebacks and another exit code. Effects and
@@ -355,7 +355,7 @@ class StreamsApp(faust.App):
             # Leadership goes with partition 0 of metrics.raw: one topic less that must exist.
             "topic_disable_leader": True,
             # `TopicKeeper` has made them all. Faust would ask for its table's anew, which takes the right
-            # to create topics also where it stands.
+            # to create topics also where it exists.
             "topic_allow_declare": False,
             "consumer_auto_offset_reset": "earliest",
             # On some brokers a group's join waits for part of this; a member that is slower joins again.

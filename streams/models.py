@@ -19,7 +19,7 @@ Natural: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 class FirstPlace(msgspec.Struct, frozen=True, gc=False):
-    """Where a message stood in ``metrics.raw`` when it came, which a replay keeps."""
+    """Where a message was in ``metrics.raw`` when it came, which a replay keeps."""
 
     epoch: Integer
     """Of that record; `UNKNOWN_EPOCH` where nothing told."""
@@ -51,7 +51,7 @@ PUBLISHED = tuple(name for name in FIELDS if name != "dedupe_id")
 
 
 class Message(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """One MQTT publication, as it came and as it stands in ``metrics.raw``.
+    """One MQTT publication, as it came and as it is in ``metrics.raw``.
 
     Exactly one of `payload` and `payload_base64` is set; the latter where the bytes are not UTF-8.
     """

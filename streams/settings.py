@@ -1,6 +1,6 @@
 """The settings: one frozen value, built once from a mapping such as the environment.
 
-Here stands what there is, with its unit and default; `streams.config` knows how it is read, and what each
+Here is each setting, with its unit and default; `streams.config` knows how it is read, and what each
 value must be like. ``.env.example`` is rendered from this file (`render_example`), and a test holds the two
 together.
 """

@@ -20,7 +20,7 @@ COMPACTED_SOON = {
 
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
-    """One topic as it should stand."""
+    """One topic as it should be."""
 
     name: str
     partitions: int

@@ -1,4 +1,4 @@
-"""Where refine stands after a rebalance: at the decisions in the table, if both logs bear them out.
+"""Where refine goes on after a rebalance: at the decisions in the table, if both logs bear them out.
 
 Between the table ``seen`` and the stream's positions. A decision is about a raw record, known by its digest,
 and what was accepted of it must be on metrics.unique. Where either log says otherwise, refine goes back to
@@ -23,7 +23,7 @@ from tables.state import PartitionState
 
 log = logging.getLogger(__name__)
 
-OTHER_RECORD = "another record stands at offset %d than refine has decided on"
+OTHER_RECORD = "another record is at offset %d than refine has decided on"
 ENDED = "the log ends at offset %d, but refine has decided on offset %d"
 UNIQUE_LOST = "%s[%d] no longer holds what refine has put there of raw offset %d"
 UNIQUE_GAP = "%s[%d] lacks records before offset %d that refine has put there"
@@ -37,7 +37,7 @@ CUT = (
     "Retention (RAW_RETENTION_S) is too short for such a delay, or somebody has deleted records"
 )
 
-PUSHED_AND_GONE = "jobs were pushed of raw offset %d, and another record stands there, or none"
+PUSHED_AND_GONE = "jobs were pushed of raw offset %d, and another record is there, or none"
 
 FenceOf = Callable[[int], Awaitable[Fence | None]]
 """Returns the chunk of a partition that was pushed last, which something outside of Kafka knows, or raises
@@ -53,7 +53,7 @@ class OwnersSay(NamedTuple):
 
 
 class SeenPositions:
-    """Where refine stands: at the first decision of the partition that may not have been emitted.
+    """The position of refine: at the first decision of the partition that may not have been emitted.
 
     Args:
         seen: the table.

@@ -19,7 +19,7 @@ KEPT_BYTES = 1024
 
 
 class TopicKind(StrEnum):
-    """Which of our topics a message stands on."""
+    """Which of our topics a message is on."""
 
     RAW = "raw"
     UNIQUE = "unique"
@@ -45,7 +45,7 @@ class Browsed(NamedTuple):
 
     record: TopicRecord
     coordinate: Coordinate
-    """Where it stands in ``metrics.raw``."""
+    """Where it is in ``metrics.raw``."""
     body: Message | RejectedMessage | Reading
     reason: Reason | None = None
     stage: Stage | None = None
@@ -69,7 +69,7 @@ class Browsed(NamedTuple):
         return f"{body.topic}\n{payload_text(body)}\n{detail}"
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON shows it: where it stands, why it was rejected, and the message itself."""
+        """Return it as JSON shows it: where it is, why it was rejected, and the message itself."""
         shown: dict[str, Any] = {"coordinate": str(self.coordinate)}
         if self.reason is not None:
             shown |= {"stage": self.stage, "reason": self.reason}

@@ -61,7 +61,7 @@ class IngestRun:
         self._limit = WaitLimit(limit_s, self._settled)
 
     async def run(self) -> None:
-        """Run jobs until SIGTERM or SIGINT, the jobs at hand to their end, or until what is asked is done.
+        """Run jobs until SIGTERM or SIGINT, the reserved jobs to their end, or until what is asked is done.
 
         Raises:
             ForeignJob: the queue holds a job of another class; it is where it was.

@@ -62,7 +62,7 @@ async def trace(self: TraceCommand, message: str, *, since: str, as_json: bool) 
 
 
 async def places(settings: Settings, message: str, since: str) -> list[Coordinate]:
-    """Return where the message stands, or those that have an id.
+    """Return where the message is, or those that have an id.
 
     Raises:
         MetricStreamsError: there is none.

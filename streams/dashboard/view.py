@@ -51,7 +51,7 @@ class WorkerView:
         return {name: seconds for name, seconds in found.items() if seconds is not None}
 
     def partitions(self) -> list[dict[str, Any]]:
-        """Return where each partition stands that this worker holds."""
+        """Return the position of each partition that this worker holds."""
         if not self._app.has_consumer:
             return []
         return [

@@ -5,8 +5,8 @@ Each message that was sent is exactly one of these:
 - landed: its reading went on to metrics.unique, and the row of its identity stands in metrics_raw with the
   value that was accepted last. A reading whose row a later one of the same dedupe_id has written again has
   landed, too (it is also counted as superseded).
-- rejected: it stands in metrics.rejected.
-- duplicate: it stands in metrics.raw and in neither of the others, and it is an exact copy: the message of
+- rejected: it is in metrics.rejected.
+- duplicate: it is in metrics.raw and in neither of the others, and it is an exact copy: the message of
   the same identity that was accepted last had the same value.
 - missing: none of these. Not in metrics.raw, or dropped without being a duplicate, or without its row.
 
@@ -220,7 +220,7 @@ class _Books:
         self._accepted_malformed = 0
 
     def enter(self, publication: PlannedPublication, fates: set[Reason | None]) -> None:
-        """Enter a message that stands in metrics.raw."""
+        """Enter a message that is in metrics.raw."""
         self.two_fates += max(0, len(fates) - 1)
         if None in fates:
             self._accept(publication)

@@ -35,7 +35,7 @@ class Topics:
 
     Attributes:
         raw: all chunks read so far.
-        unique: likewise; a chunk that was emitted twice stands here twice.
+        unique: likewise; a chunk that was emitted twice is here twice.
         rejected: likewise.
     """
 

@@ -144,7 +144,7 @@ class Simulation(Iterator[PlannedPublication]):
     """The publications of a fleet of devices, without end.
 
     Args:
-        tenants: ids of the tenants whose devices publish, as they stand in the database.
+        tenants: ids of the tenants whose devices publish, as they are in the database.
         devices: how many each tenant has.
         shares: how many publications are no new valid reading.
         seed: the same seed gives the same values, and the same dedupe_ids.

@@ -44,7 +44,7 @@ class _Result(NamedTuple):
 
 
 async def examine(checks: Sequence[NamedCheck], limit_s: float) -> list[Finding]:
-    """Run all checks at once; what each finds stands in the order of the checks.
+    """Run all checks at once; what each finds is in the order of the checks.
 
     That a part is away is said once, by the first of its checks.
     """

@@ -1,4 +1,4 @@
-"""Looks whether the fence in Redis is about the logs that stand, and whose it is."""
+"""Looks whether the fence in Redis is about the present logs, and whose it is."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple

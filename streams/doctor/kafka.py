@@ -1,4 +1,4 @@
-"""Looks at Kafka: the topics as they stand, and who is in the consumer group."""
+"""Looks at Kafka: the topics, and who is in the consumer group."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -29,7 +29,7 @@ async def examine_topics(settings: Settings) -> list[Finding]:
 def of_topics(
     specs: Sequence[TopicSpec], found: Mapping[str, Found], settings: Settings
 ) -> Iterable[Finding]:
-    """Return what is to be said of the topics that stand, and of those that do not."""
+    """Return what is to be said of the topics that exist, and of those that do not."""
     bootstrap = ",".join(settings.bootstrap_servers)
     standing = {spec.name: spec for spec in specs if spec.name in found}
     if not standing:

@@ -26,7 +26,7 @@ FETCH_BYTES = 64 * 1024
 
 
 class LogEnds(NamedTuple):
-    """Where the logs stand."""
+    """Where the logs begin and end."""
 
     ranges: Mapping[TP, LogRange]
     newest: Mapping[TP, LogRecord]
@@ -44,7 +44,7 @@ class Logs:
         self._consumer = consumer
 
     async def ends(self, tps: Collection[TP]) -> LogEnds:
-        """Return where logs begin and end, and their newest records; none of those that do not stand.
+        """Return where logs begin and end, and their newest records; none of those that do not exist.
 
         Raises:
             Outage: if Kafka does not answer.

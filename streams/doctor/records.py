@@ -1,4 +1,4 @@
-"""Looks at what stands in the logs: who wrote it, in which format, how far the workers are behind it.
+"""Looks at what is in the logs: who wrote it, in which format, how far the workers are behind it.
 
 And whether the logs are those that they were: each newest record of metrics.unique names the raw record that
 it was made from, and the fence in Redis a record of metrics.unique.

@@ -16,7 +16,7 @@ class Batch:
     Args:
         queue: knows whether there is time left.
         store: where the rows go.
-        settlement: settles each job.
+        outcomes: settles each job.
         statistics: counts the rows.
 
     Attributes:
@@ -24,11 +24,11 @@ class Batch:
     """
 
     def __init__(
-        self, queue: ReservingQueue, store: MetricStore, settlement: Outcomes, statistics: Statistics
+        self, queue: ReservingQueue, store: MetricStore, outcomes: Outcomes, statistics: Statistics
     ) -> None:
         self._queue = queue
         self._store = store
-        self._settlement = settlement
+        self._outcomes = outcomes
         self._statistics = statistics
         self._doubt: RowsDoubted | None = None
         self._doubted: list[tuple[PreparedJob, RowsDoubted]] = []
@@ -53,7 +53,7 @@ class Batch:
             rows = await self._store.write([taken.job for taken in jobs])
         except RowsRefused as refusal:
             if len(jobs) == 1:
-                await self._settlement.refused(jobs[0], refusal)
+                await self._outcomes.refused(jobs[0], refusal)
             else:
                 await self._halve(jobs)
         except RowsDoubted as doubt:
@@ -61,7 +61,7 @@ class Batch:
         else:
             self._others_passed = self._doubt is not None
             self._statistics.messages[Count.INGESTED] += rows
-            await self._settlement.complete(jobs)
+            await self._outcomes.complete(jobs)
 
     async def _halve(self, jobs: Sequence[PreparedJob]) -> None:
         middle = len(jobs) // 2
@@ -93,4 +93,4 @@ class Batch:
                 f"and none uses up a try; the first is job {first.job.uuid}: {doubt.detail}",
             )
         for taken, doubt in self._doubted:
-            await self._settlement.refused(taken, RowsRefused(doubt.detail))
+            await self._outcomes.refused(taken, RowsRefused(doubt.detail))

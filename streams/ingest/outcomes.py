@@ -1,4 +1,4 @@
-"""What becomes of a job at hand: done, tried again, deleted, or given up.
+"""What becomes of a reserved job: done, tried again, deleted, or given up.
 
 By the rules of ``streams.ingest.failing``; each way ends in the queue, whose outage is waited out.
 """
@@ -22,15 +22,15 @@ ASIDE_S = 10
 
 
 class Outcomes:
-    """Settles jobs in the queue and takes them off the jobs at hand.
+    """Settles jobs in the queue and takes them off the reservations.
 
     Every method raises `Outage` where the store is away, or the queue when the worker was told to stop.
 
     Args:
         queue: where the jobs were taken.
         store: keeps those that are given up.
-        at_hand: the jobs at hand.
-        patience: waits for a queue that is away.
+        reservations: those jobs.
+        outage_wait: waits for a queue that is away.
         queue_name: the queue's name as ``failed_jobs`` records it.
         queue_connection: the connection's name as ``failed_jobs`` records it.
         delete_when_missing_models: whether the job's class says so, as Laravel before 13 asks it.
@@ -41,8 +41,8 @@ class Outcomes:
         self,
         queue: ReservingQueue,
         store: MetricStore,
-        at_hand: Reservations,
-        patience: OutageWait,
+        reservations: Reservations,
+        outage_wait: OutageWait,
         *,
         queue_name: str,
         queue_connection: str,
@@ -51,8 +51,8 @@ class Outcomes:
     ) -> None:
         self._queue = queue
         self._store = store
-        self._at_hand = at_hand
-        self._patience = patience
+        self._reservations = reservations
+        self._outage_wait = outage_wait
         self._queue_name = queue_name
         self._queue_connection = queue_connection
         self._delete_when_missing_models = delete_when_missing_models
@@ -61,8 +61,8 @@ class Outcomes:
     async def complete(self, jobs: Sequence[PreparedJob]) -> None:
         """Delete jobs whose rows are written, and publish what they announce."""
         done = [(taken.reserved, taken.publication) for taken in jobs]
-        ours = await self._patience.wait_out(lambda: self._queue.complete(done))
-        self._at_hand.settled([reserved for reserved, _ in done], Count.JOBS_DONE)
+        ours = await self._outage_wait.wait_out(lambda: self._queue.complete(done))
+        self._reservations.settled([reserved for reserved, _ in done], Count.JOBS_DONE)
         if not all(ours):
             log.warning(
                 "wrote the rows of %d jobs that this worker no longer holds. The worker that took them "
@@ -94,16 +94,16 @@ class Outcomes:
         except (RowsRefused, RowsDoubted) as refusal:
             await self._keep(reserved, failed.uuid, why, refusal)
             return
-        await self._patience.wait_out(lambda: self._queue.delete(reserved))
-        self._at_hand.settled([reserved], Count.JOBS_FAILED)
+        await self._outage_wait.wait_out(lambda: self._queue.delete(reserved))
+        self._reservations.settled([reserved], Count.JOBS_FAILED)
         log.error("gave up job %s and moved it to the table failed_jobs: %s", failed.uuid, why)
 
     async def _keep(
         self, reserved: ReservedJob, uuid: str, why: str, refusal: RowsRefused | RowsDoubted
     ) -> None:
         """Let a job wait that has failed, but that failed_jobs does not take: it must hold up no other."""
-        await self._patience.wait_out(lambda: self._queue.release(reserved, ASIDE_S, counted=False))
-        self._at_hand.settled([reserved], Count.JOBS_RELEASED)
+        await self._outage_wait.wait_out(lambda: self._queue.release(reserved, ASIDE_S, counted=False))
+        self._reservations.settled([reserved], Count.JOBS_RELEASED)
         log.error(
             "job %s has failed, but the table failed_jobs does not accept it. It is tried again in %d s, and "
             "no try is used: %s; why it failed: %s",
@@ -115,18 +115,18 @@ class Outcomes:
 
     async def _set_aside(self, taken: PreparedJob, refusal: RowsLocked) -> None:
         """Let a job wait that cannot be run now: at the front it would hold up all others."""
-        await self._patience.wait_out(lambda: self._queue.release(taken.reserved, ASIDE_S, counted=False))
-        self._at_hand.settled([taken.reserved], Count.JOBS_RELEASED)
+        await self._outage_wait.wait_out(lambda: self._queue.release(taken.reserved, ASIDE_S, counted=False))
+        self._reservations.settled([taken.reserved], Count.JOBS_RELEASED)
         log.warning("job %s waits for %d s, and no try is used: %s", taken.job.uuid, ASIDE_S, refusal)
 
     async def _drop(self, taken: PreparedJob, refusal: RowsRefused) -> None:
-        await self._patience.wait_out(lambda: self._queue.delete(taken.reserved))
-        self._at_hand.settled([taken.reserved], Count.JOBS_DONE)
+        await self._outage_wait.wait_out(lambda: self._queue.delete(taken.reserved))
+        self._reservations.settled([taken.reserved], Count.JOBS_DONE)
         log.info("deleted job %s (deleteWhenMissingModels): %s", taken.job.uuid, refusal)
 
     async def _try_again(self, taken: PreparedJob, refusal: RowsRefused, delay_s: int) -> None:
-        ours = await self._patience.wait_out(lambda: self._queue.release(taken.reserved, delay_s))
-        self._at_hand.settled([taken.reserved], Count.JOBS_RELEASED)
+        ours = await self._outage_wait.wait_out(lambda: self._queue.release(taken.reserved, delay_s))
+        self._reservations.settled([taken.reserved], Count.JOBS_RELEASED)
         if not ours:
             log.warning("job %s failed here, but another worker has it by now: %s", taken.job.uuid, refusal)
             return

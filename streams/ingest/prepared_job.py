@@ -9,7 +9,7 @@ from streams.laravel.reserve import Broadcast, ReservedJob
 
 
 class PreparedJob(NamedTuple):
-    """A job at hand that can be read."""
+    """A reserved job that can be read."""
 
     reserved: ReservedJob
     job: Job

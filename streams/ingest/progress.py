@@ -43,7 +43,7 @@ class Front:
         self._pushed_at_s: float | None = None
 
     def look(self, now_s: float, job: bytes | None) -> None:
-        """Take in what stands at the front at `now_s`, by a clock that never goes back; None for nothing."""
+        """Take in what is at the front at `now_s`, by a clock that never goes back; None for nothing."""
         if job != self._job:
             self._job, self._seen_at_s = job, now_s
             self._pushed_at_s = None if job is None else pushed_at_s(job)

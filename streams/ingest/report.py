@@ -164,7 +164,7 @@ class Report:
         await self.backlog()
         stalled_s = self._progress.stalled_s(self._clock())
         if stalled_s is not None:
-            raise Outage("jobs", f"some are due or at hand, but none was settled for {stalled_s:.0f} s")
+            raise Outage("jobs", f"some are due or reserved, but none was settled for {stalled_s:.0f} s")
 
     def _now(self) -> Counter[str]:
         return Counter({name: self._counters[name] for name in COUNTED})

@@ -1,4 +1,4 @@
-"""The jobs at hand: those that a worker has reserved and not settled yet."""
+"""The jobs that a worker has reserved and not settled yet."""
 
 import logging
 from collections.abc import AsyncIterator, Sequence
@@ -16,13 +16,13 @@ class Reservations:
 
     Args:
         queue: where they come from.
-        patience: waits for a queue that is away.
+        outage_wait: waits for a queue that is away.
         statistics: counts them once they are settled.
     """
 
-    def __init__(self, queue: ReservingQueue, patience: OutageWait, statistics: Statistics) -> None:
+    def __init__(self, queue: ReservingQueue, outage_wait: OutageWait, statistics: Statistics) -> None:
         self._queue = queue
-        self._patience = patience
+        self._outage_wait = outage_wait
         self._statistics = statistics
         self._held: dict[ReservedJob, None] = {}
 
@@ -52,6 +52,6 @@ class Reservations:
             self._held.pop(job, None)
 
     async def _put_back(self, jobs: Sequence[ReservedJob]) -> None:
-        returned = await self._patience.wait_out(lambda: self._queue.put_back(jobs))
+        returned = await self._outage_wait.wait_out(lambda: self._queue.put_back(jobs))
         log.info("put %d jobs back at the front of the queue, unchanged", returned)
         self._held.clear()

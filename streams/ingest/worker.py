@@ -1,7 +1,7 @@
 """Runs the jobs of the queue: takes several, writes their rows at once, publishes, and settles each.
 
 Between ``streams.laravel.reserve`` and ``streams.ingest.store``. A bad row fails its own job alone. An outage
-fails no job: the jobs at hand go back to where they were, and the worker waits.
+fails no job: the reserved jobs go back to where they were, and the worker waits.
 """
 
 from collections.abc import Callable, Sequence
@@ -75,14 +75,14 @@ class IngestWorker:
         self._until = until
         self._clock = clock
         self._max_jobs = 1 if until is Until.ONE_JOB else MAX_JOBS
-        self._patience = OutageWait(statistics, limit or WaitLimit())
-        self._store = StoppableStore(store, self._patience)
-        self._at_hand = Reservations(queue, self._patience, statistics)
-        self._settlement = Outcomes(
+        self._outage_wait = OutageWait(statistics, limit or WaitLimit())
+        self._store = StoppableStore(store, self._outage_wait)
+        self._reservations = Reservations(queue, self._outage_wait, statistics)
+        self._outcomes = Outcomes(
             queue,
             self._store,
-            self._at_hand,
-            self._patience,
+            self._reservations,
+            self._outage_wait,
             queue_name=queue_name,
             queue_connection=queue_connection,
             delete_when_missing_models=delete_when_missing_models,
@@ -90,8 +90,8 @@ class IngestWorker:
         )
 
     def stop(self) -> None:
-        """End `run` after the jobs at hand, or at once where it waits for a part that is away."""
-        self._patience.stop()
+        """End `run` after the reserved jobs, or at once where it waits for a part that is away."""
+        self._outage_wait.stop()
 
     async def run(self) -> None:
         """Run jobs until `stop`, or until there is no more to do.
@@ -101,28 +101,28 @@ class IngestWorker:
             NotFinished: nothing could be done for as long as the limit says.
         """
         waits = delays()
-        while not self._patience.is_over:
+        while not self._outage_wait.is_over:
             try:
                 taken = await self.turn()
-                self._patience.progressed()
+                self._outage_wait.progressed()
                 if self._has_done(taken):
                     return
                 if not taken:
                     await self._queue.wait(WAIT_S)
             except Outage as outage:
-                self._patience.is_away(outage)
-                await self._patience.pause(next(waits))
+                self._outage_wait.is_away(outage)
+                await self._outage_wait.pause(next(waits))
             else:
                 waits = delays()
 
     async def turn(self) -> int:
         """Take what is there and settle it; return how many jobs that were."""
-        await self._patience.be_sure(self._check)
+        await self._outage_wait.be_sure(self._check)
         jobs = await self._queue.reserve(max_jobs=self._max_jobs, max_bytes=MAX_BYTES)
-        self._patience.redis_answers()
+        self._outage_wait.redis_answers()
         if jobs:
-            async with self._at_hand.holding(jobs):
-                batch = Batch(self._queue, self._store, self._settlement, self._statistics)
+            async with self._reservations.holding(jobs):
+                batch = Batch(self._queue, self._store, self._outcomes, self._statistics)
                 try:
                     await self._run_jobs(jobs, batch)
                 finally:
@@ -136,7 +136,7 @@ class IngestWorker:
 
     def _learn(self, too_many: int) -> None:
         """Take fewer jobs at once where there was no time for all, until there is."""
-        if self._at_hand and self._queue.is_late:
+        if self._reservations and self._queue.is_late:
             self._max_jobs = max(1, too_many // 2)
         elif self._until is not Until.ONE_JOB:
             self._max_jobs = min(MAX_JOBS, self._max_jobs * 2)
@@ -153,7 +153,7 @@ class IngestWorker:
             try:
                 taken = PreparedJob.read(reserved, job_class=self._job_class, now=now)
             except MalformedRecord as error:
-                await self._settlement.give_up(reserved, f"{type(error).__name__}: {error}")
+                await self._outcomes.give_up(reserved, f"{type(error).__name__}: {error}")
             except ForeignJob as error:
                 foreign = error
                 break
@@ -166,5 +166,5 @@ class IngestWorker:
     async def _unless_exhausted(self, taken: PreparedJob) -> list[PreparedJob]:
         if not is_exhausted(taken.job, self._clock().timestamp()):
             return [taken]
-        await self._settlement.give_up(taken.reserved, exhausted_message(taken.job))
+        await self._outcomes.give_up(taken.reserved, exhausted_message(taken.job))
         return []

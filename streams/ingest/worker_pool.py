@@ -25,7 +25,7 @@ class WorkerPool:
         self._hands = hands
 
     def stop(self) -> None:
-        """Let each worker end after the jobs at hand."""
+        """Let each worker end after the reserved jobs."""
         for hand in self._hands:
             hand.stop()
 

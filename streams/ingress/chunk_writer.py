@@ -43,7 +43,7 @@ STOP_TIMEOUT_S = 5.0
 
 
 class ChunkWriter(Protocol):
-    """What the carrier asks of Kafka."""
+    """What ingress asks of Kafka."""
 
     async def open(self) -> None:
         """Be ready to write: connect, or replace what has failed.
@@ -73,7 +73,7 @@ class ChunkWriter(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of Kafka. What is not sent by then never is; what is not acknowledged fails."""
+        """Disconnect. What is not sent by then never is; what is not acknowledged fails."""
         ...
 
 
@@ -226,7 +226,7 @@ class KafkaChunkWriter:
         return self._producer is None or self._producer.has_room(self._topic, partition, size_bytes)
 
     async def close(self) -> None:
-        """Let go of Kafka."""
+        """Disconnect."""
         producer, self._producer = self._producer, None
         if producer is not None:
             # First: what waits in the producer must not go out on leaving, behind what a successor writes.

@@ -18,7 +18,7 @@ class CpuLoad:
         self._cpu_s = cpu_s
 
     def note(self, now_s: float, cpu_s: float) -> None:
-        """Take in how things stand now; to be called again and again."""
+        """Look at the present load; to be called again and again."""
         passed_s, used_s = now_s - self._now_s, cpu_s - self._cpu_s
         if passed_s <= 0:
             return

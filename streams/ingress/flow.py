@@ -128,7 +128,7 @@ class Flow:
 
     async def _pump(self) -> NoReturn:
         while True:
-            publications = await self._connection.receive(self._patience_s())
+            publications = await self._connection.receive(self._until_due_s())
             self._take(publications)
             now = self._monotonic()
             due = self._chunker.due(now, self._queue.messages_under_way, self._load.share)
@@ -142,7 +142,7 @@ class Flow:
             if self._connection.has_more():
                 await asyncio.sleep(0)  # others have a turn
 
-    def _patience_s(self) -> float | None:
+    def _until_due_s(self) -> float | None:
         due_at = self._chunker.next_due()
         return None if due_at is None else max(0.0, due_at - self._monotonic())
 

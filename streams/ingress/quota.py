@@ -1,6 +1,6 @@
 """How much a tenant may send; what goes beyond is noticed before it costs more. Pure: it is told the time.
 
-Between the MQTT connection and the chunks: the carrier (``streams/ingress/flow.py``) asks a `Meter` of each
+Between the MQTT connection and the chunks: `streams.ingress.flow` asks a `Meter` of each
 message, and refine rejects those that were beyond. They keep their place in ``metrics.raw``, so that what is
 put back later stands where it came.
 """

@@ -81,7 +81,7 @@ class FakeChunkWriter:
         return True
 
     async def close(self) -> None:
-        """Let go: what is held fails."""
+        """Disconnect: what is held fails."""
         await asyncio.sleep(0)
         self.fail_held()
 

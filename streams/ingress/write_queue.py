@@ -1,6 +1,6 @@
 """Chunks that are to be written, so that a partition that is slow holds up no other. Pure.
 
-Between the chunker and the writer of a carrier (``streams/ingress/flow.py``).
+Between the chunker and the writer, in `streams.ingress.flow`.
 """
 
 from collections import deque

@@ -36,15 +36,15 @@ LEADERS_TRIES, LEADERS_WAIT_S = 300, 0.1
 
 
 async def ensure_topics(settings: Settings) -> list[str]:
-    """Create the topics that are missing, and check those that stand.
+    """Create the topics that are missing, and check those that exist.
 
     Returns:
         One line for each topic: created or present.
 
     Raises:
         Outage: if Kafka does not answer.
-        StartupRefused: if topics stand on which the guarantees cannot be kept, or Kafka refuses one; a line
-            for each problem, all at once.
+        StartupRefused: if there are topics on which the guarantees cannot be kept, or Kafka refuses one; a
+            line for each problem, all at once.
     """
     specs = [*topic_specs(settings), *operators_specs(settings)]
     try:
@@ -60,7 +60,7 @@ async def ensure_topics(settings: Settings) -> list[str]:
 
 
 async def find_topics(settings: Settings) -> dict[str, Found]:
-    """Return those of our topics that stand, by name, and create none.
+    """Return those of our topics that exist, by name, and create none.
 
     Raises:
         Outage: if Kafka does not answer.
@@ -73,7 +73,7 @@ async def find_topics(settings: Settings) -> dict[str, Found]:
 
 
 async def count_partitions(settings: Settings) -> dict[str, int]:
-    """Return how many partitions those of our topics have that stand, those of the commands among them.
+    """Return how many partitions those of our topics have that exist, those of the commands among them.
 
     Raises:
         Outage: if Kafka does not answer.

@@ -1,4 +1,4 @@
-"""Looks, every few seconds, whether what every position rests on still stands, also where nothing flows.
+"""Looks, every few seconds, whether what every position rests on is still there, also where nothing flows.
 
 Beside the consumer. A log that is set back or made anew while a worker runs, or a Redis that comes back with
 older data, would show in the next record alone: and where none comes, never. So the record before each
@@ -35,7 +35,7 @@ class Audited(Protocol):
     cursors: dict[TP, Cursor]
 
     def doubt(self, tp: TP, why: str) -> None:
-        """Ask anew where a partition stands."""
+        """Ask anew for a partition's position."""
         ...
 
 
@@ -63,7 +63,7 @@ class Audit:
     """Looks at a few partitions at a time, for as long as the worker runs, and never raises into it.
 
     Args:
-        sources: by topic, who tells where its effects stand.
+        sources: by topic, who tells how far its effects have come.
         reader: of the logs.
         group: of the worker.
         refresh: lets the consumer learn anew which partitions there are.

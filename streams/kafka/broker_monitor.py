@@ -49,7 +49,7 @@ class EndsReader(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of Kafka; the next `read` connects anew."""
+        """Disconnect; the next `read` connects anew."""
         ...
 
 

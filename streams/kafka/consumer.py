@@ -1,4 +1,4 @@
-"""A Faust consumer that delivers governed partitions in unbroken order, from where their effects stand.
+"""A Faust consumer that delivers the agents' partitions in unbroken order, behind the last effect of each.
 
 Between Kafka and the agents. What it mends in Faust 0.15.3 (``transport/consumer.py``): the drain loop may
 deliver from a stale buffer after a rebalance, takes the hole that this leaves for a compacted gap, and
@@ -71,7 +71,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
 
 class OrderedConsumer(driver.Consumer):
-    """Delivers governed partitions strictly in order."""
+    """Delivers the partitions that agents read strictly in order."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -94,8 +94,11 @@ class OrderedConsumer(driver.Consumer):
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
-    def governs(self, tp: TP) -> bool:
-        """Tell whether a partition's position lives with its effects."""
+    def feeds_agent(self, tp: TP) -> bool:
+        """Tell whether an agent reads a partition, whose position then lives with its effects.
+
+        The rest are changelogs, which Faust reads by its own rules.
+        """
         return tp.topic in self._sources
 
     def cursor(self, tp: TP) -> Cursor:
@@ -109,11 +112,11 @@ class OrderedConsumer(driver.Consumer):
         await super().perform_seek()
         self._let_go()
         self.committed = {tp: offset for tp, offset in self._committed_offset.items() if offset is not None}
-        governed = {tp for tp in self.assignment() if self.governs(tp)}
-        for gone in self.cursors.keys() - governed:
+        fed = {tp for tp in self.assignment() if self.feeds_agent(tp)}
+        for gone in self.cursors.keys() - fed:
             del self.cursors[gone]
-        self._ranges = await self._log_ranges(governed)
-        for tp in governed:
+        self._ranges = await self._log_ranges(fed)
+        for tp in fed:
             self.cursor(tp).hold()
             self._placing[tp] = asyncio.create_task(self._place(tp), name=f"place {tp.topic}[{tp.partition}]")
         if self._placing:
@@ -139,12 +142,12 @@ class OrderedConsumer(driver.Consumer):
         self._placing.clear()
 
     async def reposition(self, tp: TP) -> None:
-        """Ask anew where a partition's effects stand, and deliver from there."""
+        """Ask anew up to where a partition's effects have come, and deliver from there."""
         self.cursor(tp).hold()
         await self._place(tp)
 
     def doubt(self, tp: TP, why: str) -> None:
-        """Ask anew where a partition stands, once its agent has finished what it is at."""
+        """Ask anew for a partition's position, once its agent has finished what it is at."""
         placing = self._placing.get(tp)
         if placing is None or placing.done():
             log.warning("%s[%d]: %s. Working out again where to read on", *tp, why)
@@ -220,7 +223,7 @@ class OrderedConsumer(driver.Consumer):
         await self._thread.call_thread(client_of(consumer).force_metadata_update)
 
     def refuse(self, why: MetricStreamsError) -> None:
-        """End the worker: as things stand, it must not go on."""
+        """End the worker: it must not go on."""
         cast("Any", self.app).refuse(why)
 
     async def confirms(self, tp: TP) -> bool:
@@ -263,20 +266,20 @@ class OrderedConsumer(driver.Consumer):
         return bool(cast("Any", self.app).should_stop)
 
     def finished(self, tp: TP, offset: int) -> None:
-        """Note that all effects of a record stand."""
+        """Note that all effects of a record are durable."""
         self.cursor(tp).done(offset)
         self._lanes.room(tp)
 
     def on_buffer_full(self, tp: TP) -> None:
-        """Leave governed partitions to their lanes, which know how much an agent has not finished."""
-        if not self.governs(tp):
+        """Leave the agents' partitions to their lanes, which know how much an agent has not finished."""
+        if not self.feeds_agent(tp):
             super().on_buffer_full(tp)
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109 - Faust's name
-        """Yield what was fetched; records of governed partitions go to their lanes, if they are next."""
+        """Yield what was fetched; records of the agents' partitions go to their lanes, if they are next."""
         self._sought.clear()
         async for tp, message in super().getmany(timeout):
-            if not self.governs(tp):
+            if not self.feeds_agent(tp):
                 yield tp, message
             elif await self._admits(tp, message.offset, message.timestamp):
                 self._lanes.add(tp, message)
@@ -319,7 +322,7 @@ class OrderedConsumer(driver.Consumer):
             self.doubt(tp, "the log delivers what lies behind the position")
 
     def _filter_committable_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
-        others = [tp for tp in tps if not self.governs(tp)]
+        others = [tp for tp in tps if not self.feeds_agent(tp)]
         offsets: dict[TP, int] = super()._filter_committable_offsets(others)
         all_again = self._is_time_to_commit_all()
         for tp, cursor in self.cursors.items():

@@ -29,7 +29,7 @@ class Drain:
     Args:
         app: has the consumer.
         ends: tells where the logs end.
-        topics: in the order in which records flow: what is made of one stands in the next.
+        topics: in the order in which records flow: what is made of one is in the next.
         partitions: how many each of them has.
         end: ends the worker.
     """

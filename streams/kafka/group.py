@@ -76,7 +76,7 @@ class KafkaGroup:
         return wanted - set(group.held)
 
     async def standing(self) -> GroupState | None:
-        """Return how the group stands; None where the broker does not tell (Tansu).
+        """Return the state of the group; None where the broker does not tell (Tansu).
 
         Raises:
             Outage: if Kafka does not answer.

@@ -1,7 +1,7 @@
 """Compares what metrics.raw and metrics.unique say of each other: how far one history is that of the other.
 
 Between the positions of refine and handoff and the logs. Each record of metrics.unique names the raw record
-that it was made from, by offset and digest. So the newest one whose raw record still stands there is the last
+that it was made from, by offset and digest. So the newest one whose raw record is still there is the last
 place that both logs have in common, whatever was set back or made anew.
 """
 
@@ -102,7 +102,7 @@ class Histories:
         return [emitted for emitted in window if emitted.place == place]
 
     async def last_common(self, partition: int, below: int | None = None) -> Emitted | None:
-        """Return the newest record of metrics.unique whose raw record still stands; None if there is none.
+        """Return the newest record of metrics.unique whose raw record is still there; None if there is none.
 
         Args:
             partition: of both topics.
@@ -129,7 +129,7 @@ class Histories:
         return found[0] if found and await self.raw_has(partition, found[0]) else None
 
     async def raw_has(self, partition: int, emitted: Emitted) -> bool:
-        """Tell whether the raw record stands that a record of metrics.unique was made from.
+        """Tell whether the raw record is still there that a record of metrics.unique was made from.
 
         Raises:
             Outage: if Kafka does not answer.

@@ -1,7 +1,7 @@
 """Keeps what was fetched until its agent has room, each partition in a lane of its own.
 
 Between the consumer's fetches and the agents. Faust's own drain loop waits for room in one agent's queue
-while the records of all others stand behind it (``transport/conductor.py``), so a Redis that is away would
+while the records of all others wait behind it (``transport/conductor.py``), so a Redis that is away would
 stop refine as well, and a PostgreSQL that is away would stop handoff.
 """
 

@@ -1,4 +1,4 @@
-"""Where each governed partition stands, by its effects: pure bookkeeping, without Kafka.
+"""The position of each partition that an agent reads, by its effects: pure bookkeeping, without Kafka.
 
 Committed offsets prove nothing, so refine resumes at the last decision in its table and handoff behind its
 fence in Redis, each after it has found in the log the very record that it was about. A `Cursor` holds what
@@ -65,7 +65,7 @@ class PositionSource(Protocol):
 
         Raises:
             Outage: if it is not known now; the partition is held back until it is.
-            StartupRefused: if it must not be read at all, as things stand.
+            StartupRefused: if it must not be read at all.
             NewerFormat: if what tells it was written by a newer version.
         """
         ...
@@ -84,14 +84,14 @@ class Admission(Enum):
 
     TAKE = auto()
     PASS_OVER = auto()
-    """Behind the cursor, or the partition is held: its effects stand already, or it will come again."""
+    """Behind the cursor, or the partition is held: its effects are durable already, or it will come again."""
     REWIND = auto()
     """Ahead of the cursor: something between was not delivered."""
 
 
 @dataclass(slots=True)
 class Cursor:
-    """One governed partition: what is fetched next, handed to its agent next, and taken by the agent next."""
+    """One partition that an agent reads: what is fetched, handed on, and taken by the agent next."""
 
     next_fetch: int | None = None
     """None while the partition is held back, its position unknown."""
@@ -174,7 +174,7 @@ class Cursor:
         return _judge(offset, self.expected + ahead)
 
     def done(self, offset: int) -> None:
-        """Note that all effects of a record stand."""
+        """Note that all effects of a record are durable."""
         if self.expected == offset:
             self.expected = offset + 1
             self.held_up_by = ""
@@ -208,7 +208,7 @@ class Cursor:
 
     @property
     def committable(self) -> int | None:
-        """Return the offset up to which the effects stand, as far as that is known.
+        """Return the offset up to which the effects are durable, as far as that is known.
 
         Not while the partition is held: the log may be another one than that in which `expected` counts.
         """

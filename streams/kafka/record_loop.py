@@ -1,7 +1,7 @@
 """The loop that all agents on Kafka share: in order, retried on an outage, acknowledged after the effects.
 
 Between Faust's streams and the agents' own work. Faust's acknowledgements serve its shutdown alone; what
-counts is the `Cursor`, which moves on only when all effects of a record stand.
+counts is the `Cursor`, which moves on only when all effects of a record are durable.
 """
 
 import asyncio
@@ -55,7 +55,7 @@ class Deliverer(Protocol):
         ...
 
     def finished(self, tp: TP, offset: int) -> None:
-        """Note that all effects of a record stand."""
+        """Note that all effects of a record are durable."""
         ...
 
     async def rewind(self, tp: TP, offset: int) -> None:
@@ -63,7 +63,7 @@ class Deliverer(Protocol):
         ...
 
     async def reposition(self, tp: TP) -> None:
-        """Deliver from where the effects stand."""
+        """Deliver behind the last durable effect."""
         ...
 
     async def confirms(self, tp: TP) -> bool:
@@ -75,12 +75,12 @@ class Deliverer(Protocol):
         ...
 
     def refuse(self, why: MetricStreamsError) -> None:
-        """End the worker: as things stand, it must not go on."""
+        """End the worker: it must not go on."""
         ...
 
 
 Work = Callable[[Sequence[Record]], Awaitable[None]]
-"""Takes successive records of one partition, in order; when it returns, all their effects stand."""
+"""Takes successive records of one partition, in order; when it returns, all their effects are durable."""
 
 
 async def process_in_order(

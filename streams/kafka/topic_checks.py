@@ -1,4 +1,4 @@
-"""What of a topic that stands is unsafe, and what is merely otherwise than configured. Pure.
+"""What of an existing topic is unsafe, and what is merely otherwise than configured. Pure.
 
 Between Kafka's description of the topics (`streams.kafka.admin`) and the start of the worker.
 """

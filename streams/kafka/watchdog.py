@@ -1,4 +1,4 @@
-"""Notices a worker that stands still, and ends one that only a restart mends.
+"""Notices a worker without progress, and ends one that only a restart mends.
 
 Every few seconds it looks at each partition, at what is committed and at the group. Readiness shows what has
 stood for a while, whatever the reason; the worker ends when something stood for WATCHDOG_LIMIT_S without an

@@ -12,7 +12,7 @@ In the hash ``{prefix}metric-streams:{topics}:fence``, for partition 3:
     owner       metric-streams                  the consumer group whose fence it is
 
 A number alone proves no position: Kafka may have been set back, or Redis. So the record of metrics.unique
-at the fence is compared with it. Where another one stands there, the locator finds the last place that both
+at the fence is compared with it. Where another one is there, the locator finds the last place that both
 histories have in common, and the writers tell what behind it was pushed as well. So no more is pushed again
 than about twice what is missing, and nearly always nothing.
 """

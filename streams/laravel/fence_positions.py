@@ -1,4 +1,4 @@
-"""Where handoff stands after a rebalance: behind the fence in Redis, if metrics.unique bears it out.
+"""Where handoff goes on after a rebalance: behind the fence in Redis, if metrics.unique bears it out.
 
 Between the fence and the stream's positions. The record at the fence is read and compared. Where another one
 stands there, Kafka was set back or the topic was made anew, and handoff goes back to the last chunk that both
@@ -43,7 +43,7 @@ CUT = (
 
 
 class FencePositions:
-    """Where handoff stands: one past the chunk that the fence names.
+    """The position of handoff: one past the chunk that the fence names.
 
     Args:
         queue: holds the fences.

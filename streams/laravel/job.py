@@ -9,7 +9,7 @@ Written by handoff, read by Laravel's workers and by ``ingest``; all on one line
     "command":"O:32:\"App\\Jobs\\ProcessMetricSubmission\":14:{s:5:\"tries\";i:5; … }"},
     "id":"1ElK4XaPq6OzF11BHbfU1j8MKqwDce8h","attempts":0}
 
-The whole stands in ``tests/golden/laravel-job.json``; the command is `streams.laravel.command`. Written is
+The whole is in ``tests/golden/laravel-job.json``; the command is `streams.laravel.command`. Written is
 what Laravel 8.83 writes, which all later versions run, and what `Extras` asks for; read is what any of them
 writes (``tests/golden/jobs``), and the copy that Redis's cjson makes of a reserved job
 (``Illuminate\Queue\Queue::createObjectPayload``; ``docs/laravel.md`` has the differences).

@@ -38,7 +38,7 @@ class ChunkOfJobs(NamedTuple):
     """What is pushed of one chunk."""
 
     fence: Fence
-    """Where the fence stands when it has been pushed."""
+    """Where the fence is when it has been pushed."""
     jobs: Sequence[bytes]
     readings: int = 0
     """How many metrics it holds."""

@@ -1,4 +1,4 @@
-"""How the job queue stands: asked when a page is shown, for Prometheus and the dashboard.
+"""The state of the job queue: asked when a page is shown, for Prometheus and the dashboard.
 
 Between Redis and the pages. It has a connection of its own: a question that Redis refuses, or answers late,
 must not disturb whoever pushes or takes jobs.
@@ -24,7 +24,7 @@ LOOK_LIMIT_S = 2.0
 
 
 class QueueState(NamedTuple):
-    """How the queue stood at one look."""
+    """The state of the queue at one look."""
 
     backlog: Backlog
     oldest_job_s: float | None
@@ -69,7 +69,7 @@ class QueueGauge:
         return cls(connect(settings.redis_url.get_secret_value()), settings)
 
     async def look(self) -> QueueState | None:
-        """Return how the queue stands; None while Redis does not answer."""
+        """Return the state of the queue; None while Redis does not answer."""
         try:
             return await asyncio.wait_for(self._look(), LOOK_LIMIT_S)
         except (Outage, TimeoutError):

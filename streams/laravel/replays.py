@@ -110,7 +110,7 @@ class Replays:
 
         Args:
             partition: of metrics.unique.
-            chunk: that stands there at `unique_offset`.
+            chunk: that is there at `unique_offset`.
             unique_offset: all before it was handed off, or is handed off with it.
             together: the chunks that are handed off with it, before it.
 

@@ -23,9 +23,9 @@ class ReservedJob(NamedTuple):
     """A job that this worker holds until it settles it or its time has passed."""
 
     payload: bytes
-    """As it stood in the list: what a worker reads and what goes into failed_jobs."""
+    """As it was in the list: what a worker reads and what goes into failed_jobs."""
     reserved: bytes
-    """As it stands in ``:reserved``: what settles it."""
+    """As it is in ``:reserved``: what settles it."""
 
 
 class Broadcast(NamedTuple):

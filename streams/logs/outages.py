@@ -14,7 +14,7 @@ from streams.counters import PartState, Statistics
 
 log = logging.getLogger(__name__)
 
-PATIENCE_S = 1.0
+TOLD_AFTER_S = 1.0
 """What is over sooner is no outage worth a line."""
 SETTLED_S = 3.0
 """How long a part must answer before the outage counts as over."""
@@ -72,7 +72,7 @@ class OutageLog:
         self._answered.add(name)
         told.waited |= {each for trouble in state.troubles.values() for each in trouble.waits}
         lasts_s = now - told.began
-        if told.said is None and lasts_s >= PATIENCE_S:
+        if told.said is None and lasts_s >= TOLD_AFTER_S:
             log.warning("waiting for %s: %s%s", _called(name), state.detail, _waiting("what waits", told))
         elif told.said is not None and now - told.said >= REMIND_EVERY_S:
             still = "still waiting for %s, since %.0f s: %s%s"

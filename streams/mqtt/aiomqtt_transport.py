@@ -1,6 +1,6 @@
 """The MQTT transport on aiomqtt: MQTT 5, or 3.1.1 where the broker speaks no 5; TCP, TLS and WebSockets.
 
-Between the broker and the carrier (``streams/ingress/flow.py``). What it adds to aiomqtt is in
+Between the broker and `streams.ingress.flow`. What it adds to aiomqtt is in
 ``streams/mqtt/paho_client.py``, a connection in ``streams/mqtt/aiomqtt_connection.py``.
 """
 

@@ -1,6 +1,6 @@
 """The MQTT transport of our own: MQTT 5 over TCP and TLS, at a seventh of what aiomqtt costs, or less.
 
-Between the broker and the carrier (``streams/ingress/flow.py``). Bytes and packets are the business of
+Between the broker and `streams.ingress.flow`. Bytes and packets are the business of
 ``streams/mqtt/mqtt5_protocol.py``, a connection that of ``streams/mqtt/mqtt5_connection.py``; here is how one
 is made. For WebSockets and MQTT 3.1.1 there is ``streams/mqtt/aiomqtt_transport.py``.
 """

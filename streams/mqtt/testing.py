@@ -190,7 +190,7 @@ class FakeConnection:
         self._end(reason)
 
     async def close(self) -> None:
-        """Take leave."""
+        """Disconnect."""
         await asyncio.sleep(0)
         self._end(ConnectionLost("closed"))
 

@@ -98,7 +98,7 @@ class Connection(Protocol):
     async def open(self, past: Past = NO_PAST) -> None:
         """Subscribe, end the subscriptions that are no longer ours, and announce that we are online.
 
-        Called once. Meanwhile what arrives must be taken and acknowledged: the broker's answers stand behind
+        Called once. Meanwhile what arrives must be taken and acknowledged: the broker's answers come behind
         its messages, of which it sends no more than it may.
 
         Raises:

@@ -65,7 +65,7 @@ class Rejected:
 
     @property
     def first(self) -> FirstPlace:
-        """Where it stood first, and how many times it will have been put back, once it is again."""
+        """Where it was first, and how many times it will have been put back, once it is again."""
         body, at = self.body, self.message.coordinate
         if body.first is not None:
             before = body.first
@@ -95,7 +95,7 @@ async def rejections(
     Args:
         settings: name the topics.
         selection: which of them.
-        marks: those that stand; None to read them first.
+        marks: those that hold now; None to read them first.
         on_progress: told how many records of how many have been read.
 
     Raises:

@@ -23,7 +23,7 @@ SLACK_MS = 3_600_000
 
 
 class Marks:
-    """The marks that stand. Eight bytes for each, since there may be millions."""
+    """The marks that hold now. Eight bytes for each, since there may be millions."""
 
     def __init__(self, pairs: Iterable[tuple[int, Fate]] = ()) -> None:
         unsorted = {mark: array("Q") for mark in Fate}
@@ -65,7 +65,7 @@ def _identity(key: bytes, digest: int) -> int:
 
 
 async def read_marks(settings: Settings, *, since_ms: int | None = None) -> Marks:
-    """Read the marks that stand now.
+    """Read the marks that hold now.
 
     Args:
         settings: name the topic.

@@ -1,6 +1,6 @@
 """Puts rejected messages back onto metrics.raw, so that they pass every stage again.
 
-Each keeps when it came and where it stood first, so putting it back twice changes nothing
+Each keeps when it came and where it was first, so putting it back twice changes nothing
 ([decision 8](../../docs/adr/0008-a-replay-keeps-the-first-place.md)). A message is marked once Kafka has it:
 what was killed in between is put back again by the next run, and dropped as a duplicate.
 """

@@ -41,7 +41,7 @@ _BYTE_ORDER_MARK = "\ufeff"
 LONGEST_IN_TOKENS = 256
 """Characters of a text that is read token by token."""
 _MISTAKE = "\0"
-"""Stands in no JSON."""
+"""Is in no JSON."""
 _ESCAPE = len(r"\uffff")
 """A mistake in an escape is noticed so far behind its beginning at most."""
 _BYTE = re.compile(r"\(byte ([0-9]+)\)")
@@ -76,7 +76,7 @@ def read_object(text: str, names: Iterable[str] = MEMBERS) -> Mapping[str, objec
 
 
 def _read_at_once(text: str, names: tuple[str, ...]) -> Mapping[str, object] | Problem:
-    # The escape of a surrogate becomes another one, as long: msgspec refuses one that stands alone.
+    # The escape of a surrogate becomes another one, as long: msgspec refuses one without its other half.
     whole = text.replace(r"\ud", r"\u0").replace(r"\uD", r"\u0") if r"\u" in text else text
     try:
         found = _members_of(whole, names)
@@ -225,7 +225,7 @@ def _read_value(kind: str, text: str) -> object:
 def _read_string(text: str) -> str:
     try:
         return msgspec.json.decode(text, type=str)  # takes a fifth of the time where there are many escapes
-    except (msgspec.MsgspecError, UnicodeError):  # half of a pair stands alone
+    except (msgspec.MsgspecError, UnicodeError):  # half of a pair is alone
         return str(json.loads(text))
 
 

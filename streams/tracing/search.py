@@ -1,4 +1,4 @@
-"""Finds where a message stands in metrics.raw, by its dedupe id or by the uuid of the job that carried it."""
+"""Finds where a message is in metrics.raw, by its dedupe id or by the uuid of the job that carried it."""
 
 import re
 from collections.abc import AsyncIterator, Iterator
@@ -28,7 +28,7 @@ _payloads = msgspec.json.Decoder(_Identified)
 
 
 async def search(settings: Settings, wanted: str, since_ms: int) -> list[Coordinate]:
-    """Return where the messages stand that have this dedupe id, or went in this job; the oldest first.
+    """Return where the messages are that have this dedupe id, or went in this job; the oldest first.
 
     Args:
         settings: name the topics.

@@ -27,7 +27,7 @@ from streams.wire.mark import Fate
 DECISIONS = 2_000
 """Rows of the changelog that are looked at, from when the chunk was written on."""
 RETRIES = 200
-"""Records of metrics.unique behind the one that was found, in which it may stand again."""
+"""Records of metrics.unique behind the one that was found, in which it may be again."""
 
 
 @dataclass
@@ -40,12 +40,12 @@ class Way:
     decision: Decision | None = None
     decision_written_ms: int = 0
     emitted: list[Browsed] = field(default_factory=list)
-    """Where it stands on metrics.unique: several times where it was emitted again after a crash."""
+    """Where it is on metrics.unique: several times where it was emitted again after a crash."""
     rejected: list[Browsed] = field(default_factory=list)
     mark: Fate | None = None
     """What has become of it since it was rejected."""
     put_back: Coordinate | None = None
-    """Where it stands on metrics.raw since then."""
+    """Where it is on metrics.raw since then."""
     fence: Fence | None = None
     job: str | None = None
     """Its uuid."""
@@ -91,7 +91,7 @@ async def _read_raw(settings: Settings, reader: KafkaLogReader, way: Way) -> Non
     tp = TP(settings.raw_topic, at.partition)
     log = await reader.range(tp)
     if at.offset < log.start:
-        return  # retention has removed it; what it became may still stand
+        return  # retention has removed it; what it became may still be there
     if at.offset >= log.end:
         raise MetricStreamsError(
             f"{tp.topic}[{tp.partition}] ends at offset {log.end}: {at} is not there yet"

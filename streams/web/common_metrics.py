@@ -32,7 +32,7 @@ def part_metrics(parts: Mapping[str, PartHealth]) -> Iterator[Metric]:
 
 
 def queue_metrics(queue: QueueState | None) -> Iterator[Metric]:
-    """Yield how the job queue stands; nothing while Redis does not answer."""
+    """Yield the state of the job queue; nothing while Redis does not answer."""
     if queue is None:
         return
     told = "jobs in the queue by state: waiting in the list, delayed, reserved; due are those to be taken now"

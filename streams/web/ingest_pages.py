@@ -42,7 +42,7 @@ class IngestPages:
         statistics: what the workers count in.
         report: knows the queue and the rates.
         probes: by part, how readiness asks whether it answers.
-        gauge: looks how the queue stands.
+        gauge: looks at the queue.
         token: WEB_TOKEN; empty for none.
     """
 

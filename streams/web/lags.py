@@ -31,7 +31,7 @@ class Lag(NamedTuple):
 
 
 def lags(app: StreamsApp) -> dict[TP, Lag]:
-    """Return the lag of every governed partition that this worker holds."""
+    """Return the lag of every partition that this worker's agents read."""
     found = {}
     cursors = app.deliverer().cursors if app.has_consumer else {}
     for tp, cursor in cursors.items():

@@ -53,9 +53,9 @@ OVER_QUOTA = "over_quota"
 """Of metrics.raw: which messages, by index, are beyond their tenant's quota (`streams.ingress.quota`)."""
 
 REPLAY = "replay"
-"""Of metrics.raw: the messages were rejected before, and each says where it stood first."""
+"""Of metrics.raw: the messages were rejected before, and each says where it was first."""
 FIRSTS = "firsts"
-"""Of metrics.unique: where the readings of a replay stood first: epoch, offset, index of each, as JSON."""
+"""Of metrics.unique: where the readings of a replay were first: epoch, offset, index of each, as JSON."""
 
 _EPOCH_DIGITS = 19  # as many as 64 bits hold
 _LONGEST_NUMBER = 19  # digits of 64 bits
@@ -66,7 +66,7 @@ _firsts = msgspec.json.Decoder(list[tuple[int, int, int]])
 
 
 class ChainLink(NamedTuple):
-    """Where a record stands among those that its writer put into the partition."""
+    """Which number a record has among those that its writer put into the partition."""
 
     writer: bytes
     seq: int
@@ -126,7 +126,7 @@ def is_replay(found: Mapping[str, bytes]) -> bool:
 
 
 def read_firsts(found: Mapping[str, bytes]) -> list[tuple[int, int, int]]:
-    """Return where the readings of a record of metrics.unique stood first; none where it is no replay's."""
+    """Return where the readings of a record of metrics.unique were first; none where it is no replay's."""
     try:
         return _firsts.decode(found[FIRSTS]) if FIRSTS in found else []
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

@@ -130,7 +130,7 @@ async def test_what_is_reserved_and_not_settled_is_no_progress(bench: Bench, que
         await asyncio.wait_for(begun.wait(), 20)
         await report.check_progress()
         seconds.now_s += STALLED_S
-        with pytest.raises(Outage, match="at hand"):
+        with pytest.raises(Outage, match="reserved"):
             await report.check_progress()
         go_on.set()
         await eventually(bench.is_empty)

@@ -1,4 +1,4 @@
-"""The carrier, its chunks and acknowledgements together: any messages, durable in any order."""
+"""The flow, its chunks and acknowledgements together: any messages, durable in any order."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -95,7 +95,7 @@ class Kafka:
 
 
 class Bench:
-    """A carrier on a connection, with a clock that the test moves."""
+    """A flow on a connection, with a clock that the test moves."""
 
     def __init__(self, linger_ms: float, receive_maximum: int) -> None:
         self.now = 1_000.0
@@ -113,10 +113,8 @@ class Bench:
 
     async def start(self) -> None:
         self.connection = await self.broker.connect()
-        self.carrier = Flow(
-            self.settings, Statistics(), self.connection, self.kafka, monotonic=lambda: self.now
-        )
-        self.running = asyncio.create_task(self.carrier.run())
+        self.flow = Flow(self.settings, Statistics(), self.connection, self.kafka, monotonic=lambda: self.now)
+        self.running = asyncio.create_task(self.flow.run())
         await self.settle()
 
     async def settle(self) -> None:
@@ -143,7 +141,7 @@ class Bench:
         self.running.cancel()
         with suppress(asyncio.CancelledError):
             await self.running
-        finishing = asyncio.create_task(self.carrier.finish())
+        finishing = asyncio.create_task(self.flow.finish())
         while not finishing.done():
             self.kafka.take(0)
             await asyncio.sleep(0)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from streams.counters import NOT_ASKED, Statistics
 from streams.errors import Outage
-from streams.logs.outages import PATIENCE_S, REMIND_EVERY_S, SETTLED_S, OutageLog, in_short
+from streams.logs.outages import REMIND_EVERY_S, SETTLED_S, TOLD_AFTER_S, OutageLog, in_short
 
 LOGGER = "streams.logs.outages"
 
@@ -67,7 +67,7 @@ def test_a_part_that_answers_now_and_then_has_one_outage(
 
 def test_a_short_interruption_is_no_line(night: Night, caplog: pytest.LogCaptureFixture) -> None:
     night.statistics.down("redis", "site.unique[0]", "Connection reset by peer")
-    night.passes(PATIENCE_S)
+    night.passes(TOLD_AFTER_S)
     night.statistics.up("redis", "site.unique[0]")
     night.passes(60)
     assert caplog.messages == []

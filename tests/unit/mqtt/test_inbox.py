@@ -130,7 +130,7 @@ class Put(NamedTuple):
 
 
 class Take(NamedTuple):
-    """The carrier's turn."""
+    """The turn of ingress."""
 
 
 acts = st.lists(

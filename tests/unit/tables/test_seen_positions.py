@@ -335,7 +335,7 @@ async def test_in_an_older_copy_that_lacks_what_was_pushed_no_id_is_known_any_mo
     scene.logs.write_raw(*values(grown, "b"))
     assert await scene.position() == scene.anchored(29)  # of which not all may have been emitted
     assert (scene.state.epoch, scene.set_back, scene.state.ids, scene.held()) == (2, 1, 0, [])
-    assert "jobs were pushed of raw offset 39, and another record stands there, or none" in caplog.text
+    assert "jobs were pushed of raw offset 39, and another record is there, or none" in caplog.text
 
 
 async def test_a_copy_of_raw_that_is_older_than_that_of_the_changelog_leaves_no_id_known_either() -> None:
