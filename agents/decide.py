@@ -163,6 +163,7 @@ class Decider:
 
     async def _check_tenants(self, chunks: Sequence[Examined]) -> None:
         """Turn the candidates of unknown tenants into rejections."""
+        # For all chunks at once: one question to PostgreSQL, and most often none.
         asked = {candidate.reading.tenant_id for chunk in chunks for candidate in chunk.candidates.values()}
         unknown = asked - await self._tenants.known(asked) if asked else set()
         for chunk in chunks if unknown else ():
@@ -176,6 +177,7 @@ class Decider:
         decided: list[DecidedChunk] = []
         for chunk in chunks:
             if chunk.decision is not None:
+                # Even where tenants and settings say otherwise by now: part of it may have been emitted.
                 one = self._as_decided(chunk, chunk.decision)
             else:
                 headers = chunk.record.headers
@@ -184,6 +186,7 @@ class Decider:
                 stale, highest = is_stale(term, highest), max(term, highest)
                 unsettled = chunk.record.offset - chunks[0].record.offset
                 one = self._decide(chunk, overlay, state, unsettled=unsettled, term=highest, stale=stale)
+            # What was recorded is in the state already; a chunk alone has none behind it.
             if one.is_new and len(chunks) > 1:
                 overlay.accept(chunk.record.offset, one.decision)
             decided.append(one)

@@ -114,6 +114,7 @@ class Handoff:
         if outcome is Push.FULL:
             raise QueueFull
         if outcome is Push.MOVED:
+            # Nothing was done. Where to go on is asked anew, of Redis and of the log.
             raise PositionMoved(f"the fence is not where this worker left it before chunk {chunks[0].fence}")
         self._count(chunks)
         page, now = self._statistics.book.page(self._topic, partition), self._clock()
@@ -213,6 +214,7 @@ def _jobs_of(
 
 def _metrics_of(readings: Sequence[Reading], *, derive_ids: bool) -> Sequence[Reading]:
     """Return a job's metrics, no dedupe id twice (PostgreSQL would refuse the upsert): the last one wins."""
+    # Nearly every chunk needs no change, and a set tells that in one pass.
     ids = {reading.dedupe_id for reading in readings}
     if len(ids) == len(readings) and all(ids):  # usual
         return readings
@@ -228,6 +230,7 @@ def _last_of_each(metrics: Sequence[Reading]) -> list[Reading]:
     last: dict[str | int, Reading] = {}
     for index, metric in enumerate(metrics):
         place = index if metric.dedupe_id is None else metric.dedupe_id
+        # Taken out first, so that the last one is also last in order.
         last.pop(place, None)
         last[place] = metric
     return list(last.values())

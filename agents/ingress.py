@@ -188,12 +188,14 @@ class Ingress:
             await flow.run()
         except asyncio.CancelledError:
             opening.cancel()
+            # A cancellation is how this worker is told to stand by: what was received is still written.
             await self._leave(flow, connection)
             raise
         except MetricStreamsError as error:
             connection.drop(error)
             raise (await opening) or error  # noqa: B904 - the one is the other, or says more of the same end
         finally:
+            # Both, whatever has ended the connection: they belong to it alone.
             lease.cancel()
             opening.cancel()
             connection.drop(ConnectionLost("ingress is done with it"))

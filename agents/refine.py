@@ -92,11 +92,14 @@ class Refinery:
         new = [chunk for chunk in chunks if chunk.is_new]
         if new:
             partition = new[0].origin.partition
+            # Kept until Kafka has them: a retry must record the very same decisions (`Attempts`).
             self._decider.attempts.begin(partition, new)
             await self._seen.record([(chunk.origin, chunk.decision) for chunk in new])
             self._decider.attempts.succeed(partition)
             for chunk in new:
+                # Here and not where it is decided: a decision that is tried again would count twice.
                 self._count(chunk)
+        # Also those that were decided on before: whether they were emitted nobody knows.
         if chunks:
             await self._emit_all(chunks)
         came_in = {record.offset: read_messages(record.headers) for record in records}
@@ -122,6 +125,7 @@ class Refinery:
             unless_landed.callback(self._written.interrupted, partition)
             landed = await self._emit([record for _, record in outgoing])
             unless_landed.pop_all()
+        # Looked up only now: the partition may have been placed again while the records were on their way.
         state = self._seen.memory.partition(partition)
         for (origin, record), at in zip(outgoing, landed, strict=True):
             is_unique = record.topic == self._settings.unique_topic

@@ -109,11 +109,13 @@ class Decisions:
             return None
         start, count = block.starts[at], block.counts[at]
         places = block.places[start : start + count]
+        # The places stay in the array until the block goes: to close the gap would move all behind it.
         block.starts[at] = _ABSENT
         block.held -= 1
         self.ids -= count
         if not block.held:
             del self._blocks[number]
+            # Nearly always the first, since the oldest are evicted first.
             self._numbers.remove(number)
         while block.held and block.starts[block.first] == _ABSENT:
             block.first += 1

@@ -66,6 +66,8 @@ class Fingerprints:
         mask, count = 2 * half - 1, len(buckets)
         sighting = _sighting.unpack_from
         for id_ in ids:
+            # An id is a digest, but whoever sends it chooses the input: Python's hash of bytes is keyed for
+            # each process.
             number = hash(id_) & mask
             bucket = buckets[number if number < count else number - half]
             at = bucket.find(id_)
@@ -107,6 +109,7 @@ class Fingerprints:
                     self._entries += 1
             elif bucket[at + FINGERPRINT_BYTES : at + ENTRY_BYTES] <= decision:
                 buckets[number] = bucket[:at] + fingerprint + decision + bucket[at + ENTRY_BYTES :]
+        # After the loop, which has read once how many buckets there are: a split changes that.
         while self._entries > MOST_IN_A_BUCKET * len(buckets):
             self._split_one()
         return places
@@ -138,6 +141,8 @@ class Fingerprints:
         stay, go = list[bytes](), list[bytes]()
         for start in range(0, len(bucket), ENTRY_BYTES):
             entry = bucket[start : start + ENTRY_BYTES]
+            # The hash is worked out again rather than kept: four bytes for each entry would be a seventh
+            # more.
             (go if hash(entry[:ID_BYTES]) & half else stay).append(entry)
         buckets[number] = b"".join(stay)
         buckets.append(b"".join(go))

@@ -101,6 +101,8 @@ class SeenStore(Store[bytes, bytes]):
         """Forget the partitions that are another worker's now."""
         held = active_tps | standby_tps
         self.memory.keep_only(tp.partition for tp in held)
+        # With the content goes its offset: if the partition comes back, its changelog is read from the
+        # beginning.
         self.offsets = {tp: offset for tp, offset in self.offsets.items() if tp in held}
         self._passed_over.sum_up()
 
@@ -122,8 +124,11 @@ class SeenTable(faust.Table[bytes, bytes]):
             DeliveryFailed: if Kafka did not take all; nothing has changed here then.
         """
         outgoing = [self._row(origin, encode(decision)) for origin, decision in decisions]
+        # Before the memory changes: what Kafka has not taken must not be remembered, since nobody else would
+        # know it.
         rows = await deliver(self.app, outgoing)
         for (origin, decision), row in zip(decisions, rows, strict=True):
+            # A few with each decision, more than one makes: so the table shrinks without a pause for it.
             evicted = self.memory.admit(origin, decision, time.time(), EVICTIONS_A_DECISION)
             cast("SeenStore", self.data).landed(row.topic_partition, row.offset)
             await self._evict(evicted)

@@ -118,6 +118,7 @@ class SeenPositions:
             log_range = await self._histories.raw_range(partition, state.last_offset + 1)
         unique = await self._histories.unique_range(partition, state.unique_end)
         tail = await self._histories.emitted(partition, unique.end)
+        # Before anything is changed: another group must not drop decisions, nor begin an epoch.
         await self._check_owner(partition, tail)
         if state.last is None or state.last_offset is None or state.settled_below is None:
             return await self._without_decision(partition, log_range, unique, tail)
@@ -142,7 +143,9 @@ class SeenPositions:
         now = self._seen.memory.partition(partition)
         now.unique_end = max(now.unique_end, unique.end)
         if state.last_offset + 1 < log_range.start:
+            # Behind the last decision alone: what lies before it was decided on, and read.
             self._cut.tell(partition, state.last_offset + 1, log_range.start)
+        # Not behind the last decision: chunks from `settled_below` on may not have been emitted.
         at = max(state.settled_below, log_range.start)
         return Position(at, await self._anchor_before(partition, at))
 
@@ -270,6 +273,7 @@ class SeenPositions:
         seen_in_kafka = max((emitted.epoch for emitted in tail), default=0)
         fence = await self._fence(partition)
         pushed_in = 0 if fence is None else fence.epoch
+        # Above all that any of the three knows: each may be older than the others, where one was set back.
         return min(LARGEST_EPOCH, 1 + max(state.decided_in, seen_in_kafka, pushed_in))
 
     async def _anchor_before(self, partition: int, at: int) -> Anchor | None:

@@ -224,6 +224,7 @@ class Timeline:
 
     def at(self, now: float) -> float:
         """Return the time on this clock when the machine's, Unix time in seconds, says `now`."""
+        # Only backwards: a clock that jumps ahead cannot be told from time that has passed.
         if now + self.shift_s < self._latest:
             self.shift_s = self._latest - now
         self._latest = now + self.shift_s
@@ -300,6 +301,7 @@ class SeenState:
             for decision in islice(state.older(), limit)
             if decision.decided_at < horizon or not decision.ids
         ]
+        # What the window lets go makes room already; the bound is asked only where it does not.
         return expired or self._surplus(limit)
 
     def _surplus(self, limit: int) -> list[Place]:

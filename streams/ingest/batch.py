@@ -59,12 +59,16 @@ class Batch:
         except RowsDoubted as doubt:
             await self._in_doubt(jobs, doubt)
         else:
+            # What passed before the doubt proves nothing: the table may have changed since.
             self._others_passed = self._doubt is not None
             self._statistics.messages[Count.INGESTED] += rows
             await self._outcomes.complete(jobs)
 
     async def _halve(self, jobs: Sequence[PreparedJob]) -> None:
+        # In halves rather than one by one: a single bad row of 200 costs some fifteen statements, not two
+        # hundred.
         middle = len(jobs) // 2
+        # The earlier half first: of two jobs with the same id the later one must be written last.
         await self._settle(jobs[:middle])
         await self._settle(jobs[middle:])
 

@@ -51,6 +51,7 @@ def is_exhausted(job: Job, now_s: float) -> bool:
     It has had all its tries, where earlier workers died in the middle of it, or its time is over. Where it
     has a time, tries do not count.
     """
+    # A time limit takes the place of the tries, as in Laravel (markJobAsFailedIfAlreadyExceedsMaxAttempts).
     if job.retry_until is not None:
         return job.retry_until < int(now_s)
     tries = _tries(job)
@@ -70,6 +71,7 @@ def next_try_s(job: Job, now_s: float) -> int | None:
     if _was_the_last_try(job, now_s):
         return None
     waits = job.backoff or [0]
+    # The last wait holds for all tries that follow, as in Laravel's calculateBackoff.
     return waits[min(_attempt(job), len(waits)) - 1]
 
 

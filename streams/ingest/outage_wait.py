@@ -47,6 +47,7 @@ class OutageWait:
     def stop(self) -> None:
         """End every wait, and let no other begin."""
         if not self.is_over:
+            # From the first `stop` alone: a second signal must not make the grace longer.
             self._cut_at_s = time.monotonic() + GRACE_S
         self._stopping.set()
 
@@ -67,6 +68,7 @@ class OutageWait:
             return task.result()
         finally:
             stopping.cancel()
+            # Awaited, so that nothing goes on in the store when the jobs are put back.
             await ended(task, again_s=CANCEL_S)
 
     async def be_sure(self, check: Callable[[], Awaitable[None]]) -> None:
@@ -110,6 +112,7 @@ class OutageWait:
         Raises:
             NotFinished: that has been so for longer than the run may wait.
         """
+        # What comes back may be another server, with other tables.
         self._is_sure = False
         self._statistics.down(outage.part, self._who, outage.detail)
         if not self.is_over:

@@ -39,6 +39,7 @@ class Reservations:
             yield
         finally:
             if self._held:
+                # By an error, a cancellation, or because there was no time left for them.
                 left = list(self._held)
                 try:
                     await self._put_back(left)

@@ -56,6 +56,7 @@ def rows_of(jobs: Iterable[Job]) -> Rows:
             if metric.dedupe_id in PHP_EMPTY:
                 inserts.append(row)
             else:
+                # A statement may not touch a row twice (PostgreSQL: "cannot affect row a second time").
                 upserts[tenant_id, str(metric.dedupe_id)] = row
     return Rows([upserts[key] for key in sorted(upserts)], inserts)
 

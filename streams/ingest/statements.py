@@ -18,6 +18,7 @@ from unnest({", ".join(f"${i}::{_PARAMETERS.get(name, 'text')}[]" for i, name in
     as job ({_NAMES})
 """  # noqa: S608 - of names that stand here
 
+# A job that is given up twice, after a crash in between, has the same uuid: one row.
 FAIL = """
 insert into failed_jobs (uuid, connection, queue, payload, exception, failed_at)
 values ($1, $2, $3, $4, $5, now() at time zone 'utc')

@@ -120,6 +120,7 @@ class PostgresStore:
         try:
             async with self._session.use(Proof.READY) as connection:
                 return await _takes_a_row(connection, self._upsert, self._limits(SHARE_OF_ONE))
+        # Then it is not the rows that are refused.
         except Outage:
             return False
 
@@ -155,6 +156,7 @@ class PostgresStore:
     def _limits(self, share: float) -> str:
         statement_ms = self._session.timeout_s * 1000 * share
         return (
+            # Local to the transaction: behind a pooler the session may be another client's the next moment.
             f"set local lock_timeout = '{self._lock_timeout_s * 1000:.0f}ms';"
             f"set local statement_timeout = '{statement_ms:.0f}ms'"
         )
@@ -220,6 +222,7 @@ class FakeMetricStore:
 
 
 async def _refuse_read_only(connection: asyncpg.Connection) -> None:
+    # After a failover behind an address that stays, the old primary may answer on, read-only.
     if await connection.fetchval("show transaction_read_only") == "on":
         raise asyncpg.ReadOnlySQLTransactionError("the session is read-only")
 
@@ -247,6 +250,7 @@ async def _execute(connection: asyncpg.Connection, statement: str, rows: Sequenc
 async def _takes_a_row(connection: asyncpg.Connection, upsert: str, limits: str) -> bool:
     """Tell whether the table takes a row of any tenant, new and again, in a transaction that is undone."""
     tenant = await connection.fetchval(A_TENANT)
+    # Without any tenant no row can be written, so nothing speaks for the table.
     if tenant is None:
         return False
     now = await connection.fetchval("select (now() at time zone 'utc')::text")
@@ -258,6 +262,7 @@ async def _takes_a_row(connection: asyncpg.Connection, upsert: str, limits: str)
     await transaction.start()
     try:
         await connection.execute(limits)
+        # The second time it meets its own row, as a correction does.
         for _ in range(2):
             await _execute(connection, upsert, [row])
     finally:

@@ -107,6 +107,7 @@ class IngestWorker:
                 self._outage_wait.progressed()
                 if self._has_done(taken):
                     return
+                # Only where nothing was there: more may have come during the turn.
                 if not taken:
                     await self._queue.wait(WAIT_S)
             except Outage as outage:
@@ -126,6 +127,7 @@ class IngestWorker:
                 try:
                     await self._run_jobs(jobs, batch)
                 finally:
+                    # In any case: also a turn that an outage ended tells how much there was time for.
                     self._learn(batch.too_many or len(jobs))
         return len(jobs)
 
@@ -155,6 +157,7 @@ class IngestWorker:
             except MalformedRecord as error:
                 await self._outcomes.give_up(reserved, f"{type(error).__name__}: {error}")
             except ForeignJob as error:
+                # What was taken with it, and lies behind it, goes back to the queue as it was.
                 foreign = error
                 break
             else:

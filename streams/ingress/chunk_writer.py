@@ -198,6 +198,7 @@ class KafkaChunkWriter:
         except KafkaError as error:
             raise await as_outage(self._settings, error) from error
         self._producer, self._failure = producer, None
+        # Under a new name the numbers begin anew: how many of the old ones have landed is not known.
         self._name, self._sequences = new_writer().encode(), Counter()
 
     async def write(self, partition: int, value: bytes, headers: Headers) -> Written:
@@ -218,11 +219,13 @@ class KafkaChunkWriter:
             except KafkaError as error:
                 raise self._failed(error) from error
             else:
+                # Only once it is queued: a number without a record would look like a record that was lost.
                 self._sequences[partition] += 1
                 return self._follow(sent, partition)
 
     def has_room(self, partition: int, size_bytes: int) -> bool:
         """Tell whether `write` takes a value without waiting; also where it would fail."""
+        # True where `write` would fail, so that it is called, and says why.
         return self._producer is None or self._producer.has_room(self._topic, partition, size_bytes)
 
     async def close(self) -> None:
@@ -279,6 +282,7 @@ class KafkaChunkWriter:
         error = None if sent.cancelled() else sent.exception()
         if error is not None or sent.cancelled():
             self._end(written, self._failed(error or "the record was given up"))
+        # Where others wrote between our records the answer waits: what we wrote behind theirs may be skipped.
         elif (examining := self._examination(partition, sent.result().offset)) is None:
             self._end(written)
         else:
@@ -286,6 +290,7 @@ class KafkaChunkWriter:
 
     def _end(self, written: Written, failure: DeliveryFailed | None = None) -> None:
         self._unwritten.discard(written)
+        # By `close`, which does not wait until the producer has given each record up.
         if written.done():
             return
         if failure is not None:
@@ -312,6 +317,7 @@ class KafkaChunkWriter:
             if self._witness is not None:
                 await self._witness.examine(partition, others)
         finally:
+            # Another look may have begun behind this one, which now is the one to wait for.
             if self._examining.get(partition) is asyncio.current_task():
                 del self._examining[partition]
 

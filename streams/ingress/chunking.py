@@ -164,6 +164,7 @@ class Chunker(Generic[T]):
             len(chunk.messages) - len(chunk.over_quota) >= self._max_messages
             or chunk.size_bytes >= self._max_bytes
         ):
+            # At once, and not at the next look: the message that follows would make it too large.
             self._cut(chunk)
         return chunk
 
@@ -176,6 +177,7 @@ class Chunker(Generic[T]):
             load: the share of a core that the worker uses.
         """
         if self._open:
+            # Counted from the first look and not from the first message: `add` is told no time.
             self._opened_at = now if self._opened_at is None else self._opened_at
             self._due_at = self._opened_at + self._linger(len(self._open), unwritten, load)
             if now >= self._due_at or self._is_crowded():
@@ -233,12 +235,15 @@ def tenant_level(topic: str) -> str:
 
 def partition_of(tenant: str, partitions: int) -> int:
     """Choose a partition as Kafka's default partitioner does for a key (`Utils.murmur2` of its clients)."""
+    # Without the sign, as `Utils.toPositive` of Kafka's clients. A lone surrogate is in no tenant that is
+    # valid, but its message has to go somewhere.
     return (_murmur2(tenant.encode("utf-8", "surrogatepass")) & 0x7FFFFFFF) % partitions
 
 
 def _murmur2(key: bytes) -> int:
     """Return what `aiokafka.partitioner.murmur2` does, in less than half the time."""
     words = len(key) >> 2
+    # The seed, and below it the multiplier and the shift, are those of Kafka's Utils.murmur2.
     hashed = 0x9747B28C ^ len(key)
     for word in unpack_from(f"<{words}I", key):
         mixed = word * 0x5BD1E995 & 0xFFFFFFFF

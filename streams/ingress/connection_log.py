@@ -89,6 +89,7 @@ class ConnectionLog:
             had_session: whether the log shows that there was one under our client id.
             others: the client ids of other sessions that the log shows.
         """
+        # Once for a process: the broker does not change with each connection.
         if self._exposed:
             log.warning("%s", self._exposed)
             self._exposed = ""
@@ -105,6 +106,7 @@ class ConnectionLog:
                 "this worker has it again"
             )
         self._was_connected, self._was_taken_over, self._was_closed = True, False, False
+        # A trouble that is told stays until messages get through: being let in is not that yet.
         if not self._statistics.parts["mqtt"].troubles:
             self._statistics.pause("mqtt", f"opening, MQTT {connection.protocol}")
 

@@ -96,7 +96,9 @@ class Flow:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
             pump.cancel()
+            # Waited for, so that it does not go on writing beside `finish`.
             (outcome,) = await asyncio.gather(pump, return_exceptions=True)
+        # Before the end of the connection: a failed write drops that, so it is the reason of both.
         if isinstance(outcome, Exception):
             raise outcome
         raise self._connection.closed.result()
@@ -137,6 +139,7 @@ class Flow:
                 self._load.note(now, self._cpu())
             await self._write()
             while self._queue.is_full:
+                # Nothing is received meanwhile: what comes waits with the broker, which has room for it.
                 await self._wait_for_one()
                 await self._write()
             if self._connection.has_more():
@@ -169,6 +172,7 @@ class Flow:
                 if token is None:
                     chunk.qos0 += 1
             if token is not None:
+                # Also of a retained one: it has its place in the order of the acknowledgements.
                 received(token)
         if arrived_ns >= 0:
             self._statistics.timings.received_at = arrived_ns / NS_PER_S
@@ -178,10 +182,12 @@ class Flow:
     def _is_over(self, meter: Meter, publication: Publication, now: float) -> bool:
         topic = publication.topic
         if publication.redelivered:
+            # Weighed anew it could be refused, although the first copy is in the log already, as accepted.
             meter.let_pass(topic, now)
             return False
         verdict = meter.weigh(topic, len(publication.payload), now)
         if verdict is QuotaVerdict.GONE_OVER:
+            # So that what went on and what is refused are in different chunks (`Chunker.end`).
             self._chunker.end(topic)
         return verdict is not QuotaVerdict.WITHIN
 
@@ -193,6 +199,7 @@ class Flow:
     def _skip_retained(self, count: int) -> None:
         """Pass over what the broker sends only because we subscribed: it was carried when it was new."""
         self._statistics.notes[Note.RETAINED_SKIPPED] += count
+        # No chunk will become durable for them, and without a PUBACK the broker would send no more.
         self._acknowledge(self._acks.free())
 
     async def _write(self) -> None:
@@ -210,6 +217,7 @@ class Flow:
     def _on_written(self, chunk: UnderWay, written: Written) -> None:
         self._in_flight.discard(written)
         if self._queue.settled(chunk):
+            # The pump may be waiting for messages, with chunks in the queue that had no room until now.
             self._connection.wake()
         failure = written.exception()
         if failure is None:
@@ -227,6 +235,7 @@ class Flow:
         self._acknowledge(self._acks.durable(ticket))
 
     def _acknowledge(self, tokens: list[Token]) -> None:
+        # Packet ids begin anew with each connection: on another one they would acknowledge other messages.
         if tokens and not self._connection.closed.done():
             self._connection.acknowledge(tokens)
             self._statistics.messages[Count.ACKNOWLEDGED] += len(tokens)

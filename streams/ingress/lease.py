@@ -62,6 +62,7 @@ class Lease:
                 "See what keeps the machine busy, or raise CONSUMER_SESSION_S",
                 stood_s,
             )
+        # Also at every later call: one that comes in time again does not undo the pause.
         if self._stood_s:
             raise LeaseLapsed(self._stood_s)
 

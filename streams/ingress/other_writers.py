@@ -46,6 +46,7 @@ class OtherWriters:
         expected = self._next.get(partition, offset)
         if offset < 0:  # Kafka knew the record already, and no longer tells where it stands
             return range(expected, expected + UNTOLD) if expected >= 0 else None
+        # Also where others wrote before it: those are looked at once.
         self._next[partition] = offset + 1
         return range(expected, offset) or None
 

@@ -108,6 +108,7 @@ class Meter:
             size_bytes: of the payload.
             now: a time in seconds that never goes back.
         """
+        # Of a larger one only the beginning is kept, and it is rejected.
         size_bytes = min(size_bytes, MAX_BYTES)
         allowance = self._by_topic.get(topic) or self._allowance_for(topic, now)
         return QuotaVerdict.OVER if allowance is None else allowance.spend(size_bytes, self._quota, now)
@@ -148,6 +149,7 @@ class Meter:
     def _remember(self, tenant: str, allowance: _Allowance) -> None:
         if len(self._young) >= self._most:
             # Whoever sends something before the young are as many again is young anew, and stays.
+            # Two generations instead of an order by last use, which would cost a move for every message.
             self._old, self._young = self._young, {}
             self._by_topic.clear()
         self._young[tenant] = allowance

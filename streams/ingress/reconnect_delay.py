@@ -47,6 +47,7 @@ class ReconnectDelay:
             end: what ended the connection, or kept it from being made.
             lasted_s: how long it was connected.
         """
+        # Before anything else: what ended a long connection says nothing about a fight.
         if lasted_s > STEADY_S:
             self._waits_s, self._fights_s = _reconnects(), _fights()
         if not (isinstance(end, SessionTakenOver) or (isinstance(end, ConnectionLost) and end.wordless)):

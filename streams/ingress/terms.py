@@ -98,6 +98,7 @@ class KafkaTermSource:
         have written under a higher term. Behind that, what we write under ours would be skipped.
         """
         elected = await self._voter.confirm() if self._voter else None
+        # In a share group nobody leads, so nothing that another worker does changes the answer.
         if elected is None and self._leader_term is not None:
             return self._leader_term
         newest = await self._tail.newest()
@@ -107,6 +108,7 @@ class KafkaTermSource:
             self._leader_term = self._begin(elected, newest.headers)
             self._elected = elected
         if elected is not None:
+            # With the ends of this very look, so that no record can land between the look and the watch.
             self._other_writers.begin(self._highest, newest.ends)
         return self._leader_term
 
@@ -122,6 +124,8 @@ class KafkaTermSource:
         if elected is None:
             return LeaderTerm((named, subscribed), bool(ours), subscriptions)
         minute = int(self._clock() // S_PER_MINUTE)
+        # By the generation where that has grown, else by a new lineage: a group that was deleted begins with
+        # 1 again.
         self._highest = self._highest.successor(elected[0], minute)
         log.info("ingress leads with the term %d (%d, %d)", self._highest.packed, *self._highest)
         headers = ((TERM, b"%d" % self._highest.packed), named, subscribed)

@@ -69,8 +69,11 @@ class WriteQueue:
 
     def next(self) -> Chunk[Ticket] | None:
         """Return the chunk that is to be written next; None if none waits, or none may leave now."""
+        # In the order of the dict, in which `left` puts the partition that was served behind all others.
         for partition, chunks in self._waiting.items():
             under_way, more = self._under_way.get(partition, 0), chunks[0].record_bytes
+            # With nothing under way any size may leave: a chunk that is larger than the bound would else wait
+            # for ever.
             if not under_way or (
                 under_way + more <= self._under_way_most and self._has_room(partition, more)
             ):
@@ -93,6 +96,8 @@ class WriteQueue:
         """Note that Kafka has taken or refused a chunk; return whether others may have waited for that."""
         self._under_way[chunk.partition] -= chunk.size_bytes
         self.messages_under_way -= chunk.messages
+        # Whoever waits for messages is woken for that alone: with every answer of Kafka it would cost a turn
+        # each.
         return bool(self._waiting)
 
     def clear(self) -> Iterator[Chunk[Ticket]]:

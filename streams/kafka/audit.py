@@ -124,6 +124,7 @@ class Audit:
         if consumer is None:
             return
         placed = {tp for tp, cursor in consumer.cursors.items() if cursor.next_fetch is not None}
+        # A round is ended before the next begins, so that with many partitions each has its turn.
         self._next = deque(tp for tp in self._next if tp in placed) or deque(sorted(placed))
         for _ in range(min(PARTITIONS_A_LOOK, len(self._next))):
             tp = self._next.popleft()
@@ -135,6 +136,7 @@ class Audit:
         await self._look_at_the_group(consumer.cursors.keys())
 
     async def _what_is_wrong(self, tp: TP, cursor: Cursor) -> str | None:
+        # Taken before anything is awaited: the agent goes on meanwhile, and moves them.
         expected, anchor = cursor.expected, cursor.anchor
         if not await self._sources[tp.topic].holds(tp.partition):
             return MOVED

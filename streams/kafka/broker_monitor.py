@@ -81,6 +81,7 @@ class KafkaEnds:
     async def _connect(self) -> AIOKafkaConsumer:
         self._consumer = new_consumer(self._settings, "watch", request_timeout_ms=REQUEST_TIMEOUT_MS)
         await self._consumer.start()
+        # Without this aiokafka would ask for the metadata of every topic of the cluster.
         client_of(self._consumer).set_topics(self._topics)
         return self._consumer
 
@@ -148,6 +149,7 @@ class BrokerMonitor:
         """
         if self._outage is not None:
             raise self._outage
+        # A look that hangs says nothing at all, so its silence has to count.
         if (silent_s := time.monotonic() - self._seen_at) > STALE_S:
             raise Outage("kafka", f"no answer for {silent_s:.0f} s")
 

@@ -59,6 +59,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer = self._ensure_consumer()
         assigned = self.assignment()
         try:
+            # aiokafka refuses the whole commit for one partition that was revoked meanwhile.
             await consumer.commit(
                 {driver.ensure_aiokafka_TP(tp): offset for tp, offset in offsets.items() if tp in assigned}
             )
@@ -110,21 +111,28 @@ class OrderedConsumer(driver.Consumer):
         for cursor in self.cursors.values():
             cursor.hold()  # first: what a cursor still says may be about a log that is gone, and be committed
         await super().perform_seek()
+        # Before partitions are placed anew: what was begun for the last assignment would place them where
+        # that one had them.
         self._let_go()
         self.committed = {tp: offset for tp, offset in self._committed_offset.items() if offset is not None}
         fed = {tp for tp in self.assignment() if self.feeds_agent(tp)}
         for gone in self.cursors.keys() - fed:
             del self.cursors[gone]
+        # For all at once: two requests to a broker instead of two for each partition.
         self._ranges = await self._log_ranges(fed)
         for tp in fed:
             self.cursor(tp).hold()
             self._placing[tp] = asyncio.create_task(self._place(tp), name=f"place {tp.topic}[{tp.partition}]")
         if self._placing:
+            # Most are placed within this time. One that waits for a part that is away holds up no other.
             await asyncio.wait(self._placing.values(), timeout=PLACING_GRACE_S)
+        # Only here is there a consumer that has partitions to be looked at.
         cast("Any", self.app).audit.begin(self)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Stop placing, and handing on, what may soon be another worker's."""
+        # Before Faust's part, after which its conductor does not know the partitions: a lane would hand on to
+        # nobody.
         self._let_go()
         await super().on_partitions_revoked(revoked)
 
@@ -157,6 +165,7 @@ class OrderedConsumer(driver.Consumer):
 
     async def _reposition_when_idle(self, tp: TP) -> None:
         cursor = self.cursor(tp)
+        # Before the wait: what the agent is at may finish, but nothing that lies behind it is begun.
         cursor.hold()
         while cursor.busy:  # noqa: ASYNC110 - set for every batch, and waited for once in a blue moon
             await asyncio.sleep(BUSY_POLL_S)
@@ -212,6 +221,7 @@ class OrderedConsumer(driver.Consumer):
         return await self._sources[tp.topic].position(tp.partition, range_)
 
     async def _start_at(self, tp: TP, position: Position) -> None:
+        # Before the seek: what waits in the lane was fetched for the position before.
         self._lanes.clear(tp)
         self.cursor(tp).place(position)
         await self._send_to(tp, position.offset)
@@ -277,6 +287,7 @@ class OrderedConsumer(driver.Consumer):
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109 - Faust's name
         """Yield what was fetched; records of the agents' partitions go to their lanes, if they are next."""
+        # One fetch brings many records from behind the same hole, for which one seek is enough.
         self._sought.clear()
         async for tp, message in super().getmany(timeout):
             if not self.feeds_agent(tp):
@@ -326,6 +337,8 @@ class OrderedConsumer(driver.Consumer):
         offsets: dict[TP, int] = super()._filter_committable_offsets(others)
         all_again = self._is_time_to_commit_all()
         for tp, cursor in self.cursors.items():
+            # Faust takes a jump between two offsets for a compacted gap and counts it as acked (`_add_gap`).
+            # So what it has noted is thrown away, and the cursor alone says what is done.
             self._acked[tp].clear()
             self._acked_index[tp].clear()
             self._gap.pop(tp, None)
@@ -347,6 +360,7 @@ class OrderedConsumer(driver.Consumer):
         starved = {tp: c.expected for tp, c in self.cursors.items() if c.starved and c.expected is not None}
         if self.flow_active:
             for tp, expected in starved.items():
+                # At two checks in a row: what was handed on a moment ago may only not have arrived yet.
                 if self._starved_before.get(tp) == expected:
                     await self.rewind(tp, expected)
         self._starved_before = starved

@@ -103,4 +103,6 @@ class Drain:
         consumer = self._app.deliverer()
         cursor = consumer.cursors.get(tp)
         done = None if cursor is None else cursor.committable
+        # Committed too: who adds partitions looks at what the group has committed, when no worker runs any
+        # more.
         return done is not None and done >= end and consumer.committed.get(tp, 0) >= done

@@ -66,6 +66,7 @@ class KafkaGroup:
         except (KafkaError, OSError, TimeoutError) as error:
             await self.close()
             raise Outage("kafka", f"the group cannot be described: {error!r}") from error
+        # While it is balanced nobody holds anything, which is no fault.
         if group.state != STABLE:
             return []
         wanted = {
@@ -102,6 +103,7 @@ class KafkaGroup:
             self._admin = await started(admin, admin.close)
         (response,) = await self._admin.describe_consumer_groups([self._settings.consumer_group])
         (group,) = response.groups
+        # Later versions of the answer have more fields, at the end.
         _error, _name, state, _type, _protocol, members, *_ = group
         return GroupState(state, len(members), {tp for member in members for tp in _held(member)})
 

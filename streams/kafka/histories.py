@@ -98,6 +98,8 @@ class Histories:
                 low = middle + 1
             else:
                 high = middle
+        # To both sides: those that were emitted twice do not lie in order, and may have led the halving
+        # astray.
         window = await self.emitted(partition, min(end, low + TAIL_RECORDS), count=2 * TAIL_RECORDS)
         return [emitted for emitted in window if emitted.place == place]
 
@@ -115,6 +117,8 @@ class Histories:
         end = log.end if below is None else min(below, log.end)
         bad, step, good = end, 1, None
         while good is None and bad > log.start:
+            # In steps that double, then in halves: nearly always the last record is common, and each look is
+            # a fetch.
             at = max(log.start, end - step)
             good = await self._common(partition, at)
             bad, step = (bad if good else at), 2 * step

@@ -45,6 +45,7 @@ class Leadership:
         while True:
             await self._changed.wait()
             self._changed.clear()
+            # Several changes between two looks are as good as the last one.
             if term != self._term:
                 term = self._term
                 yield self._leads
@@ -59,6 +60,7 @@ class Leadership:
         """
         thread = thread_of(self._app.consumer)
         try:
+            # In the thread that owns the consumer: its coordinator lives on that loop.
             elected: tuple[int, str] | None = await thread.call_thread(self._ask, thread)
         except (KafkaError, TimeoutError) as error:
             raise Outage("kafka", f"the group does not say whether this worker leads: {error!r}") from error
@@ -70,6 +72,8 @@ class Leadership:
         """Send the heartbeat that aiokafka sends all the time, and see what Kafka says to it."""
         consumer = consumer_of(thread)
         coordinator = coordinator_of(consumer)
+        # Noted before asking and compared after: the group may be balanced anew while the heartbeat is on its
+        # way.
         elected = coordinator.generation, coordinator.member_id
         stands = await asyncio.wait_for(heartbeat(coordinator), CONFIRM_LIMIT_S)
         joining = must_rejoin(coordinator)

@@ -143,6 +143,7 @@ class KafkaLogReader:
 
         async def ask(consumer: AIOKafkaConsumer, tp: TopicPartition) -> list[LogRecord]:
             log = await self._range(consumer, tp)
+            # A fetch beyond the end would wait for records to come.
             first, end = max(start, log.start), min(start + count, log.end)
             return await _fetch(consumer, tp, first, end) if first < end else []
 
@@ -168,6 +169,8 @@ class KafkaLogReader:
             try:
                 return await asyncio.wait_for(self._answer(tp, question), READ_LIMIT_S)
             except (KafkaError, TimeoutError, OSError) as error:
+                # What was cut off leaves the consumer in the middle of a fetch: the next question gets a new
+                # one.
                 await self.stop()
                 detail = (await as_outage(self._settings, error)).detail
                 raise Outage("kafka", f"{tp.topic}[{tp.partition}] cannot be read: {detail}") from error
@@ -183,6 +186,8 @@ class KafkaLogReader:
                 request_timeout_ms=REQUEST_TIMEOUT_MS,
                 fetch_max_wait_ms=FETCH_WAIT_MS,
                 max_partition_fetch_bytes=FETCH_BYTES,
+                # An offset that the log does not hold is an answer. Reset to another one, it would be taken
+                # for that record.
                 auto_offset_reset="none",
             )
             self._consumer = await started(consumer, consumer.stop)

@@ -72,6 +72,7 @@ class LoopWatchdog:
             beat = self._beat.is_set()
             silence.tick(time.monotonic(), beat=beat)
             if silence.silent_s > self._limit_s:
+                # In this thread: nothing that is given to the loop would run.
                 self._end(silence.silent_s)
                 return
             if beat and not self._ask_for_beat(loop):
@@ -93,6 +94,7 @@ def end_frozen(silent_s: float) -> None:
     report = threading.Thread(target=_report, args=[silent_s], daemon=True)
     report.start()
     report.join(REPORT_LIMIT_S)
+    # Not sys.exit, which ends only the thread that calls it.
     os._exit(os.EX_SOFTWARE)
 
 

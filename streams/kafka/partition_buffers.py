@@ -55,6 +55,7 @@ class PartitionBuffers:
         lane.records.append(record)
         lane.size_bytes += len(record.value or b"")
         lane.news.set()
+        # A lane ends when Faust loses its partition (see `_carry`), and the worker may get that back.
         if lane.task is None or lane.task.done():
             lane.task = asyncio.create_task(self._carry(tp, lane), name=f"lane {tp.topic}[{tp.partition}]")
 
@@ -74,6 +75,8 @@ class PartitionBuffers:
     def clear(self, tp: TP) -> None:
         """Forget what waits of a partition, which is going to be read from elsewhere."""
         if (lane := self._lanes.get(tp)) is not None:
+            # Also while its task waits to hand one on: that record has the old position, and the agent
+            # refuses it.
             lane.clear()
 
     def close(self) -> None:
@@ -92,6 +95,7 @@ class PartitionBuffers:
                 while lane.records and self._cursor(tp).has_room:
                     record = lane.records.popleft()
                     lane.size_bytes -= len(record.value or b"")
+                    # Noted before the hand-over, which may wait: the record is in no lane any more by then.
                     self._cursor(tp).handed_on(record.offset)
                     await self._hand(record)
         except KeyError:  # Faust's conductor no longer knows the partition

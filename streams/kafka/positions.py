@@ -128,6 +128,7 @@ class Cursor:
     def rewind(self, offset: int) -> None:
         """Go on at `offset` of the same log, on all sides."""
         self.next_fetch = self.next_handed = self.expected = offset
+        # These records are fetched again, and noted again.
         self.times.clear()
         self.held_up_by = ""
 
@@ -171,6 +172,7 @@ class Cursor:
         """Judge a record that reached the agent, behind so many that are still to be worked on."""
         if self.next_fetch is None or self.expected is None:
             return Admission.PASS_OVER
+        # Those ahead are taken but not finished, so `expected` does not count them yet.
         return _judge(offset, self.expected + ahead)
 
     def done(self, offset: int) -> None:
@@ -192,6 +194,8 @@ class Cursor:
             link = read_link(found)
             if link is None:
                 continue
+            # A new writer begins with 0 in whatever log, so that proves nothing but at the very beginning of
+            # one.
             if seen.get(link.writer, -1) != link.seq - 1 or (link.seq == 0 and self.expected):
                 return False
             seen[link.writer] = link.seq

@@ -100,11 +100,14 @@ class Producer(driver.Producer):
         Raises:
             DeliveryFailed: if Kafka does not let a new one in; the broken one stays, to be replaced later.
         """
+        # Each partition of an agent meets the same failure at the same moment.
         async with self._renewing:
             broken = cast("WatchedProducer | None", self._producer)
             if broken is None or not broken.is_broken:
                 return
             fresh = await self._fresh()
+            # Faust takes its producer away when the worker stops, which may happen while the new one
+            # connects.
             stopped = self._producer is not broken
             if stopped:
                 await fresh.give_up()

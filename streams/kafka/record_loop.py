@@ -102,6 +102,7 @@ async def process_in_order(
     """
     rewinds = _Rewinds()
     faust_stream = cast("Stream[bytes]", stream)
+    # `noack()`, since Faust acknowledges a record on which its agent fails or is cancelled (its streams.py).
     async for event in faust_stream.noack().events():
         events = _with_those_behind(event, faust_stream, at_most)
         tp = TP(event.message.topic, event.message.partition)
@@ -125,6 +126,7 @@ def _with_those_behind(event: EventT[bytes], stream: "Stream[bytes]", at_most: i
     front, that the worker still has the partition.
     """
     queue = cast("ChannelT[bytes]", stream.channel).queue
+    # Bounded in bytes as well: a batch is retried as a whole, and others wait while it is worked on.
     events, size_bytes = [event], _weight_bytes(event)
     while queue.qsize() and len(events) < at_most and size_bytes < ENOUGH_BYTES:
         events.append(queue.get_nowait())
@@ -160,6 +162,8 @@ async def _take(
     except PositionMoved as displaced:
         cursor.busy = False
         log.warning("%s[%d] at offset %d: %s", *tp, records[0].offset, displaced)
+        # With `busy` off: a doubt that the audit raised meanwhile waits for that before it asks for the
+        # position.
         await deliverer.reposition(tp)
         return
     finally:
@@ -200,6 +204,8 @@ async def _persist(
         else:
             return True
         await asyncio.sleep(wait_s)
+        # Faust waits without a bound for the agents when it rebalances or stops: an outage must not hold that
+        # up. The record comes again, here or at another worker.
         if deliverer.is_stopping or not deliverer.flow_active:
             return False
 
@@ -217,6 +223,8 @@ async def _check(records: Sequence[Record], deliverer: Deliverer, tp: TP) -> Non
         try:
             check_format(record.headers)
         except NewerFormat as newer:
+            # Here the place is known, which whoever reads the log needs in order to find the version that
+            # wrote it.
             raise newer.at(f"the record at {tp.topic}[{tp.partition}] offset {record.offset}") from newer
     if not deliverer.cursor(tp).follows(
         record.headers for record in records
@@ -239,6 +247,8 @@ class _Rewinds:
     async def ask(self, deliverer: Deliverer, tp: TP, cursor: Cursor) -> None:
         now = asyncio.get_running_loop().time()
         offset, at = self._asked
+        # Every record behind a hole asks for it, and a second rewind would throw away what the first one
+        # brings.
         if cursor.expected is not None and (offset != cursor.expected or now - at > REWIND_PAUSE_S):
             self._asked = (cursor.expected, now)
             await deliverer.rewind(tp, cursor.expected)
@@ -259,6 +269,7 @@ class _Waiting:
 
     def note(self, outage: Outage) -> float:
         """Record a failed try; return the seconds to wait before the next."""
+        # One part may come back while another goes: each is told of by its own name.
         if self._part != outage.part:
             self.over()
         self._part = outage.part

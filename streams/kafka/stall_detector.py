@@ -69,6 +69,7 @@ class StallDetector:
 
 
 def _next(before: Standstill | None, look: Observation, step_s: float) -> Standstill:
+    # What has only now come to be behind has stood for no time, however long it had nothing to do.
     if before is None or not look.behind or not before.look.behind or look.mark != before.look.mark:
         return Standstill(look)
     excused = look.excuse or look.outages != before.look.outages

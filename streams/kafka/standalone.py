@@ -52,6 +52,7 @@ class PartitionWriter:
         """
         try:
             for some in _batched(rows, AT_ONCE):
+                # Queued one by one, so that those of a partition stay in order; waited for together.
                 sent = [
                     await self._producer.send(topic, value, key=key, partition=partition)
                     for partition, key, value in some

@@ -75,6 +75,7 @@ class Watchdog:
         if hopeless and not self._ended and not self._app.should_stop:
             self._ended = True
             shown = "; ".join(_shown(name, stand) for name, stand in hopeless.items())
+            # Once: the end of a worker takes a while, and each look would say it again.
             log.critical(
                 "%s. Every part that it needs answers, so this worker ends, for its supervisor to start it "
                 "again. The next worker reads the unfinished records again. If this line comes again, look "
@@ -97,6 +98,8 @@ def looks(app: Any) -> dict[str, Observation]:
     if app.rebalancing or not recovery.completed.is_set():
         left = recovery.active_remaining_total()
         found["the group"] = Observation(left, True, f"{SETTLING} ({left} records left)", excuse)  # noqa: FBT003 - a row of values
+        # No partition moves meanwhile, and a restart would only begin the recovery anew. It has an
+        # observation of its own.
         excuse = excuse or SETTLING
     consumer = app.deliverer()
     for tp, cursor in list(consumer.cursors.items()):

@@ -130,6 +130,7 @@ class FenceState(NamedTuple):
     def moved(self, fence: Fence) -> Self:
         """Return what holds once the chunks up to a fence are pushed."""
         push = self.push + 1
+        # Without its digest a chunk of an older version could not be told from another one at its place.
         if push % MARK_EVERY or self.fence is None or not self.fence.digest:
             return self._replace(fence=fence, push=push)
         before = FenceMark(self.push, *self.fence)
@@ -171,6 +172,7 @@ def _read_link(writer: str | None, seq: str | None) -> ChainLink | None:
 def _read_proof(text: str) -> tuple[int, int, bytes, ChainLink | None]:
     found = _PROOF.fullmatch(text)
     written = _NEWER.fullmatch(text)
+    # Before the rest is read: a newer version may write the rest otherwise.
     if written is not None and int(written[1]) > FORMAT:
         raise NewerFormat("the fence in Redis", int(written[1]), FORMAT)
     if found is None:

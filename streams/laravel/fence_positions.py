@@ -96,6 +96,7 @@ class FencePositions:
         """
         standing = await self._queue.standing(partition)
         at = await self._offset(partition, standing, log_range)
+        # What lies before the position was handed off: by it a replay that comes behind is known.
         before = await self._histories.emitted(partition, at)
         await self._replays.restart(partition, before)
         anchor = before[-1].anchor if before else None
@@ -110,9 +111,11 @@ class FencePositions:
             log_range = await self._histories.unique_range(partition, fence.unique_offset + 1)
         if fence is not None and fence.unique_offset < log_range.start:
             # Nothing is left to compare with. What lay between was removed unread.
+            # The record at the fence itself was handed off; only what lay behind it is lost.
             if fence.unique_offset + 1 < log_range.start:
                 self._cut.tell(partition, fence.unique_offset + 1, log_range.start)
             return log_range.start
+        # The newest first: the first one that the log bears out is the last place in common.
         for number, mark in enumerate(standing.marks):
             if mark.unique_offset < log_range.end and await self._is_borne_out(partition, mark):
                 at = max(mark.unique_offset + 1, log_range.start)
@@ -154,6 +157,8 @@ class FencePositions:
             return log_range.start
         tp = TP(self._topic, partition)
         newest = (await self._reader.read(tp, log_range.end - 1))[-1:]
+        # Counted from the newest record, not from now: a log that was idle for long has as much that may be
+        # missing.
         since_ms = newest[0].timestamp_ms - round(self._rewind_s * 1_000) if newest else 0
         found = await self._reader.offset_at(tp, since_ms) if since_ms > 0 else None
         at = log_range.start if found is None else max(found, log_range.start)

@@ -251,6 +251,7 @@ def _read_command(envelope: _Envelope, job_class: str) -> Command:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedRecord(f"it has no command: {error}") from error
     _refuse_foreign(envelope, data.command_name, job_class, job_class)
+    # Told apart from a command that is broken: this one the application can run.
     if data.command.startswith(_ENCRYPTED):
         raise ForeignJob(
             f"job {envelope.uuid} of class {job_class} is encrypted (ShouldBeEncrypted): "

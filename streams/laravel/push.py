@@ -137,6 +137,7 @@ class RedisJobQueue:
         fields = [str(partition), f"{partition}:proof", f"{partition}:locator", OWNER]
         found = await answered(self._redis.hmget(self._fence_key, fields))
         fence, proof, locator, owner = (_text(text or b"") for text in found)
+        # Without an owner it is nobody's yet, and the first push marks it.
         if owner not in ("", self._owner):
             raise self._refusal(owner)
         standing = FenceState.parse(fence, proof, locator)
@@ -148,6 +149,8 @@ class RedisJobQueue:
                 fence or "gone",
                 before.fence,
             )
+        # As texts too: the script compares what is there byte for byte, and what cannot be read must match as
+        # well.
         self._believed[partition] = _Believed(standing, fence, proof)
         return standing
 
@@ -168,8 +171,10 @@ class RedisJobQueue:
     async def push(self, partition: int, chunks: Sequence[ChunkOfJobs]) -> Push:
         """Push the jobs of successive chunks and move the fence behind them, or do nothing."""
         believed = self._believed.get(partition, _Believed(FenceState()))
+        # One fence for all of them: the script moves it once, behind the last.
         standing = believed.standing.moved(chunks[-1].fence)
         fence, proof, locator = standing.texts()
+        # It moves with every sixteenth push alone; empty, the script leaves it as it is.
         if standing.locator == believed.standing.locator:
             locator = ""
         arguments: list[int | str | bytes] = [

@@ -45,6 +45,7 @@ class _Renewing(AbstractConnection):
     async def connect(self) -> None:
         """Open it, unless it is open and still good."""
         if self.is_connected and self._born != self._generation.number:
+            # The address is asked anew: it may lead to another server by now.
             await self.disconnect(nowait=True)
         if not self.is_connected:
             # What is refused while it connects, as CLIENT SETINFO by an older Redis, is redis-py's to judge.

@@ -88,6 +88,8 @@ class MemoryGuard:
         if memory is None:
             return
         _refuse_eviction(memory)
+        # Under a volatile policy a full Redis is usual: it makes room by throwing away what others let
+        # expire.
         if memory.limit and not memory.makes_room and memory.used > self._max_share * memory.limit:
             raise QueueFull(
                 f"Redis uses {memory.used // MIB} of {memory.limit // MIB} MiB, more than the "
@@ -101,6 +103,7 @@ class MemoryGuard:
         Raises:
             Outage: it gives no answer, or evicts.
         """
+        # Before the answer: while Redis gives none, it is not asked with each push either.
         self._asked_at_s = self._clock()
         self._known = await self.ask()
         if self._known is None or not self._known.policy:

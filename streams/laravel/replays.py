@@ -56,12 +56,15 @@ class _Partition:
     def note(self, chunk: ChunkId, unique_offset: int, *, is_replay: bool = False) -> None:
         self.end = max(self.end, unique_offset + 1)
         place = chunk.place
+        # refine has gone back: what it had emitted from there on counts as not handed off, since it comes
+        # anew.
         if place < self.newest and not is_replay:
             self.digests = {known: digest for known, digest in self.digests.items() if known < place}
             self.newest = NOWHERE
             self.went_back_to, self.went_back_at = place, unique_offset
         self.digests[place] = chunk.digest
         self.newest = max(self.newest, place)
+        # The oldest first; what is older than all of these is looked up in the log.
         while len(self.digests) > REMEMBERED:
             del self.digests[next(iter(self.digests))]
 
@@ -123,6 +126,7 @@ class Replays:
         newest = max([known.newest, *(other.place for other in together)])
         if place > newest:
             return False
+        # The log cannot tell yet: they are handed off together with this one.
         if beside:
             return any(chunk.is_same(digest) for digest in beside) or (
                 place in known.digests and chunk.is_same(known.digests[place])

@@ -94,6 +94,7 @@ class ReservingQueue:
     async def reserve(self, *, max_jobs: int, max_bytes: int) -> list[ReservedJob]:
         """Take jobs from the front, in order: at most `max_jobs` and `max_bytes`, but one in any case."""
         self._reserved_at = self._clock()
+        # Whole seconds: the scores that Laravel writes are those of PHP's time().
         now = int(self._reserved_at)
         taken = await answered(
             self._reserve(
@@ -107,6 +108,7 @@ class ReservingQueue:
     @property
     def is_late(self) -> bool:
         """Whether nothing new should be begun with the jobs reserved last: they will soon be another's."""
+        # Half of it, so that what was begun just before has as long again to be written and settled.
         return self._clock() - self._reserved_at >= self._retry_after_s / 2
 
     async def wait(self, timeout_s: float) -> None:
@@ -115,6 +117,7 @@ class ReservingQueue:
         Delayed and expired jobs announce themselves only to those who reserve, so the wait should be short.
         """
         if await answered(self._redis.blpop([self._notify], timeout=timeout_s)):
+            # BLPOP has taken one announcement off `:notify`, so the script is to take one less.
             self._woken = 1
 
     async def complete(self, done: Iterable[tuple[ReservedJob, Broadcast]]) -> list[bool]:

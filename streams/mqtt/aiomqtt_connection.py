@@ -86,6 +86,7 @@ class AiomqttConnection:
         )
         self._strays = Strays(session, LOOK_AGAIN_S if self._speaks_v5 else math.inf)
         self._tidying: asyncio.Task[None] | None = None
+        # It may be over already: the broker can close right behind its CONNACK.
         client.ended.add_done_callback(self._on_ended)
 
     async def open(self, past: Past = NO_PAST) -> None:
@@ -118,6 +119,7 @@ class AiomqttConnection:
 
     def drop(self, reason: MetricStreamsError) -> None:
         """Cut the connection."""
+        # First: cutting ends the client too, with a reason that says less.
         self._close(reason)
         self._client.cut()
 

@@ -76,6 +76,7 @@ class AiomqttTransport:
         try:
             return await self._connect_as_it_speaks()
         except aiomqtt.MqttError as error:
+            # Asked again without it at once: a status that is not retained is better than no connection.
             if code_of(error) == NO_RETAIN and self._standing.retains_will:
                 self._standing.refuse_retain("it has no retained messages")
                 return await self.connect()

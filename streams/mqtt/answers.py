@@ -110,6 +110,7 @@ async def answered(
     while True:
         taken = inbox.taken if inbox is not None else 0
         await asyncio.wait(either, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        # The end of the connection may fail the answer as well, in words that say less.
         if answer.done() and not (answer.exception() and closed.done()):
             return answer.result()
         if closed.done():

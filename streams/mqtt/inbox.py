@@ -100,6 +100,7 @@ class Inbox:
             size_bytes: of them as they came, so that none has to be weighed.
         """
         if self._drops_qos0(len(publications), size_bytes):
+            # One by one, so that what comes at QoS 1 is kept and only QoS 0 is dropped.
             for publication in publications:
                 self.put_nowait(publication)
         else:
@@ -114,6 +115,7 @@ class Inbox:
         while self._reads:
             publications, more_bytes = self._reads[0]
             too_many = len(taken) + len(publications) > self._take_messages
+            # The first is taken whatever its size: it would wait for ever else.
             if taken and (too_many or size_bytes + more_bytes > self._take_bytes):
                 break
             self._reads.popleft()
@@ -138,6 +140,7 @@ class Inbox:
         return self._count + more > self._limit or self.size_bytes + more_bytes > self._qos0_limit_bytes
 
     def _add(self, publications: Sequence[Publication], size_bytes: int) -> None:
+        # Only for the first: whoever is woken takes all that has come by then.
         if not self._reads:
             self._wake_soon()
         self._reads.append((publications, size_bytes))

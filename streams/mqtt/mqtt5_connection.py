@@ -82,6 +82,7 @@ class Mqtt5Connection:
     async def receive(self, timeout_s: float | None) -> list[Publication]:
         """Take what has arrived."""
         taken = await self._inbox.take(timeout_s)
+        # There is room now, where reading was paused.
         self._protocol.look_at_the_inbox()
         if taken and self.session_present:
             self._look_for_strays(taken[-1].topic)
@@ -106,6 +107,7 @@ class Mqtt5Connection:
 
     async def close(self) -> None:
         """Say that we are offline and disconnect, if the broker still listens."""
+        # What comes from here on nobody would carry any more: the broker keeps it for the next connection.
         self._protocol.leave()
         with contextlib.suppress(NoAnswerError, ConnectionLost, SessionTakenOver):
             self._id = own_id(self._protocol.last_acknowledged)
@@ -126,7 +128,10 @@ class Mqtt5Connection:
         topic_filter = mqtt5.TopicFilter(
             self._session.subscription,
             max_qos=mqtt5.QoS.AT_LEAST_ONCE,
+            # So the flag tells what comes only because we subscribed, and not what a device has set (MQTT 5,
+            # 3.3.1.3).
             retain_as_published=False,
+            # Each connection subscribes again, and would bring all retained messages once more.
             retain_handling=mqtt5.RetainHandling.SEND_NEVER,
         )
 
@@ -166,6 +171,7 @@ class Mqtt5Connection:
             answer = await self._protocol.ask(
                 packet(self._id), answer_type, ANSWER_TIMEOUT_S, behind_messages=True
             )
+            # mochi-mqtt keeps the ids of both directions in one table (`streams.mqtt.answers.own_id`).
             if ID_IN_USE not in answer.reason_codes:
                 break
             self._id = own_id(self._protocol.last_acknowledged)

@@ -116,6 +116,8 @@ class Mqtt5Protocol(asyncio.Protocol):
     def acknowledge(self, tokens: Sequence[Token]) -> None:
         """Send acknowledgements, in the order given, in one write."""
         if self._unacknowledged_qos2:
+            # From its PUBREC on an id belongs to the session, until its PUBREL comes (MQTT 5, 4.3.3): it
+            # outlives the connection.
             recorded = {packet_id_of(token) for token in tokens if token & PUBREC == PUBREC}
             self._unacknowledged_qos2 -= recorded
             self._released |= recorded
@@ -156,6 +158,7 @@ class Mqtt5Protocol(asyncio.Protocol):
 
     def cut(self, reason: MetricStreamsError) -> None:
         """Close at once, without a DISCONNECT, so that the broker publishes the will."""
+        # First, so that `connection_lost` does not call it a close from afar.
         self._end(reason)
         if self._transport is not None and not self._transport.is_closing():
             self._transport.abort()
@@ -168,6 +171,7 @@ class Mqtt5Protocol(asyncio.Protocol):
         if QUICKACK is not None and transport.get_extra_info("socket") is not None:
             # A duplicate: the loop's own stand-in makes a socket anew for each option that is set.
             self._socket = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
+        # Given up while TCP, or TLS, was still connecting.
         if self.ended.done():
             self._transport.abort()
 
@@ -199,6 +203,8 @@ class Mqtt5Protocol(asyncio.Protocol):
         self._confirm_at_once()
         if self._rest:
             self._rest += data
+            # A large packet comes in many reads: to parse it anew with each would cost the square of its
+            # size.
             if len(self._rest) < self._rest_size:
                 return
             data = bytes(self._rest)
@@ -266,6 +272,7 @@ class Mqtt5Protocol(asyncio.Protocol):
                 arrived.append(Publication(topic, packet.payload, now_ns, qos, token, retained, again))
             else:
                 self._on_other(packet)
+                # The CONNACK may have come in the same read as the first messages.
                 retain_bit = self._retain_bit
         self.subscription_ids = getattr(packet, "subscription_ids", self.subscription_ids)
         return view[at:]
@@ -285,6 +292,7 @@ class Mqtt5Protocol(asyncio.Protocol):
     def _is_new(self, packet_id: int) -> bool:
         """Tell whether a message at QoS 2 is none that the broker sends again (MQTT 5, 4.3.3)."""
         if packet_id in self._released:
+            # Its PUBREC was lost with a connection, and the message was carried then.
             self.send(packets_of([PUBREC | packet_id]))
             return False
         if packet_id in self._unacknowledged_qos2:
@@ -297,6 +305,7 @@ class Mqtt5Protocol(asyncio.Protocol):
         if isinstance(packet, ANSWERS):
             if isinstance(packet, mqtt5.ConnAckPacket) and packet.session_present:
                 self._retain_bit = 0  # see `Publication.retained`
+            # An answer that comes when nobody waits any more is passed over: its question has timed out.
             answer = self._answers.pop(type(packet), None)
             if answer is not None and not answer.done():
                 answer.set_result(packet)
@@ -311,6 +320,7 @@ class Mqtt5Protocol(asyncio.Protocol):
         known = packet_id in self._released
         self._released.discard(packet_id)
         codes = mqtt5.PubCompReasonCode
+        # Answered in any case, since the broker sends a PUBREL until it has the PUBCOMP (MQTT 5, 4.4).
         code = codes.SUCCESS if known else codes.PACKET_ID_NOT_FOUND
         self.send(mqtt5.PubCompPacket(packet_id, reason_code=code).write())
 
@@ -320,6 +330,7 @@ class Mqtt5Protocol(asyncio.Protocol):
         if isinstance(error, OlderProtocolError):
             self.cut(SpeaksNoMqtt5(str(error)))
             return
+        # From the next connection on: there it may be readable, and if not, it is carried as it is.
         self._standing.lenient = True
         self.send(MALFORMED)
         self.cut(ConnectionLost(f"the broker sent what is not MQTT 5: {error}"))
@@ -333,6 +344,7 @@ class Mqtt5Protocol(asyncio.Protocol):
         if self._is_pinged and not self._was_heard and not self._inbox.is_full:
             self.cut(ConnectionLost("the broker does not answer pings"))
             return
+        # Anything that comes counts as an answer: behind many messages a PINGRESP comes late.
         self._is_pinged, self._was_heard = True, False
         self.send(PINGREQ)
         self._tick_later(interval_s)

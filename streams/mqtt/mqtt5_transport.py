@@ -115,7 +115,9 @@ class Mqtt5Transport:
         self._speaks_v5 = True
         self._standing.let_in(retains=greeting.retains)
         if not greeting.session_present:
+            # They were the ids of a session that is gone (MQTT 5, 4.1).
             self._standing.released.clear()
+        # The broker may set another one, which counts (MQTT 5, 3.2.2.3.14).
         protocol.keep_alive(connack.server_keep_alive or self._settings.mqtt_keepalive_s)
         return greeting
 

@@ -78,8 +78,11 @@ class Opening:
             NoAnswerError: it said nothing.
             ConnectionLost, SessionTakenOver: it let us in, but not for long.
         """
+        # A SUBSCRIBE that is repeated changes nothing, but in MQTT 3.1.1 brings the retained messages again
+        # (3.8.4).
         if not (self._is_subscribed(past) and self._sends_retained):
             await self._subscribe()
+        # A new session has no other subscriptions.
         if self._session_present:
             await self.end(past.subscriptions, "The newest messages in the log came by it")
         await self._say_online()

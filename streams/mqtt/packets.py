@@ -69,9 +69,11 @@ def read_laxly(
         OlderProtocolError: it is the CONNACK of MQTT 3.1.1.
     """
     is_panic = type(refusal).__module__ == "pyo3_runtime"  # there is no way to import the class
+    # Any other is no refusal of the codec, but a bug or a cancellation.
     if not (is_panic or isinstance(refusal, IndexError | ValueError)):
         raise refusal
     header = _fixed_header(view)
+    # The codec may refuse a packet whose end has not come yet.
     if header is None or len(view) < sum(header):
         return None
     start, size = header
@@ -143,6 +145,7 @@ def _topic_alias(properties: bytes) -> int | None:
     alias, at = None, 0
     while at < len(properties):
         name, at = properties[at], at + 1
+        # The one property that changes what the message is; of the others only the lengths matter.
         if name == TOPIC_ALIAS:
             alias = _number(properties, at)
         if name in _FIXED_BYTES:
