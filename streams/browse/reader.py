@@ -6,7 +6,7 @@ topics are.
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
@@ -19,6 +19,7 @@ from streams.errors import MetricStreamsError, Outage
 from streams.kafka.clients import new_consumer
 from streams.kafka.outages import as_outage
 from streams.kafka.positions import LogRange
+from streams.progress import OnProgress, quiet
 from streams.settings import Settings
 
 REQUEST_TIMEOUT_MS = 10_000
@@ -186,7 +187,7 @@ async def scan_messages(
     wanted: Filter,
     span: Range = EVERYTHING,
     *,
-    on_progress: Callable[[int, int], None] = lambda read, total: None,  # noqa: ARG005 - says nothing
+    on_progress: OnProgress = quiet,
 ) -> AsyncGenerator[Browsed, None]:
     """Yield the messages that are wanted, up to the present end.
 

@@ -21,7 +21,8 @@ from streams.commands.selecting import filter_of, span_of
 from streams.errors import MetricStreamsError, Outage
 from streams.ingress.chunk_writer import KafkaChunkWriter
 from streams.logs.plain import plain
-from streams.rejections.listing import OnProgress, Rejected, Selection, quiet, rejections
+from streams.progress import OnProgress, quiet
+from streams.rejections.listing import Rejected, Selection, rejections
 from streams.rejections.replay import Plan, Replay, ReplayOutcome, dismiss, plan
 from streams.settings import Settings
 

@@ -9,7 +9,6 @@ import logging
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import msgspec
 import streams
 from streams.dashboard.task import Order, Task
 from streams.errors import MetricStreamsError
+from streams.progress import OnProgress, quiet
 from streams.settings import Settings
 from streams.tasks import ended
 
@@ -31,8 +31,6 @@ SEARCH_LIMIT_S = 60.0
 LINE_BYTES = 16 * 1024 * 1024
 STOP_LIMIT_S = 5.0
 STOPPED = "stopped: what was done until then stays done"
-
-OnProgress = Callable[[tuple[int, int]], None]
 
 
 class ChangeState(msgspec.Struct):
@@ -113,8 +111,8 @@ class Tasks:
         await asyncio.gather(*(_end(process) for process in list(self._processes)))
 
     async def _run_change(self, task: Task, state: ChangeState) -> None:
-        def note(progress: tuple[int, int]) -> None:
-            state.progress = progress
+        def note(done: int, total: int) -> None:
+            state.progress = done, total
 
         log.info("the dashboard was told to %s rejected messages: %s", task.does, task.chosen)
         try:
@@ -128,7 +126,7 @@ class Tasks:
             state.is_over = True
             log.info("the dashboard's %s has ended: %s", task.does, state.error or state.done)
 
-    async def _run(self, task: Task, on_progress: OnProgress = lambda _: None) -> dict[str, Any]:
+    async def _run(self, task: Task, on_progress: OnProgress = quiet) -> dict[str, Any]:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-P", "-c", CODE, str(ROOT), stdin=PIPE, stdout=PIPE, limit=LINE_BYTES
         )
@@ -151,8 +149,7 @@ class Tasks:
                 return done
             if "error" in told:
                 raise MetricStreamsError(told["error"])
-            read, total = told["progress"]
-            on_progress((read, total))
+            on_progress(*told["progress"])
         raise MetricStreamsError("the process that did it has ended without an answer: see the worker's log")
 
 

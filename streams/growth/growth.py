@@ -15,10 +15,9 @@ from streams.growth.logs import PURPOSE, CompactedLogs, reading
 from streams.growth.standing import check_idle, check_nobody_works, count_workers
 from streams.kafka.admin import add_partitions, count_partitions
 from streams.kafka.standalone import PartitionWriter, writing
+from streams.progress import OnProgress, quiet
 from streams.settings import Settings
 from streams.topics import seen_changelog, topic_specs
-
-OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class Growth:
         after: int,
         *,
         say: Callable[[str], object],
-        on_progress: OnProgress = lambda read, total: None,  # noqa: ARG005 - shows nothing
+        on_progress: OnProgress = quiet,
     ) -> None:
         self._settings = settings
         self._after = after

@@ -1,7 +1,7 @@
 """Lists rejected messages: each once, without those that were put back or dismissed."""
 
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
@@ -12,6 +12,7 @@ from streams.browse.messages import Browsed, TopicKind, TopicRecord
 from streams.browse.reader import EVERYTHING, Range, scan_messages
 from streams.errors import MalformedRecord
 from streams.models import UNKNOWN_EPOCH, FirstPlace, RejectedMessage
+from streams.progress import OnProgress, quiet
 from streams.rejections.marks import Marks, read_marks
 from streams.settings import Settings
 from streams.wire.headers import EPOCH, read_epoch
@@ -19,12 +20,6 @@ from streams.wire.mark import Fate
 
 COPIES_REMEMBERED = 65_536
 """Records. After an outage refine may emit some again, word for word."""
-
-OnProgress = Callable[[int, int], None]
-
-
-def quiet(read: int, total: int) -> None:
-    """Show no progress."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from streams.browse.reader import opened
 from streams.ingress.chunk_writer import ChunkWriter, Written
 from streams.ingress.chunking import partition_of, tenant_level
 from streams.models import Message
-from streams.rejections.listing import OnProgress, Rejected, Selection, quiet, rejections
+from streams.progress import OnProgress, quiet
+from streams.rejections.listing import Rejected, Selection, rejections
 from streams.rejections.marks import Marks, MarkWriter, marking, read_marks
 from streams.rejections.superseded import Superseded
 from streams.rejections.tail import Tails

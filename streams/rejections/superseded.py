@@ -13,7 +13,8 @@ from streams.browse.reader import Range, opened
 from streams.errors import MalformedRecord
 from streams.growth.heirs import former_partitions
 from streams.models import Message, Payload
-from streams.rejections.listing import OnProgress, Rejected, quiet
+from streams.progress import OnProgress, quiet
+from streams.rejections.listing import Rejected
 from streams.rejections.marks import SLACK_MS
 from streams.rules.names import read_dedupe_id
 from streams.rules.payload import read_payload
