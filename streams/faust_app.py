@@ -259,6 +259,7 @@ class StreamsApp(faust.App):
     def drain(self) -> None:
         """Carry no MQTT, and end as if told to once all that Kafka holds is handled."""
         settings, self.drains = self.settings, True
+        # Nothing is carried from the broker, so its absence must not make the worker unready.
         self.probes.pop("mqtt", None)
         topics = [settings.raw_topic, settings.unique_topic]
         self.keep(Drain(self, KafkaEnds(settings), topics, settings.topic_partitions, _end_as_told))
@@ -276,6 +277,7 @@ class StreamsApp(faust.App):
         """End the worker because of what it cannot live with; its supervisor starts it anew."""
         # From now on, since a worker without progress may not get as far as `on_stop`.
         _limit_the_stop()
+        # Not awaited: the one who ends the worker may be what the stop waits for.
         self.add_future(self.crash(bug))
 
     def deliverer(self) -> OrderedConsumer:
@@ -325,6 +327,7 @@ class StreamsApp(faust.App):
     def refuse(self, why: MetricStreamsError) -> NoReturn:
         """End the worker, because it must not run like this: exit code 78, and one line in the log."""
         log.critical("the worker ends: %s", why)
+        # os._exit flushes nothing.
         logging.shutdown()
         # At once: Faust's way to end after a crash has tracebacks and another exit code. Effects and
         # positions stand together, so it makes no difference where a worker ends.
@@ -381,6 +384,7 @@ class StreamsApp(faust.App):
         """Build the agents, then let Faust find the commands: it asks once a command line has the app."""
         names, self._agents_to_build = self._agents_to_build, ()
         for name in names:
+            # Only now: the agents import this module, and are built for an app that has its settings.
             import_module(name).build(self)
         super().discover(*extra_modules, **options)
 
@@ -404,6 +408,7 @@ def _end_as_told() -> None:
 
 def _limit_the_stop() -> None:
     guard = threading.Timer(STOP_LIMIT_S, _end_at_once)
+    # Else it would itself keep a process alive that has stopped in time.
     guard.daemon = True
     guard.start()
 

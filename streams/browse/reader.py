@@ -98,17 +98,20 @@ class OpenTopics:
             Outage: Kafka does not answer.
         """
         left = {tp for tp, held in self.ranges.items() if held.start < held.end}
+        # A partition with nothing to read would be fetched in vain.
         self._consumer.pause(*(self.ranges.keys() - left))
         heard = time.monotonic()
         while left:
             batches = await self._next(list(left))
             if batches:
                 heard = time.monotonic()
+            # aiokafka tries again by itself, without a word, for as long as it is asked.
             elif time.monotonic() - heard > STALL_LIMIT_S:
                 raise Outage("kafka", f"no record came for {STALL_LIMIT_S:g} s, though there are more")
             for tp, records in batches.items():
                 end = self.ranges[tp].end
                 for record in records:
+                    # Written since the scan began: with it a busy topic would have no end.
                     if record.offset < end:
                         self.read += 1
                         if self._span.holds(record.written_ms):
@@ -252,6 +255,7 @@ async def _begin(
     consumer: AIOKafkaConsumer, settings: Settings, topics: Sequence[str], span: Range
 ) -> dict[TopicPartition, LogRange]:
     await consumer.start()
+    # Asked for all topics: to ask for one that is missing may create it.
     missing = set(topics) - await consumer.topics()
     if missing:
         raise MetricStreamsError(

@@ -148,6 +148,7 @@ class Board:
         self._at = time.time()
         self._figures = self._sampler.look(time.monotonic(), self._at)
         self._encoded = None
+        # A new event first: a page that is woken waits for the next second, not once more for this one.
         ticked, self._ticked = self._ticked, asyncio.Event()
         ticked.set()
 
@@ -156,6 +157,7 @@ class Board:
 
     async def _ask(self) -> None:
         """Ask the parts, as long as somebody looks: an outage shows at once, and not only where it is met."""
+        # Asking costs each part a round trip, and a worker is mostly watched by nobody.
         await self._watched.wait()
         healths = await self._readiness()
         now = time.time()

@@ -100,6 +100,7 @@ class Exchange:
         pipeline.llen(self._queue.list)
         pipeline.zcard(self._queue.delayed)
         pipeline.zcard(self._queue.reserved)
+        # A worker that was killed leaves its line: whoever notices takes it out.
         if gone := self.peers.gone(self._clock()):
             pipeline.hdel(self._key, *gone)
         try:
@@ -107,6 +108,7 @@ class Exchange:
         except Outage:
             self.queued = None
             raise
+        # Counted even where the rest is refused: the rights to the hash are others than those to the queue.
         self._count(answers[3:6])
         for answer in answers[:3]:
             if isinstance(answer, RedisError):

@@ -37,6 +37,7 @@ class Peers:
 
     def _heard(self, name: str, line: bytes, now: float) -> tuple[bytes, float, WorkerSummary] | None:
         before = self._told.get(name)
+        # Nothing new, so it has the age that it had.
         if before is not None and before[0] == line:
             return before
         try:

@@ -129,6 +129,7 @@ class Sampler:
             now: seconds that never go back.
             wall: Unix time in seconds.
         """
+        # By the clock that never goes back: a rate over a second that was set back would be negative.
         elapsed_s = now - self._looked_at if self._counts is not None else 0.0
         self._looked_at = now
         rates = self._rates(elapsed_s)

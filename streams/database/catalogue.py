@@ -115,6 +115,8 @@ def conflict_target(metrics: Table) -> str | None:
     fitting = [index for index in metrics.unique if _fits(index)]
     if not fitting:
         return None
+    # The fewest columns: each further one lets the same id be a second row. Without a predicate if there is a
+    # choice.
     best = min(fitting, key=lambda index: (len(index.columns), bool(index.where)))
     columns = ", ".join(f'"{column}"' for column in best.columns)
     return f"{columns}) where (dedupe_id is not null" if best.where else columns
@@ -162,6 +164,8 @@ def _faults_of(name: str, table: Table | None) -> Iterator[SchemaFault]:
             f"{name} is {KINDS.get(table.kind, 'no table')}, which takes no rows", "make it a table"
         )
         return
+    # Laravel's own default for an id. The question for tenants would fail with a type error that tells nobody
+    # what to do.
     if name == "tenants" and table.type_of("id") in {"bigint", "integer", "smallint"}:
         yield SchemaFault(
             "tenants.id is a number, and topics name a tenant by its UUID", "is an id no uuid? rename it"

@@ -100,6 +100,7 @@ async def _add(
     async with connection.transaction():
         await connection.execute("select pg_advisory_xact_lock($1)", lock)
         await connection.execute("set local client_min_messages = warning")
+        # A statement that waits for a table's lock makes all others wait behind it, readers as well.
         await connection.execute(f"set local lock_timeout = '{lock_timeout_s * 1000:.0f}ms'")
         tables = await read_tables(connection, RECORD, LARAVELS_RECORD, *{column.table for column in columns})
         is_laravels = tables[RECORD] is None and _is_laravels(tables[LARAVELS_RECORD])

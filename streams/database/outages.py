@@ -37,6 +37,7 @@ def who_mends(error: BaseException) -> SqlMender:
     # asyncpg could not put a value into the column's type.
     if isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError):
         return SqlMender.ROWS
+    # A socket, a timeout, or asyncpg itself: whatever it was, the state of the connection is unknown.
     return SqlMender.CONNECTION
 
 

@@ -32,6 +32,7 @@ async def apply_schema(connection: asyncpg.Connection, columns: Sequence[NewColu
     async with connection.transaction():
         await connection.execute("select pg_advisory_xact_lock($1)", ADVISORY_LOCK)
         await connection.execute("set local client_min_messages = warning")
+        # Behind the lock: another setup may have created them a moment ago.
         before = await _present(connection)
         await connection.execute(schema_sql())
     lines = [f"{'present' if table in before else 'created'}  table {table}" for table in TABLES]

@@ -121,6 +121,7 @@ class DatabaseSession:
     async def start(self) -> None:
         """Try to connect once, then keep at it in the background. Never fails because PostgreSQL is away."""
         self._keeper = asyncio.create_task(self._keep_connected(), name="postgres session")
+        # Whoever starts us may ask at once, and would else meet "not connected yet" although all is well.
         await self._attempted.wait()
 
     async def stop(self) -> None:
@@ -153,6 +154,7 @@ class DatabaseSession:
         Raises:
             Outage: there is no connection, or what the block ran on it failed.
         """
+        # asyncpg refuses a second command while one is under way on the connection.
         async with self._lock:
             connection = self._connection
             if connection is None or connection.is_closed():
@@ -184,6 +186,7 @@ class DatabaseSession:
         return self._connection is not None and not self._connection.is_closed()
 
     def _failed(self, connection: asyncpg.Connection, error: BaseException, proof: Proof) -> None:
+        # The server has said nothing, so the next sign of life ends the trouble.
         if not isinstance(error, asyncpg.PostgresError):
             proof = Proof.LIFE
         if self._must_renew(error):
@@ -222,10 +225,12 @@ class DatabaseSession:
         try:
             connection = await connect(self._database_url, timeout_s=self.timeout_s)
             self._lost.clear()
+            # Before `on_connect`: the connection may be lost in that already.
             connection.add_termination_listener(self._on_lost)
             if self._on_connect is not None:
                 await self._on_connect(connection)
             self._connection = connection
+            # A connection alone proves no more: tables may be missing, or rows be refused.
             self._is_up(Proof.LIFE)
         finally:
             self._attempted.set()

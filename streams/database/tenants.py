@@ -121,6 +121,7 @@ class TenantDirectory:
             answer = self._cache.look_up(tenant_ids)
             if not answer.missing:
                 return answer.known
+            # Who comes from here on is in the next question: this one is on its way.
             wanted, self._wanted = self._wanted, set()
             return answer.known | await self._ask(answer.missing, wanted)
 
@@ -144,6 +145,7 @@ class TenantDirectory:
 
         Once more where a failover has left our connection on the old primary.
         """
+        # Noted before the question: an answer that a notification has overtaken must not be remembered.
         generation, asked = self._cache.generation, missing | wanted
         question = f"select array({self._existing}), {READ_ONLY}"
         try:
@@ -156,6 +158,8 @@ class TenantDirectory:
                 return await self._ask(missing, wanted, is_renewed=True)
         except Outage:
             stale = self._cache.stale(missing)
+            # Known before, though for longer than it counts: during an outage that is good enough, not to
+            # know is not.
             if len(stale) < len(missing):
                 raise
             return stale
@@ -179,6 +183,7 @@ class TenantDirectory:
             await connection.add_listener(TENANTS_CHANNEL, self._on_notify)
         tenants = (await read_tables(connection, "tenants"))["tenants"]
         self._existing = existing(tenants.type_of("id") if tenants else "")
+        # Expired, not forgotten: while PostgreSQL is away again what was known still passes.
         self._cache.expire_all()
 
     def _tell_of_pooler(self) -> None:

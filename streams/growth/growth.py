@@ -86,6 +86,7 @@ class Growth:
             )
         # They differ where a growth was cut off.
         check_numbers(counts.values(), self._after)
+        # That of metrics.raw, which comes last: where a growth was cut off it still has the number of before.
         before = min(counts.values())
         if before == self._after:
             return GrowthPlan(before, self._after, counts, {})
@@ -108,6 +109,7 @@ class Growth:
             MetricStreamsError: if a worker was started meanwhile, or something was written to metrics.raw.
             Outage: Kafka or Redis does not answer. Run again, it goes on.
         """
+        # First of all: from here on the topics differ, and no worker starts.
         await self._add(plan, [self._changelog])
         # A worker that had looked at the topics before may have joined the group since.
         await self._check_idle(plan)
@@ -119,7 +121,9 @@ class Growth:
         raw = self._settings.raw_topic
         await self._add(plan, [topic for topic in plan.counts if topic != raw])
         await self._check_idle(plan)
+        # Last, by which all tenants move at once. Until then everything can be done again.
         await self._add(plan, [raw])
+        # Looked at afterwards as well: one that had seen the topics before may have joined just then.
         if await count_workers(self._settings):
             raise MetricStreamsError(
                 f"the topics have {plan.after} partitions, but a worker was started meanwhile, and shares "

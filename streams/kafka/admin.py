@@ -115,6 +115,7 @@ async def add_partitions(settings: Settings, topic: str, count: int) -> bool:
 async def _wait_for(admin: AIOKafkaAdminClient, topic: str, count: int) -> None:
     for _ in range(LEADERS_TRIES):
         partitions = await _partitions(admin, topic)
+        # Created is not yet usable: Kafka chooses the leaders a moment later.
         if len(partitions) == count and all(each["leader"] >= 0 for each in partitions):
             return
         await asyncio.sleep(LEADERS_WAIT_S)

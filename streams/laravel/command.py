@@ -94,10 +94,12 @@ def _serialize_metrics(metrics: Sequence[JobRow]) -> str:
     elements = []
     further, begin, end = FURTHER, _USUAL_BEGIN, "}"
     for index, metric, value in zip(range(len(metrics)), metrics, _serialize_values(metrics), strict=True):
+        # A further member is left out where a device sent none, so the number of members differs.
         if further:
             begin, end = _serialize_further(metric)
         names = _serialize_names(metric.agent_id, metric.metric_name)
         time, id_ = metric.timestamp, metric.dedupe_id
+        # Lengths count bytes: of ASCII alone they are those of the text.
         if time is not None and id_ is not None and time.isascii() and id_.isascii():
             elements.append(
                 f'i:{index}{begin}{names}{value}s:9:"timestamp";s:{len(time)}:"{time}";'

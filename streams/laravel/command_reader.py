@@ -61,6 +61,7 @@ def _read_tenant_id(tenant: PhpValue) -> str:
 
 
 def _read_metrics(metrics: PhpValue) -> list[JobMetric]:
+    # An application may have filtered the array before it dispatched: then keys are missing.
     if isinstance(metrics, Mapping):
         metrics = list(metrics.values())
     if not isinstance(metrics, list):
@@ -96,6 +97,7 @@ def _read_usual_metric(index: int, match: re.Match[bytes]) -> JobMetric | None:
     )
     try:
         value = int(integer) if double is None else float(double)
+        # Other keys make it no list, and what is not finite the slow reader refuses in words.
         if int(place) != index or not math.isfinite(value):
             return None
         metric = JobMetric(
@@ -120,6 +122,8 @@ def _read_further(found: Sequence[bytes]) -> dict[str, str]:
 
 
 def _read_counted(length: bytes, text: bytes) -> str:
+    # The pattern stops at a quote, which a text may hold: then the length disagrees, and the slow reader
+    # takes it.
     if int(length) != len(text):
         raise ValueError(length)
     return text.decode()

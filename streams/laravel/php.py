@@ -65,6 +65,7 @@ def serialize(value: PhpValue) -> str:
     if isinstance(value, float):
         return f"d:{_double(value)};"
     if isinstance(value, int):
+        # To Python a bool is an integer as well.
         return f"b:{value:d};" if isinstance(value, bool) else f"i:{_integer(value)};"
     if isinstance(value, PhpObject):
         name, properties = value
@@ -155,6 +156,7 @@ class _Reader:
     def _read_members(self, count: int, depth: int) -> Iterator[tuple[int | str, PhpValue]]:
         for _ in range(count):
             key = self.read(depth - 1)
+            # PHP writes no other keys; a float or null has become one of these two before.
             if isinstance(key, bool) or not isinstance(key, int | str):
                 raise self.malformed("before this an integer or a string as key")
             yield _key(key), self._read_under(key, depth - 1)

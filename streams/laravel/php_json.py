@@ -30,6 +30,7 @@ def encode(value: Json, *, unescaped_unicode: bool = False) -> str:
     """
     if isinstance(value, str):
         return _encode_unescaped(value) if unescaped_unicode else _encode_escaped(value)
+    # Before the integers: to Python a bool is one.
     if value is None or isinstance(value, bool):
         return _WORDS[value]
     if isinstance(value, int):

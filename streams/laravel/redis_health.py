@@ -60,6 +60,7 @@ class QueueHealth:
             missing = await answered(self._script(keys=self._keys, args=[self._asked]))
         except Outage as outage:
             if isinstance(outage.__cause__, RedisError) and sort(outage.__cause__).code == "NOPERM":
+                # Without the right to the script itself nothing else can be asked.
                 raise _lacking(f"EVALSHA with the keys {' '.join(self._keys)}", outage.detail) from outage
             raise
         if missing:

@@ -73,6 +73,8 @@ class DeviceKeeper:
         """Write the rest, if Kafka takes it at once, and cease."""
         await self._keeping.end()
         with suppress(MetricStreamsError, KafkaError, OSError, TimeoutError):
+            # A stop must not wait for a Kafka that is away: at worst what has changed since the last round is
+            # not noted.
             await asyncio.wait_for(self.write(), STOP_LIMIT_S)
         await self._close()
 
@@ -97,8 +99,10 @@ class DeviceKeeper:
                 # Another worker counts on from what was written.
                 del self._tables.tables[partition]
                 self._loaded.pop(partition, None)
+        # So much for all partitions together, so that a round stays short.
         left = MOST_BYTES
         for partition, table in sorted(self._tables.tables.items()):
+            # The worker before us has written what it counted: ours goes on from there.
             await self._load(partition, table)
             table.work_out()
             table.make_room(self._clock())

@@ -104,6 +104,8 @@ async def rejections(
     )
     async with aclosing(found) as messages:
         async for message in messages:
+            # After an outage refine emits a rejection once more, word for word: it is one rejection all the
+            # same.
             if not isinstance(message.body, RejectedMessage) or copies.knows(message):
                 continue
             mark = standing.of(message)
@@ -131,5 +133,6 @@ class Copies:
         told = f"{at.partition}-{at.offset}-{message.stage}-{message.reason}".encode()
         place = self._places.setdefault(xxh3_64_intdigest(told + record.value), record.offset)
         if len(self._places) > COPIES_REMEMBERED:
+            # A copy follows soon behind its first, so the oldest can be forgotten.
             self._places.popitem(last=False)
         return place != record.offset

@@ -69,6 +69,7 @@ async def plan(settings: Settings, selection: Selection, *, on_progress: OnProgr
     made = Plan()
     async with opened(settings, ["rejected"], selection.span) as topics:
         made.ends = {tp.partition: held.end for tp, held in topics.ranges.items()}
+    # Up to where it ends now: what is counted must be what is put back, whatever is rejected meanwhile.
     pinned = replace(selection, span=replace(selection.span, ends=made.ends))
     async with aclosing(rejections(settings, pinned, on_progress=on_progress)) as found:
         async for rejected in found:
@@ -162,10 +163,12 @@ class Replay:
         if not batch:
             return
         began = self._monotonic()
+        # Before each batch, not once: later values may be accepted while it runs.
         await self._superseded.look(self._settings)
         late = [each for each in batch if self._superseded.holds(each)]
         going = [each for each in batch if not self._superseded.holds(each)]
         await self._returned.write(going)
+        # Behind the messages: a mark without its message would hide one that never went.
         await marker.write(Fate.REPLAYED, [each.message for each in going])
         await marker.write(Fate.SUPERSEDED, [each.message for each in late])
         self.outcome.replayed += len(going)
@@ -204,9 +207,11 @@ class ReturnedMessages:
             by_partition.setdefault(partition, []).append(encode(put_back(rejected)))
         for partition, encoded in by_partition.items():
             for chunk in chunks_of(encoded, self._settings):
+                # Before each record, since ingress may have written another term in between.
                 more = await self._tails.of(partition)
                 described = [*headers(len(chunk), **{REPLAY: "1"}), *more]
                 written.append(await self._writer.write(partition, join(chunk), described))
+        # All of them are queued first: one wait for Kafka instead of one for each record.
         for each in written:
             await each
 

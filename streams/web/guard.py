@@ -77,10 +77,13 @@ class Guard:
         try:
             return await handler(request)
         finally:
+            # Whatever the handler has raised: aiohttp still sends an answer.
             connection.enter(_Phase.IDLE)
 
     def came(self, connection: "_Connection") -> None:
         """Keep a new connection; close the oldest one if there are too many."""
+        # The oldest one that sends nothing goes, and not the new one: else whoever came first could keep all
+        # others out.
         if len(self._open) >= self._most:
             self._say()
             self._oldest().close()
@@ -125,6 +128,7 @@ class _Connection(asyncio.Protocol):
         self._guard.went(self)
         self._stop_timer()
         if self._transport is not None:
+            # Not close(), which waits until the other side has taken what is written.
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -136,6 +140,7 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Begin to wait for the end of a head, unless one has begun."""
+        # Only the first byte begins the time: one byte every nine seconds must not keep it from running out.
         if self.phase is _Phase.IDLE:
             self.enter(_Phase.REQUEST)
         self.inner.data_received(data)
@@ -177,6 +182,7 @@ class GuardedRunner(web.AppRunner):
     __slots__ = ("_guard",)
 
     def __init__(self, application: web.Application, guard: Guard, **options: Any) -> None:
+        # The first, so that the time of an answer holds the other middlewares as well.
         application.middlewares.insert(0, guard.middleware)
         super().__init__(application, **options)
         self._guard = guard

@@ -62,6 +62,7 @@ class Login:
         """
         if request.headers.get(MARK) != "1":
             return 403, f"send the header {MARK}: 1"
+        # Browsers send it by themselves, and no page can change it; other clients leave it out.
         if request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
             return 403, NOT_OURS
         return self.refusal(request)
@@ -84,6 +85,7 @@ class Login:
             path="",  # left out then
             httponly=True,
             samesite="Strict",
+            # Without TLS a browser would drop a secure cookie, and the login would do nothing.
             secure=_is_https(request),
         )
 
@@ -94,6 +96,7 @@ class Login:
 
     def _takes(self, cookie: str) -> bool:
         ends_at, _, digest = cookie.partition(".")
+        # Before the time is looked at: only of a cookie that is ours does its time say anything.
         genuine = hmac.compare_digest(digest.encode(errors="replace"), self._digest(ends_at).encode())
         return genuine and ends_at.isdecimal() and int(ends_at) > self._wall()
 

@@ -29,6 +29,7 @@ class WorkerWeb(Web):
             SystemExit: the address cannot be had.
         """
         for add_pages in cast("Any", self.app).web_routes:
+            # Before it listens: aiohttp freezes the routes when it starts.
             add_pages(self.web_app)
         try:
             await super().start_server()

@@ -48,6 +48,7 @@ async def ask_all(probes: Mapping[str, Probe]) -> dict[str, PartHealth]:
 
 async def _ask(probe: Probe) -> PartHealth:
     try:
+        # Supervisors give up after a few seconds, and take no answer for a dead worker.
         await asyncio.wait_for(probe(), PROBE_TIMEOUT_S)
     except TimeoutError:
         return PartHealth(up=False, detail=f"no answer within {PROBE_TIMEOUT_S:g} s")
