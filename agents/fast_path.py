@@ -48,6 +48,7 @@ def read_usual_message(message: Message, index: int, earliest: str = EARLIEST) -
     text, topic = message.payload, message.topic
     if text is None or len(topic) > LONGEST_REMEMBERED:
         return None
+    # By a cache: a device sends on the same topics again and again.
     series = read_short_topic(topic)
     if (
         (len(text) > SHORT and (len(text) > LONGEST or has_many_brackets(text)))
@@ -64,6 +65,7 @@ def read_usual_message(message: Message, index: int, earliest: str = EARLIEST) -
     time = read_usual(payload.timestamp)
     if time is None or not earliest <= time <= arrival(message.received_at) or not -BOUND <= value <= BOUND:
         return None
+    # Of one character it may be "0", which PHP takes for none. What is not ASCII the steps look at.
     if not 1 < len(dedupe_id) <= DEDUPE_ID_LENGTH or not dedupe_id.isascii() or "\0" in dedupe_id:
         return None
     value = value or abs(value)  # as `streams.rules.value`

@@ -24,6 +24,7 @@ class Parsed(msgspec.Struct, frozen=True, gc=False):
 
 def parse(message: Message) -> Parsed | Rejection:
     """Take a message apart, or say why it cannot be."""
+    # Before the payload: of several faults the first in the order of `Reason` is named.
     series = read_topic(message.topic)
     if isinstance(series, Problem):
         return Rejection(Stage.PARSE, *series)

@@ -52,6 +52,7 @@ def validate(  # noqa: PLR0917 - a call with names costs each message more
     texts = _texts(payload)
     if isinstance(texts, Problem):
         return Rejection(Stage.VALIDATE, *texts)
+    # In the order of `Reason`, in which the tenant is the last that needs no database.
     if series.tenant_problem is not None:
         return Rejection(Stage.VALIDATE, *series.tenant_problem)
 
@@ -61,8 +62,10 @@ def validate(  # noqa: PLR0917 - a call with names costs each message more
         key = id_.hex()
     elif time:
         key = derived_key(series, value, time)
+        # An exact copy has the same time, so it is known again although the device has named no row.
         id_ = row_id(series, key)
     elif first is None:
+        # Of nothing that a device could send twice: two equal messages without id and time are two rows.
         key = coordinate_key(origin, index, series, value, received)
     else:
         place = Origin(first.partition, first.offset)

@@ -99,6 +99,7 @@ class RenewingContext(ssl.SSLContext):
             if self._read is None or self._read[0] != stand:
                 self._read = stand, read_context(self._files)
         except (OSError, ssl.SSLError) as error:
+            # The first time there is nothing to go on with, so whoever starts must hear of it.
             if self._read is None:
                 raise
             # As while they are being replaced; the connection after this one looks again.

@@ -106,6 +106,7 @@ class IngestRun:
 
     @property
     def _command_timeout_s(self) -> float:
+        # So that a statement, its second try and the settling end before another worker takes the jobs.
         return min(COMMAND_TIMEOUT_S, self._settings.queue_retry_after_s / 3)
 
     def _worker(self, queue: ReservingQueue, session: DatabaseSession) -> IngestWorker:
@@ -145,8 +146,10 @@ async def _reported(pool: WorkerPool, report: Report, logbook: Logbook) -> None:
     try:
         await pool.run()
     finally:
+        # Raises a bug of the report, which nobody would hear of otherwise.
         await ended_well(reporting)
         await logbook.stop()
+        # Behind all else, so that the last line has the last jobs.
         await report.tell()
 
 
@@ -167,5 +170,6 @@ async def ingest(self: IngestCommand, *, once: bool, until_empty: bool, concurre
     seconds, or a signal ends it early.
     """
     until = Until.ONE_JOB if once else Until.EMPTY if until_empty else Until.STOPPED
+    # "Once" means one job, not one of each worker.
     hands = 1 if once else concurrency or self.settings.ingest_concurrency
     await IngestRun(self.settings, Statistics(), until=until, concurrency=hands).run()

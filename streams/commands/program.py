@@ -45,6 +45,7 @@ class Program(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Show the help where nothing is asked for."""
+        # The shell asks without arguments as well, to complete: it must get no help.
         if not args and not ctx.resilient_parsing:
             click.echo(self.get_help(ctx))
             ctx.exit()
@@ -91,6 +92,7 @@ def registered(ctx: click.Context, name: str) -> click.Command | None:
             from streams import app  # noqa: PLC0415 - needs the settings
     except SystemExit:
         if ctx.resilient_parsing:
+            # A name that cannot be completed is better than an error in the middle of the line.
             return None
         raise
     from faust.cli.base import prepare_app  # noqa: PLC0415 - slow, and the help does without

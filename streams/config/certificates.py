@@ -57,6 +57,7 @@ def certificate_clashes(settings: "Settings") -> Iterator[Clash]:
 def _clashes(named: _Named) -> Iterator[Clash]:
     settings = {f"{named.prefix.lower()}_{what}_file": path for what, path in named.files._asdict().items()}
     given = {name: path for name, path in settings.items() if path}
+    # Said first: of files that are not used nobody needs to know whether they are right.
     if given and not named.encrypted:
         for name in given:
             yield Clash({name, *named.names}, f"{name.upper()} is set, but {named.mend}, or take it out")
@@ -83,6 +84,7 @@ def _unreadable(path: str) -> str | None:
 
 def _unusable(named: _Named, given: dict[str, str]) -> Iterator[Clash]:
     try:
+        # The CA alone first, so that the fault is told of the right file.
         read_context(TlsFiles(ca=named.files.ca))
     except (OSError, ssl.SSLError):
         name = f"{named.prefix}_CA_FILE"

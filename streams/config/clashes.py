@@ -80,6 +80,7 @@ def _mqtt_clashes(settings: "Settings") -> Iterator[Clash]:
 def _quota_clashes(settings: "Settings") -> Iterator[Clash]:
     burst_s = settings.quota_burst_s
     messages, size_bytes = settings.quota_messages_per_s * burst_s, settings.quota_bytes_per_s * burst_s
+    # 0 is no quota at all.
     if 0 < messages < 1:
         yield Clash(
             {"quota_messages_per_s", "quota_burst_s"},

@@ -77,8 +77,10 @@ def of_fences(found: Mapping[int, Fenced], topic: str) -> Iterable[Finding]:
 
 def _is_wrong(partition: int, fenced: Fenced) -> bool:
     fence, log, record = fenced
+    # What retention has removed can no longer be compared.
     if fence is None or fence.unique_offset < log.start:
         return False
+    # A fence ahead of the log: Kafka was set back since the push.
     if fence.unique_offset >= log.end:
         return True
     emitted = None if record is None else read_emitted(record, partition)

@@ -56,6 +56,7 @@ def of_server(info: Mapping[str, Any]) -> Iterable[Finding]:
         yield warning(PART, "it does not tell how it is configured (INFO)", "Grant the user the right: +info")
         return
     version = str(info.get("redis_version", "of an unknown version"))
+    # Redis still calls it so in INFO, whatever the commands are named by now.
     if info.get("role") == "slave":
         yield broken(PART, f"{version}, a replica: it takes no jobs", "Let REDIS_URL lead to the master")
     elif not int(info.get("aof_enabled", 0)):
@@ -121,6 +122,7 @@ def of_rights(whose: Sequence[str], refusals: Mapping[str, Outage]) -> Iterable[
     for who in whose:
         if (outage := refusals.get(who)) is None:
             yield ok(PART, f"the user may do what {who} does")
+        # Each program may have a user of its own (docs/redis.md), and this URL be that of the other one.
         elif LACKING in outage.seen and len(refusals) < len(whose):
             mend = f"Nothing, if {who} logs in as another user; else: {outage.mend}"
             yield warning(PART, f"{who} cannot work with this user: {outage.seen}", mend)

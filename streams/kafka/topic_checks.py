@@ -83,6 +83,7 @@ def bounds(spec: TopicSpec, found: Found) -> list[Unsafe]:
 
 def _partition_problems(spec: TopicSpec, found: Found) -> Iterator[Unsafe]:
     stands, wanted = found.partitions, spec.partitions
+    # Neither more nor fewer: a tenant's partition is its hash modulo this number.
     if stands == wanted:
         return
     seen = (
@@ -117,6 +118,7 @@ def _copy_problems(spec: TopicSpec, found: Found, bootstrap: str) -> Iterator[Un
 def _config_problems(spec: TopicSpec, found: Found, bootstrap: str) -> Iterator[Unsafe]:
     configs = found.configs or {}
     policy, wanted = configs.get(CLEANUP), spec.configs[CLEANUP]
+    # None where Kafka does not tell its configuration: then it is only warned of.
     if policy is not None and policy != wanted:
         why = f"{CLEANUP}={policy}, it must be {wanted}: {WHY[wanted]}"
         yield _to_configure(spec, bootstrap, CLEANUP, wanted, why)
@@ -134,6 +136,7 @@ def _insync_problems(spec: TopicSpec, found: Found, bootstrap: str) -> Iterator[
     if insync < int(wanted):
         why = f"{INSYNC}={insync}, but TOPIC_MIN_INSYNC_REPLICAS={wanted}: a written record could be lost"
         yield _to_configure(spec, bootstrap, INSYNC, wanted, why)
+    # Kafka takes such a setting, and then refuses every record.
     elif insync > found.replication_factor:
         why = f"{INSYNC}={insync} and {found.replication_factor} copies: nothing can be written"
         yield _to_configure(spec, bootstrap, INSYNC, wanted, why)

@@ -121,6 +121,7 @@ def encode_job(
     command = write_command(
         tenant_id, metrics, job_class=job_class, model_class=model_class, model_connection=model_connection
     )
+    # Horizon names a job by its uuid in both places (Laravel\Horizon\RedisQueue).
     values = [_json(uuid), _json(command), _json(uuid if extras.horizon else job_id)]
     if extras.created_at:
         values.insert(2, str(int(now_s)))
@@ -155,6 +156,7 @@ def _envelope(job_class: str, extras: Extras) -> list[str]:
     }
     if extras.horizon:
         payload |= {"type": "job", "tags": [_PLACE], "silenced": False, "pushedAt": _PLACE}
+    # Encoded once and cut at the places: a job then costs its own values alone.
     return _json(payload).split(_json(_PLACE))
 
 
@@ -178,6 +180,7 @@ def decode_job(payload: bytes, *, job_class: str = JOB_CLASS) -> Job:
         envelope = _envelopes.decode(payload)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedRecord(f"not a job of a Laravel queue: {error}") from error
+    # Before the command is read: another job's has another form, and is none the worse for it.
     _refuse_foreign(envelope, envelope.job, _HANDLER, job_class)
     try:
         command = _read_command(envelope, job_class)
@@ -273,6 +276,7 @@ def _read_backoff(backoff: object) -> list[int]:
 
     Less than none is none, as in Laravel; more than `LONGEST_WAIT_S` is as good as that.
     """
+    # cjson makes an empty array an object, and both are no backoff.
     if not backoff:
         return []
     parts: Any = backoff.split(",") if isinstance(backoff, str) else backoff

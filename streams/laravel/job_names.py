@@ -13,6 +13,7 @@ _UUID_BYTES = 16
 
 def job_names(partition: int, chunk: ChunkId, tenant_id: str) -> tuple[str, str]:
     """Return a job's uuid and id."""
+    # Nothing that changes when it is made again: a replay that is pushed twice is one job to who reads logs.
     identity = f"{chunk.epoch}/{partition}/{chunk.raw_offset}/{tenant_id}/{chunk.digest.hex()}".encode()
     digest = blake2b(identity, digest_size=_UUID_BYTES + JOB_ID_LENGTH).digest()
     name = uuid.UUID(bytes=digest[:_UUID_BYTES], version=4)

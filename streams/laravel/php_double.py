@@ -28,6 +28,7 @@ def format_double(number: float, exponent: str) -> str:
     if not math.isfinite(number):
         raise ValueError(f"{number} has no digits")
     digits, _, power = written.partition("e")
+    # Python has an exponent from 10**16 on, PHP from 10**17.
     if 0 < int(power) < _EXPONENT_FROM:
         return f"{Decimal(written):f}"
     mantissa = digits if "." in digits else f"{digits}.0"

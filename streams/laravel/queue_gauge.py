@@ -71,6 +71,7 @@ class QueueGauge:
     async def look(self) -> QueueState | None:
         """Return the state of the queue; None while Redis does not answer."""
         try:
+            # A page is made from this while a person or a monitor waits.
             return await asyncio.wait_for(self._look(), LOOK_LIMIT_S)
         except (Outage, TimeoutError):
             return None
@@ -84,6 +85,7 @@ class QueueGauge:
 
     async def _size(self) -> int | None:
         try:
+            # It looks at five jobs and extrapolates, so a long queue costs no more.
             return int(await self._redis.memory_usage(self._list) or 0)
         except RedisError:
             return None

@@ -24,6 +24,8 @@ class Greeting:
 
     def obstacle(self, session: MqttSession) -> str | None:
         """Return why we cannot work on these terms, with the mend; None if we can."""
+        # Nothing tells the broker at QoS 0 that Kafka has a message, so nothing would be kept during an
+        # outage.
         if self.max_qos == 0:
             return "the broker offers QoS 0 alone, which may lose messages; let it offer QoS 1"
         if not self.shares and session.is_shared:
@@ -34,6 +36,7 @@ class Greeting:
                 "needs one; allow them there"
             )
         needed = SMALL_PACKET_BYTES + len(max(session.subscription, session.status_topic, key=len).encode())
+        # What we send beyond it would end each connection (MQTT 5, 3.2.2.3.6), with a code that says little.
         if self.max_packet_bytes is not None and self.max_packet_bytes < needed:
             return (
                 f"the broker takes packets of {self.max_packet_bytes} bytes at most, and ours have up to "

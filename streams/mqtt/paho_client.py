@@ -119,6 +119,7 @@ class PahoClient(aiomqtt.Client):
 
     def _client_connect(self) -> None:
         """Connect, in a thread of its own that outlives a cancelled `open`."""
+        # A cancellation ends who waits for the thread, not the thread: it may connect after the cut.
         super()._client_connect()
         if self._is_cut:
             self._loop.call_soon_threadsafe(self._close_socket)
@@ -144,6 +145,7 @@ class PahoClient(aiomqtt.Client):
     ) -> None:
         """Note the end also where aiomqtt forgets it: before, and just after, the CONNACK."""
         if not self._connected.done():
+            # aiomqtt itself would wait for the CONNACK until its deadline, and then name a timeout.
             self._connected.set_exception(NoConnackError(CLOSED))
         super()._on_disconnect(client, userdata, flags, reason_code, properties)
         if self._disconnected.done():
@@ -152,6 +154,7 @@ class PahoClient(aiomqtt.Client):
 
     def _on_disconnected(self, disconnected: "asyncio.Future[None]") -> None:
         """Note an end that paho has not told: an exception in its reader or writer."""
+        # It is cancelled where the connection was left in good order.
         if not disconnected.cancelled():
             self._end(disconnected.exception())
 
@@ -218,6 +221,8 @@ class PahoClient(aiomqtt.Client):
         for _ in range(PACKETS_AT_ONCE):
             before = len(self._inbox)
             code = Paho.loop_read(self._client)
+            # A read that brings no message has most likely emptied the socket; the event loop tells of the
+            # next bytes.
             if len(self._inbox) == before or self._is_paused:
                 break
         return code
@@ -228,6 +233,7 @@ class PahoClient(aiomqtt.Client):
 
     def _add_writer(self, sock: Any) -> None:
         current = self._client.socket()
+        # Another one may have its file number by now, and the old one be closed.
         if current is not None and current is sock:
             self._loop.add_writer(current.fileno(), self._client.loop_write)
 

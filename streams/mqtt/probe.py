@@ -142,10 +142,12 @@ async def _listen(client: _ProbeClient, session: MqttSession, seen: ProbeResult)
             seen.version = text.strip()
         elif topic == DROPPED:
             seen.dropped = int(text) if text.strip().isdigit() else 0
+        # Retained ones tell nothing of who publishes now, and those below $ are the broker's own.
         elif message.retain or topic.startswith("$"):
             continue
         elif matches(session.topic_filter, topic):
             seen.matching += 1
+            # On a busy broker the answer is known long before the time is over.
             if seen.matching >= ENOUGH:
                 return
         elif len(seen.others) < TOPICS_SHOWN or topic.split("/", maxsplit=1)[0] in seen.others:

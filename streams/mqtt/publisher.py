@@ -57,6 +57,8 @@ class _Client(aiomqtt.Client):
         """Send a message; the future tells whether the broker has taken it."""
         answer: asyncio.Future[bool] = self._loop.create_future()
         info = None if self._is_lost else self._client.publish(topic, payload, qos)
+        # paho queues where it is not connected, and sends with the next connection, which there is none of
+        # here.
         if info is None or info.rc != MQTT_ERR_SUCCESS:
             answer.set_exception(self._lost())
         elif info.is_published():
@@ -153,6 +155,7 @@ class MqttPublisher:
         try:
             return await self._new_client(V5).open()
         except aiomqtt.MqttCodeError as refusal:
+            # Any other refusal would be the same in MQTT 3.1.1.
             if getattr(refusal.rc, "value", None) != UNSUPPORTED_PROTOCOL:
                 raise
         return await self._new_client(V311).open()

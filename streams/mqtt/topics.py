@@ -16,6 +16,7 @@ def matches(topic_filter: str, topic: str) -> bool:
     if found[0].startswith("$") and wanted[0] in ("#", "+"):  # 4.7.2
         return False
     for number, level in enumerate(wanted):
+        # It also takes the level above it: "metrics/#" lets "metrics" through (4.7.1.2).
         if level == "#":
             return True
         if number >= len(found) or level not in ("+", found[number]):

@@ -42,6 +42,7 @@ async def search(settings: Settings, wanted: str, since_ms: int) -> list[Coordin
     span = Range(since_ms=since_ms)
     found: dict[Coordinate, int] = {}
     async for at, written_ms in _in_unique(settings, wanted, span):
+        # A chunk may have been emitted twice: the first time counts.
         found.setdefault(at, written_ms)
     for kind in (TopicKind.REJECTED, TopicKind.RAW):
         async with aclosing(scan_messages(settings, kind, Filter(text=wanted), span)) as messages:
@@ -59,6 +60,7 @@ async def _in_unique(settings: Settings, wanted: str, span: Range) -> AsyncItera
         async for record in topics.scan():
             messages = list(messages_of(record))
             hits = [message for message in messages if names(message, wanted)]
+            # Names of jobs are worked out anew for each chunk, which costs more than to compare ids.
             if not hits and is_uuid:
                 hits = list(_of_job(record, messages, wanted))
             for message in hits:

@@ -74,6 +74,7 @@ async def follow(settings: Settings, at: Coordinate) -> Way:
         await _read_raw(settings, reader, way)
         await _read_decision(settings, reader, way)
     finally:
+        # Before the rest, which needs no Kafka or connects by itself.
         await reader.stop()
     since_ms = way.raw.record.written_ms if way.raw else None
     way.emitted = await _copies(settings, TopicKind.UNIQUE, at, since_ms)

@@ -158,6 +158,7 @@ def decode(value: bytes) -> Decision:
     try:
         decision = _decoder.decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        # First: a newer format may be shaped otherwise, so it need not decode at all.
         _check_format(_written_format(value))
         _check_words(value)
         raise MalformedRecord(f"not a decision: {error}") from error
@@ -181,6 +182,8 @@ def _check_words(value: bytes) -> None:
         return
     for refusal in refusals:
         for word, known in ((refusal.stage, Stage), (refusal.reason, Reason)):
+            # Reasons are added without a new format: to an older version only the word shows that it is
+            # older.
             if word not in set(known):
                 raise NewerFormat("a decision", FORMAT, FORMAT, word)
 
@@ -194,6 +197,8 @@ def _written_format(value: bytes) -> int:
 
 
 def _check_format(written: int) -> None:
+    # Beyond that it is rubbish, which somebody else wrote: one such row must not keep every worker from
+    # starting.
     if FORMAT < written <= LARGEST_FORMAT:
         raise NewerFormat("a decision", written, FORMAT)
 
@@ -226,6 +231,7 @@ def decode_key(key: bytes) -> Place:
 
 def inheritance(decision: Decision) -> Decision:
     """Return what a partition inherits of a decision: what dedupe asks for, and nothing to be emitted."""
+    # What became of the messages was emitted in the former partition, and is not emitted here again.
     return msgspec.structs.replace(decision, duplicates=[], refusals=[], unsettled=0)
 
 

@@ -104,6 +104,7 @@ def read_epoch(found: Mapping[str, bytes]) -> int:
         MalformedRecord: if it is no number that an epoch can be.
     """
     epoch = found.get(EPOCH, b"0")
+    # Not taken for 0, as others are: with a wrong epoch a chunk would seem older than what was pushed.
     if not epoch.isdigit() or len(epoch) > _EPOCH_DIGITS:
         raise MalformedRecord(f"the header {EPOCH} is {epoch[:_SHOWN_BYTES]!r}; it must be an integer")
     return int(epoch)
@@ -129,6 +130,7 @@ def read_firsts(found: Mapping[str, bytes]) -> list[tuple[int, int, int]]:
     """Return where the readings of a record of metrics.unique were first; none where it is no replay's."""
     try:
         return _firsts.decode(found[FIRSTS]) if FIRSTS in found else []
+    # As if it were no replay: what its readings are is in the record itself.
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return []
 

@@ -51,6 +51,7 @@ def encode_message(topic: str, payload: bytes, received_at: str, qos: int) -> by
     """
     size_bytes = None
     if len(payload) > MAX_BYTES:
+        # Rejected anyway: kept is only what lets an operator see what it was.
         size_bytes, payload = len(payload), _cut(payload)
     try:
         message = Message(topic, payload.decode(), None, received_at, qos, size_bytes)
@@ -69,6 +70,7 @@ def encode(message: Message) -> bytes:
 
 def join(encoded: Sequence[bytes]) -> bytes:
     """Return a record's value: its size is that of the messages, the separators and `FRAMING_BYTES`."""
+    # Joined as bytes: each message was encoded when it came, and is not decoded for this.
     return _HEAD + _SEPARATOR.join(encoded) + _TAIL
 
 
@@ -98,6 +100,7 @@ def _cut(payload: bytes) -> bytes:
     try:
         beginning.decode()
     except UnicodeDecodeError as error:
+        # Cut within a character. Any other fault was in the payload itself, which goes into base64 then.
         if error.reason == "unexpected end of data":
             return beginning[: error.start]
     return beginning
