@@ -80,6 +80,7 @@ class OtelSpans:
         self._provider = TracerProvider(
             sampler=ParentBased(TraceIdRatioBased(self._share)),
             resource=Resource.create({**names, "service.instance.id": self._instance}),
+            # Its own way would wait at the exit for a collector that is away.
             shutdown_on_exit=False,
         )
         exporter = OTLPSpanExporter(self._endpoint.rstrip("/") + PATH, timeout=STOP_LIMIT_S)
@@ -106,6 +107,7 @@ class OtelSpans:
     ) -> ChunkSpan:
         """Begin one; of a chunk in which devices trace messages it is sent in any case."""
         senders = [context for each in links if (context := _context_of(each)).is_valid]
+        # A span has one parent: the stage before, or at ingress the first device; the others are linked.
         told = parent.decode(errors="replace") or (links[0] if senders else "")
         span = self._tracer.start_span(
             f"{PRODUCT} {stage}",

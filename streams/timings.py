@@ -34,6 +34,7 @@ class Histogram:
 
     def observe(self, value: float, times: int = 1) -> None:
         """Count a value so many times."""
+        # Prometheus counts what equals a bound below it.
         self._counts[bisect_left(self.bounds, value)] += times
         self.total += value * times
 
@@ -97,4 +98,5 @@ class Timings:
         self.chunk_messages[stage].observe(messages)
         arrived_at = unix_s(arrived) if isinstance(arrived, str) else arrived
         if arrived_at is not None:
+            # For each message by the oldest one: an upper bound, at one look for the whole chunk.
             self.latency_s[stage].observe(max(0.0, now - arrived_at), messages)

@@ -105,6 +105,7 @@ class _Telling:
 
     def __call__(self, read: int, total: int) -> None:
         now = monotonic()
+        # A line for each record would cost more than to read it.
         if now - self._told_at >= PROGRESS_EVERY_S:
             self._told_at = now
             tell({"progress": [read, total]})
@@ -113,6 +114,7 @@ class _Telling:
 def tell(line: object) -> None:
     """Write a line of JSON."""
     sys.stdout.buffer.write(msgspec.json.encode(line) + b"\n")
+    # A pipe is buffered by the block: the page would see nothing for minutes.
     sys.stdout.buffer.flush()
 
 
@@ -124,6 +126,7 @@ async def listed(settings: Settings, task: Task) -> dict[str, Any]:
     async with aclosing(found) as messages:
         async for each in messages:
             by_reason[str(each.message.reason)] += 1
+            # With a number between them, since two of one time would be compared by the message.
             entry = (each.message.record.written_ms, next(order), each)
             if len(kept) < min(task.limit, MOST_LISTED):
                 heapq.heappush(kept, entry)

@@ -103,6 +103,7 @@ class Tasks:
         if self._change is not None:
             await ended(self._change, again_s=2 * STOP_LIMIT_S)
         if self.state is not None and not self.state.is_over:  # it had not even begun
+            # Cancelled before its first step, a task does not run its own `finally`.
             self.state.error, self.state.is_over = STOPPED, True
 
     async def stop(self) -> None:
@@ -127,6 +128,7 @@ class Tasks:
             log.info("the dashboard's %s has ended: %s", task.does, state.error or state.done)
 
     async def _run(self, task: Task, on_progress: OnProgress = quiet) -> dict[str, Any]:
+        # -P: what lies in the working directory must not be imported in place of our packages.
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-P", "-c", CODE, str(ROOT), stdin=PIPE, stdout=PIPE, limit=LINE_BYTES
         )
@@ -140,6 +142,7 @@ class Tasks:
     async def _converse(self, process: Process, task: Task, on_progress: OnProgress) -> dict[str, Any]:
         assert process.stdin is not None  # noqa: S101 - both are pipes
         assert process.stdout is not None  # noqa: S101 - see above
+        # Through the pipe: the arguments and the environment of a process can be read by others.
         process.stdin.write(msgspec.json.encode(Order(self._settings, task)) + b"\n")
         await process.stdin.drain()
         while line := await process.stdout.readline():
@@ -165,6 +168,7 @@ def revealed(settings: Settings) -> dict[str, Any]:
 async def _end(process: Process) -> None:
     """End a process: it stops as soon as its stdin ends, or is killed."""
     if process.stdin is not None:
+        # Its end tells the process to stop in good order, with its marks written.
         process.stdin.close()
     try:
         await asyncio.wait_for(process.wait(), STOP_LIMIT_S)

@@ -45,6 +45,7 @@ class WorkerView:
     def _percentiles(self) -> dict[str, float]:
         """Return how long the messages of the last seconds took to the job."""
         latency = self._app.statistics.timings.latency_s[HANDOFF]
+        # The difference of two looks, so that the percentile is one of the last seconds and not of all time.
         since = self._latencies[0] if self._latencies else ()
         found = {name: latency.quantile(share, since) for name, share in PERCENTILES.items()}
         self._latencies.append(latency.counts())

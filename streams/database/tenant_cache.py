@@ -64,6 +64,7 @@ class TenantCache:
             found: those of them that exist.
             generation: `generation` as it was before asking.
         """
+        # The answer was on its way when a tenant changed: it may be from before that.
         if generation != self.generation:
             return
         now = self._clock()
@@ -93,12 +94,14 @@ class TenantCache:
         self.generation += 1
         self._unknown.clear()
         for tenant_id in self._known:
+            # Kept for an outage, in which whoever was known before still passes.
             self._known[tenant_id] = float("-inf")
 
     def _fresh(self, entries: OrderedDict[str, float], tenant_id: str, now: float) -> bool:
         believed_until = entries.get(tenant_id)
         if believed_until is None:
             return False
+        # Also of one that is to be asked for again: it is in use, and the last to be dropped.
         entries.move_to_end(tenant_id)
         return now < believed_until
 

@@ -80,6 +80,7 @@ class Demonstration:
                 # Once more without the worker and ingest: nothing may change by their end.
                 await stack.stop(pipeline.worker, pipeline.ingest)
                 ledger = await self._count(topics, connection)
+            # Then the logs are kept, by which it can be found out why.
             stack.failed |= not ledger.adds_up
             await stack.stop()
             return ledger, not stack.failed
@@ -123,6 +124,7 @@ class Demonstration:
         def interrupt() -> None:
             next(steps, self._give_up)()
 
+        # A terminal that is closed sends SIGHUP, and its servers must not stay behind.
         for caught in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(caught, interrupt)
 
@@ -134,6 +136,7 @@ class Demonstration:
 
     async def _drain(self, topics: Topics, connection: asyncpg.Connection) -> None:
         """Wait until the ledger adds up; give up in time, or when a second interrupt asks for it."""
+        # What has not arrived by then is missing, as the ledger will say.
         deadline = time.monotonic() + DRAIN_TIMEOUT_S
         while time.monotonic() < deadline and not self._hurry.is_set():
             if (await self._count(topics, connection)).adds_up:

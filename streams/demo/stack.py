@@ -54,6 +54,7 @@ class Stack:
             raise PartFailed(
                 f"no directory can be made for the parts ({error}); set TMPDIR to one that you may write to"
             ) from error
+        # So that nothing of theirs is left when the directory goes.
         self._environment = inherited_environment() | {"TMPDIR": str(self.directory)}
         self._reaper = Reaper(self.directory).__enter__()
         return self
@@ -97,6 +98,7 @@ class Stack:
         await child.start(self._reaper)
         self._running[part] = child
         await self._until_ready(part, child)
+        # Only once it is ready: until then its end is told by the start itself.
         child.ended.add_done_callback(lambda _: self._notice_end(part, child))
         self._tell(f"  {part.name:10} {time.monotonic() - began:5.1f} s   {part.origin}")
 
@@ -104,6 +106,7 @@ class Stack:
         """Stop these parts, or all that run; servers only once nothing uses them any more."""
         running = [part for part in self._running if not which or part in which]
         for uses_others in (True, False):
+            # Clients first: a server that goes before them would show as an outage in their logs.
             await asyncio.gather(*(self._stop(part) for part in running if part.uses_others is uses_others))
 
     async def _stop(self, part: Part) -> None:
@@ -151,6 +154,7 @@ class Stack:
     async def _until_ready(self, part: Part, child: Child) -> None:
         deadline = time.monotonic() + part.start_timeout_s
         while not await part.is_ready():
+            # Looked at each time: a program that has ended would else be waited for until the limit.
             if child.ended.done():
                 raise child.failure(f"{child.end} while it started")
             if time.monotonic() > deadline:
@@ -187,6 +191,7 @@ def inherited_environment() -> dict[str, str]:
     Without settings of the project: those of the stack are its own.
     """
     ours = {name.upper() for name in Settings.model_fields}
+    # A setting that happens to be exported would lead a part of the demonstration to a real server.
     inherited = {key: value for key, value in os.environ.items() if key.removesuffix("_FILE") not in ours}
     python_path = [str(ROOT), *filter(None, [inherited.get("PYTHONPATH")])]
     return inherited | {"PYTHONPATH": os.pathsep.join(python_path)}

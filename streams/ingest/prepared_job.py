@@ -30,5 +30,6 @@ class PreparedJob(NamedTuple):
             ForeignJob: it is not ours to run.
         """
         job = stamped(decode_job(reserved.payload, job_class=job_class), now)
+        # Before the rows are written: what cannot be published must fail the job, and not after it is done.
         message = publication.encode(job.metrics)
         return cls(reserved, job, Broadcast(f"tenant.{job.tenant_id}.metrics", message))

@@ -21,6 +21,7 @@ class JobProgress:
 
     def look(self, now_s: float, *, due: int, settled: int) -> None:
         """Take in how many jobs are due or in our hands, and how many this process has settled so far."""
+        # Without work nothing has to move; and one job settled is progress, however many are due.
         if not due or settled != self._settled:
             self._moved_at_s, self._settled = now_s, settled
 
@@ -46,6 +47,7 @@ class Front:
         """Take in what is at the front at `now_s`, by a clock that never goes back; None for nothing."""
         if job != self._job:
             self._job, self._seen_at_s = job, now_s
+            # Read once: the payload may be large, and is looked at every few seconds.
             self._pushed_at_s = None if job is None else pushed_at_s(job)
 
     def still_s(self, now_s: float) -> float | None:
@@ -57,4 +59,5 @@ class Front:
         if self._job is None:
             return None
         seen_s = now_s - self._seen_at_s
+        # At least since it was seen: the clock of whoever pushed it may be ahead of ours.
         return seen_s if self._pushed_at_s is None else max(seen_s, unix_s - self._pushed_at_s)

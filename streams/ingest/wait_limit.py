@@ -38,6 +38,7 @@ class WaitLimit:
             NotFinished: nothing could be done for too long; with the outage as the reason.
         """
         now_s, settled = self._clock(), self._settled()
+        # What another worker of the run settles is progress as well, so the time begins anew.
         if self._waits_since_s is None or settled != self._settled_then:
             self._waits_since_s, self._settled_then = now_s, settled
         elif self._limit_s and now_s - self._waits_since_s >= self._limit_s:

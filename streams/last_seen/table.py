@@ -61,6 +61,7 @@ class Devices:
         if arrived[:ARRIVAL_STEP] != self._arrived[:ARRIVAL_STEP] or len(self._noted) > MOST_NOTED:
             self.work_out()
         self._arrived = max(arrived, self._arrived)
+        # Both run in C: for each message a line of Python would cost several times as much.
         self._noted.update(map(_topic, messages))
         if refusals:
             topics = (messages[each.index].topic for each in refusals if each.index < len(messages))
@@ -69,12 +70,14 @@ class Devices:
     def work_out(self) -> None:
         """Enter what was noted since the last time."""
         at = unix_s(self._arrived) or 0.0
+        # Asked once: with each new device the share of a partition does not change.
         room = max(0, self._most() - len(self._devices))
         for topic, number in self._noted.items():
             level = topic.rsplit("/", 1)[0]
             device = self._devices.get(level)
             if device is None:
                 if room == 0 or not _is_device(level):
+                    # Counted, so that whoever wonders about a missing device can see why.
                     self.left_out += number
                     continue
                 room -= 1
@@ -99,12 +102,14 @@ class Devices:
                 self._enter(_PREFIX + old.name, old)
             else:
                 device.last = max(device.last, old.last)
+                # Both: what was written before this worker held the partition, and what it has counted since.
                 device.messages += old.messages
                 device.rejected += old.rejected
 
     def changes(self) -> Iterator[tuple[int, list[DeviceSeen]]]:
         """Yield the buckets that have changed, those first that have waited longest; each is settled then."""
         for _ in range(BUCKETS):
+            # On from where the last round ended, so that each bucket has its turn however many change.
             bucket, self._next = self._next, (self._next + 1) % BUCKETS
             devices = list(self._buckets[bucket].values())
             latest = max((device.last for device in devices), default=0.0)
@@ -176,6 +181,7 @@ class DeviceTables:
         if not messages or messages[0].first is not None:
             return
         table = self.tables.get(partition)
+        # Made when the first message comes: a partition without devices costs nothing.
         if table is None:
             table = self.tables[partition] = Devices(self._share)
         table.note(messages, refusals)

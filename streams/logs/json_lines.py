@@ -57,4 +57,5 @@ def _place(record: logging.LogRecord) -> Iterator[tuple[str, object]]:
 def write_json() -> None:
     """Let every handler of the process write JSON; to be called once they are set up."""
     for handler in logging.getLogger().handlers:
+        # Of the root alone: the other loggers hand their lines on to it.
         handler.setFormatter(JsonLines())

@@ -69,7 +69,9 @@ class OutageLog:
     def _is_down(self, name: str, state: PartState, now: float) -> None:
         told = self._told.setdefault(name, _Told(now, now))
         told.seen_down = now
+        # Its end will be told as such, so "answers" would say it twice.
         self._answered.add(name)
+        # All that has waited at any time: what goes on in the end is not only what waits just then.
         told.waited |= {each for trouble in state.troubles.values() for each in trouble.waits}
         lasts_s = now - told.began
         if told.said is None and lasts_s >= TOLD_AFTER_S:
@@ -83,6 +85,7 @@ class OutageLog:
 
     def _is_up(self, name: str, now: float) -> None:
         told = self._told[name]
+        # A part that answers for a moment in between is still in the same outage.
         if told.said is not None and now - told.seen_down < SETTLED_S:
             return
         del self._told[name]

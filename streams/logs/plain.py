@@ -28,6 +28,8 @@ class PlainRecord(logging.LogRecord):
         if self.exc_info:
             # Formatters take the text that is there. A traceback is of several lines, so each is indented.
             told = logging.Formatter().formatException(self.exc_info)
+            # The message of an exception may quote a device, line breaks and all: indented, it cannot pass
+            # for a line of the log.
             self.exc_text = plain(told.replace("\n", "\n  "))
 
     def getMessage(self) -> str:  # noqa: N802 - logging's name
