@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.project.measures import is_broad
+
 REPOSITORY = Path(__file__).parents[2]
 LAYERS = ["streams", "tables", "agents"]  # each may import itself and those before it
 AGENTS = ["agents.ingress", "agents.refine", "agents.handoff"]
@@ -349,6 +351,21 @@ def test_the_clients_of_kafka_are_made_in_one_place() -> None:
     making = {name for name, tree in modules().items() if called_names(tree) & (bases | derived)}
     assert derived == {"GatedProducer", "WatchedProducer"}
     assert making == {"streams.kafka.clients"}
+
+
+def test_whatever_there_is_is_caught_in_four_places_alone() -> None:
+    """A bug becomes a rejection, a bug is told from what was foreseen, and two codecs meet strange bytes."""
+    catching = {
+        name
+        for name, tree in modules().items()
+        if any(isinstance(node, ast.ExceptHandler) and is_broad(node) for node in ast.walk(tree))
+    }
+    assert catching == {
+        "agents.examine",
+        "streams.bugs",
+        "streams.mqtt.mqtt5_protocol",
+        "streams.mqtt.paho_client",
+    }
 
 
 def test_no_file_names_a_home_directory() -> None:
