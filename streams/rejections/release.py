@@ -9,13 +9,13 @@ refine knows later values for as long as it remembers ids. So what was held for 
 the operator, whose command reads further back.
 """
 
-import asyncio
 import logging
 import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import aclosing
 
+from streams.background import Background
 from streams.counters import Note, Statistics
 from streams.errors import MetricStreamsError
 from streams.ingress.quota import Quota
@@ -24,12 +24,11 @@ from streams.rejections.held import HeldMessages, KafkaHeldMessages
 from streams.rejections.listing import Rejected
 from streams.rejections.replay import put_back
 from streams.settings import Settings
-from streams.tasks import ended
 
 log = logging.getLogger(__name__)
 
 EVERY_S = 5.0
-"""From the beginning of one turn to that of the next."""
+"""From the end of one turn to the next."""
 IDLE_SHARE = 9
 """After a turn, it rests for so many times as long as that took."""
 MOST_AT_ONCE = 2_000
@@ -88,39 +87,43 @@ class Release:
         """By partition of metrics.rejected: before it, nothing is left to put back."""
         self._left: Counter[str] = Counter()
         """By tenant: messages that the last turn left."""
-        self._task: asyncio.Task[None] | None = None
+        self._rests_until = 0.0
         self._told = ""
         self._warned = False
+        self._releasing = Background(
+            "what puts held messages back",
+            self._release,
+            EVERY_S,
+            statistics,
+            meaning="Until it is mended, messages beyond a quota stay on metrics.rejected",
+            first_at_once=False,
+        )
 
     async def start(self) -> None:
         """Begin to put back."""
-        self._task = asyncio.create_task(self._run(), name="release")
+        self._releasing.begin()
 
     async def stop(self) -> None:
         """Cease. What was put back and not marked is put back again by another, and dropped."""
-        if self._task is not None:
-            await ended(self._task)
+        await self._releasing.end()
 
     @property
     def left(self) -> int:
         """How many messages were held back when it looked last."""
         return self._left.total()
 
-    async def _run(self) -> None:
-        rest_s = EVERY_S
-        while True:
-            await asyncio.sleep(rest_s)
-            began = self._monotonic()
-            try:
-                await self.turn()
-                self._told = ""
-            except MetricStreamsError as error:
-                self._tell(str(error))
-            except Exception:
-                # Whatever is wrong with it, the worker goes on carrying.
-                log.exception("what puts held messages back has a bug; they stay on metrics.rejected")
-            took_s = self._monotonic() - began
-            rest_s = max(EVERY_S - took_s, IDLE_SHARE * took_s)
+    async def _release(self) -> None:
+        began = self._monotonic()
+        if began < self._rests_until:
+            return
+        try:
+            await self.turn()
+            self._told = ""
+        except MetricStreamsError as error:
+            self._tell(str(error))
+        ended = self._monotonic()
+        # With a long backlog a turn reads all of it: it must not take the worker from what comes in.
+        self._rests_until = ended + IDLE_SHARE * (ended - began)
 
     async def turn(self) -> int:
         """Put back what the quotas allow since the turn before; return how many messages.
