@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 
 from benchmarks.material import NO_NUMBER, Mix, Sample, sample
+from tests.parts.raw_mqtt import remaining_length
 
 BLOCK = 256
 _CONNECT, _CONNACK, _PUBLISH_QOS_1, _PUBACK = 0x10, 0x20, 0x32, 0x40  # MQTT 3.1.1, 2.2.1
@@ -146,13 +147,3 @@ def _text(text: str) -> bytes:
 
 def _packet(kind: int, body: bytes) -> bytes:
     return bytes([kind]) + remaining_length(len(body)) + body
-
-
-def remaining_length(length: int) -> bytes:
-    """Encode a length, seven bits a byte (2.2.3)."""
-    digits = []
-    while True:
-        length, digit = divmod(length, 128)
-        digits.append(digit | (0x80 if length else 0))
-        if not length:
-            return bytes(digits)

@@ -23,8 +23,9 @@ from tests.parts.accounts import V5, Account, Entrance, let_in, many_files
 from tests.parts.authority import Authority
 from tests.parts.commands import call
 from tests.parts.eventually import eventually
-from tests.parts.forbidden import filters, foreign_topics
+from tests.parts.forbidden import filters, foreign_topics, odd_topics
 from tests.parts.guarded_mosquitto import GuardedMosquitto
+from tests.parts.raw_mqtt import ACCEPTED, TAKEN, connect_packet, publish_packet, raw_device
 from tests.parts.worker import Worker
 
 WITH_WILL = 0x04  # MQTT 5, 3.14.2.1: the client leaves, and its will is to be published
@@ -95,6 +96,11 @@ async def scene(pipeline: Pipeline, own: Own, tmp_path: Path, own_limit: None) -
     return made
 
 
+def rejected_messages(scene: Scene) -> int:
+    told = call("metric-streams", "rejected", "count", "--json", **scene.pipeline.environment)
+    return int(msgspec.json.decode(told.stdout)["messages"])
+
+
 async def another_tenants_topics_and_the_bridges_are_refused(scene: Scene) -> None:
     hostile = scene.hostile
     async with scene.publishing():
@@ -104,9 +110,7 @@ async def another_tenants_topics_and_the_bridges_are_refused(scene: Scene) -> No
                     assert not await publisher.publish(topic, b'{"value": 666}', 1), topic
         async with scene.entrance.publisher(hostile) as publisher:
             assert await publisher.publish(hostile.topic, b'{"value": "rejected"}', 1)
-    settings = scene.pipeline.environment
-    told = call("metric-streams", "rejected", "count", "--json", **settings)
-    assert msgspec.json.decode(told.stdout)["messages"] == 1
+    assert rejected_messages(scene) == 1
 
 
 async def nobody_subscribes(scene: Scene) -> None:
@@ -167,6 +171,22 @@ async def what_would_stay_with_the_broker_is_refused(scene: Scene) -> None:
     assert values == []
 
 
+async def odd_names_are_refused_or_rejected(scene: Scene) -> None:
+    """Sent as bytes: a library of clients would refuse most of them itself."""
+    before, taken = rejected_messages(scene), 0
+    async with scene.publishing():
+        for topic in odd_topics(scene.hostile):
+            async with raw_device(scene.entrance) as device:
+                device.send(connect_packet(scene.hostile) + publish_packet(topic, 1))
+                connected, answer, *_ = await device.answers(2)
+                assert connected == ACCEPTED
+                assert answer not in TAKEN or topic.startswith(scene.hostile.topic[:-3].encode()), topic[:100]
+                taken += answer in TAKEN
+    # None has become a row: the honest device's have been counted.
+    await eventually(lambda: rejected_messages(scene) == before + taken, PATIENCE_S)
+    assert taken > 0
+
+
 async def two_thousand_connections_that_say_nothing_keep_nobody_out(scene: Scene) -> None:
     opened: list[asyncio.StreamWriter] = []
     try:
@@ -186,6 +206,7 @@ ATTACKS = (
     the_clients_id_of_the_bridge_or_of_another_device_is_of_no_use,
     nobody_comes_in_without_an_account_or_in_clear,
     what_would_stay_with_the_broker_is_refused,
+    odd_names_are_refused_or_rejected,
     two_thousand_connections_that_say_nothing_keep_nobody_out,
 )
 

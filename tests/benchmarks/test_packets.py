@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from agents.parse import Parsed, parse
 from agents.validate import validate
 from benchmarks.material import NO_NUMBER, Mix, publications, tenants
-from benchmarks.packets import BLOCK, Block, Pubacks, is_accepted, publish, remaining_length, rfc3339
+from benchmarks.packets import BLOCK, Block, Pubacks, is_accepted, publish, rfc3339
 from streams.models import Candidate, Message, Origin
+from tests.parts.raw_mqtt import remaining_length
 
 NOW_US = 1_795_442_400_123_456
 MIX = Mix(tenants(6))
