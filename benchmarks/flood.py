@@ -6,19 +6,19 @@ says when the broker has taken the first one, goes on until its standard input e
 
 import json
 import select
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
+from benchmarks.encrypted import Login
 from benchmarks.generator import FULL_SPEED_TICK_S, Device, connection_to
 from benchmarks.hostility import packets_of
 from benchmarks.packets import BLOCK
+from benchmarks.told import ToldProcess, going
 
 CONNECTIONS = 4
-END_S = 20.0
 
 
 class Order(NamedTuple):
@@ -30,6 +30,8 @@ class Order(NamedTuple):
     tenant: str
     run: str
     """Keeps the ids of two runs apart."""
+    logins: Sequence[Sequence[str]] = ()
+    """A `benchmarks.encrypted.Login` for each connection, where the broker asks who comes."""
 
 
 class Taken(NamedTuple):
@@ -42,13 +44,13 @@ class Taken(NamedTuple):
 class Flood:
     """The process, which publishes until `end`."""
 
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
+    def __init__(self, process: ToldProcess) -> None:
         self._process = process
 
     @property
     def is_publishing(self) -> bool:
         """Whether it goes on; by itself it ends only where the broker is lost."""
-        return self._process.poll() is None
+        return self._process.is_going
 
     def end(self) -> Taken:
         """Let it cease.
@@ -56,10 +58,7 @@ class Flood:
         Raises:
             ConnectionError: it had ceased by itself; it has said why.
         """
-        output, _ = self._process.communicate(timeout=END_S)
-        if self._process.returncode:
-            raise ConnectionError("the flood has ended before its time")
-        return Taken(**json.loads(output))
+        return Taken(**self._process.end())
 
 
 @contextmanager
@@ -69,15 +68,8 @@ def flooding(order: Order) -> Iterator[Flood]:
     Raises:
         ConnectionError: it takes none.
     """
-    command = [sys.executable, "-m", "benchmarks.flood", json.dumps(order._asdict())]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, bufsize=1) as process:
-        try:
-            if process.stdout is None or not process.stdout.readline():
-                raise ConnectionError("the broker has taken nothing of the flood")
-            yield Flood(process)
-        finally:
-            process.kill()
+    with going("benchmarks.flood", order._asdict()) as process:
+        yield Flood(process)
 
 
 # --- Within it --------------------------------------------------------------------------------------------
@@ -92,7 +84,8 @@ def run(order: Order) -> Taken:
     with ExitStack() as stack:
         devices = []
         for number in range(CONNECTIONS):
-            connection = stack.enter_context(connection_to(order.port, f"flood-{order.run}-{number}"))
+            login = Login(*order.logins[number]) if order.logins else None
+            connection = stack.enter_context(connection_to(order.port, f"flood-{order.run}-{number}", login))
             connection.setblocking(False)  # noqa: FBT003 - the only way to say it
             devices.append(Device(connection, packets_of(order.kind, order.tenant, number, order.run)))
         began = time.monotonic()

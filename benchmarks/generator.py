@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from benchmarks.encrypted import Login, encrypted
 from benchmarks.material import Mix, tenants
 from benchmarks.packets import BLOCK, CONNACK_BYTES, Block, Pubacks, connect, is_accepted
 from benchmarks.report import report, say
@@ -217,15 +218,21 @@ def _connected(load: Load) -> Iterator[list[Device]]:
 
 
 @contextlib.contextmanager
-def connection_to(port: int, client_id: str) -> Iterator[socket.socket]:
+def connection_to(port: int, client_id: str, login: Login | None = None) -> Iterator[socket.socket]:
     """Connect to the broker, and close the connection in the end.
+
+    Args:
+        port: of the broker on this machine.
+        client_id: who we are.
+        login: makes it an encrypted one.
 
     Raises:
         ConnectionError: the broker is not reached, or does not let us in.
     """
-    with socket.create_connection((HOST, port), timeout=10) as connection:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.sendall(connect(client_id))
+    plain = socket.create_connection((HOST, port), timeout=10)
+    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    with encrypted(plain, HOST, login.ca) if login else plain as connection:
+        connection.sendall(connect(client_id, *(login[:2] if login else ())))
         if not is_accepted(connack := connection.recv(CONNACK_BYTES)):
             raise ConnectionError(f"the broker does not let us in: {connack.hex()}")
         yield connection

@@ -14,7 +14,7 @@ from tests.parts.raw_mqtt import remaining_length
 
 BLOCK = 256
 _CONNECT, _CONNACK, _PUBLISH_QOS_1, _PUBACK = 0x10, 0x20, 0x32, 0x40  # MQTT 3.1.1, 2.2.1
-_CLEAN_SESSION, _NO_KEEPALIVE = 0x02, 0
+_CLEAN_SESSION, _USERNAME, _PASSWORD, _NO_KEEPALIVE = 0x02, 0x80, 0x40, 0  # 3.1.2.3
 _IDS = 255  # a packet's id is the block's number within these, not 0, and the place in the block
 _NO_TIME, _NO_BLOCK = "0000-00-00T00:00:00.000000Z", "00000000"
 _RUNS = [bytes([byte]) * BLOCK for byte in range(256)]
@@ -22,10 +22,16 @@ PUBACK_BYTES = 4
 CONNACK_BYTES = 4
 
 
-def connect(client_id: str) -> bytes:
-    """Return a CONNECT of a client that wants no session and sends no pings (3.1)."""
-    head = _text("MQTT") + struct.pack(">BBH", 4, _CLEAN_SESSION, _NO_KEEPALIVE)
-    return _packet(_CONNECT, head + _text(client_id))
+def connect(client_id: str, *login: str) -> bytes:
+    """Return a CONNECT of a client that wants no session and sends no pings (3.1).
+
+    Args:
+        client_id: who it is.
+        login: user name and password, if the broker asks for them.
+    """
+    flags = _CLEAN_SESSION | (_USERNAME | _PASSWORD if login else 0)
+    head = _text("MQTT") + struct.pack(">BBH", 4, flags, _NO_KEEPALIVE)
+    return _packet(_CONNECT, head + b"".join(map(_text, (client_id, *login))))
 
 
 def is_accepted(connack: bytes) -> bool:
