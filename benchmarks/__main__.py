@@ -14,6 +14,7 @@ BENCHMARKS = {
     "pipeline": 150,
     "latency": 150,
     "hostile": 600,
+    "attacks": 480,
     "backlog": 240,
     "ingest": 60,
 }

@@ -12,6 +12,7 @@ from benchmarks.material import tenants
 from streams.database.schema import ensure_tables
 from streams.kafka.admin import ensure_topics
 from streams.settings import Settings
+from tests.parts.guarded_mosquitto import GuardedMosquitto
 from tests.parts.kafka import Kafka
 from tests.parts.mosquitto import Mosquitto
 from tests.parts.postgres import Postgres
@@ -91,24 +92,26 @@ class Stack:
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
     @contextmanager
-    def run(self, **settings: str) -> Iterator[Run]:
+    def run(self, broker: Mosquitto | None = None, /, **settings: str) -> Iterator[Run]:
         """Start a broker; the topics of this run stand.
 
         Args:
+            broker: it, where it is not one that lets everybody in.
             settings: of the workers, by their names in the environment.
         """
         name = f"bench{next(self._numbers)}"
         # A broker of its own: one that keeps the session of an earlier run would go on filling it.
-        with Mosquitto() as mosquitto:
+        with broker or Mosquitto() as mosquitto:
             servers = {part.name: part.pid for part in (mosquitto, self.kafka, self.redis)}
             run = Run(name, mosquitto, servers, self._environment(name, mosquitto) | settings)
             asyncio.run(ensure_topics(run.settings))
             yield run
 
     def _environment(self, name: str, mosquitto: Mosquitto) -> dict[str, str]:
+        known = mosquitto.bridge if isinstance(mosquitto, GuardedMosquitto) else {"MQTT_URL": mosquitto.url}
         return {
+            **known,
             "BROKER_URL": self.kafka.url,
-            "MQTT_URL": mosquitto.url,
             "REDIS_URL": self.redis.new_database_url(),
             "DATABASE_URL": self.postgres.url,
             "TOPIC_PREFIX": name,
