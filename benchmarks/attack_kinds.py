@@ -7,6 +7,8 @@ nothing. Here they are repeated as fast as an attacker can.
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import mqtt5
+
 from tests.parts.accounts import Account
 from tests.parts.forbidden import filters, foreign_topics, odd_topics
 from tests.parts.raw_mqtt import connect_packet, publish_packet, subscribe_packet
@@ -15,6 +17,7 @@ BLOCK = 256
 """Packets that are sent together on a connection that goes on."""
 TURNS = 1_000
 LARGE_BYTES = 10_000_000
+WILL_BYTES = 60_000
 HELD = 2_000
 """Connections that say nothing, held at the same time."""
 
@@ -67,6 +70,11 @@ def _no_account(cast: Cast) -> list[Visit]:  # noqa: ARG001 - nobody's
     return [Visit(connect_packet(None, "nobody"))]
 
 
+def _large_wills(cast: Cast) -> list[Visit]:
+    """Connect without an account, and with a will that a broker might keep."""
+    return [Visit(connect_packet(None, "nobody", mqtt5.Will(cast.honest.topic, payload=b"x" * WILL_BYTES)))]
+
+
 def _no_tls(cast: Cast) -> list[Visit]:
     return [Visit(connect_packet(cast.hostile), encrypted=False)]
 
@@ -100,6 +108,7 @@ VISITS: dict[str, Callable[[Cast], list[Visit]]] = {
     "wrong_password": _wrong_password,
     "no_account": _no_account,
     "no_tls": _no_tls,
+    "large_wills": _large_wills,
     "retained": _retained,
     "qos_2": _qos_2,
     "large_packets": _large_packets,

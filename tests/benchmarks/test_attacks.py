@@ -25,7 +25,7 @@ SHIPPED = (Path(__file__).parents[2] / "docker" / "secure" / "mosquitto.conf").r
 HONEST = Account("7c9e6679-7425-40de-944b-e07fc1f90ae7", "honest", "first:honest", "p")
 HOSTILE = Account("7c9e6679-7425-40de-944b-e07fc1f90ae8", "hostile", "second:hostile", "q")
 CAST = Cast(HONEST, HOSTILE, "bridge-id")
-WITHOUT_ACCOUNT = {"wrong_password", "no_account"}
+WITHOUT_ACCOUNT = {"wrong_password", "no_account", "large_wills"}
 ANSWERS = (
     b"\x20\x03\x00\x00\x00\x40\x03\x00\x01\x87\x40\x02\x00\x02\x90\x04\x00\x01\x00\x87\xe0\x01\x9a\xe0\x00"
 )
@@ -43,7 +43,9 @@ def test_a_visit_begins_with_a_whole_connect(kind: str) -> None:
         has_account = (packet.username, packet.password) == (HOSTILE.username, HOSTILE.password.encode())
         assert has_account is (kind not in WITHOUT_ACCOUNT)
         assert visit.encrypted is (kind != "no_tls")
-        assert packet.client_id == {"client_id": "bridge-id", "no_account": "nobody"}.get(kind, "")
+        named = {"client_id": "bridge-id", "no_account": "nobody", "large_wills": "nobody"}
+        assert packet.client_id == named.get(kind, "")
+        assert (packet.will is not None) is (kind == "large_wills")
 
 
 @each_kind

@@ -80,10 +80,11 @@ def answers_in(data: bytes) -> tuple[list[str], bytes]:
 # --- What it sends ------------------------------------------------------------------------------------------
 
 
-def connect_packet(account: Account | None, client_id: str = "") -> bytes:
+def connect_packet(account: Account | None, client_id: str = "", will: mqtt5.Will | None = None) -> bytes:
     """Return a CONNECT with a clean start."""
     username, password = (account.username, account.password.encode()) if account else (None, None)
-    return mqtt5.ConnectPacket(client_id, username=username, password=password, clean_start=True).write()
+    packet = mqtt5.ConnectPacket(client_id, username=username, password=password, clean_start=True, will=will)
+    return packet.write()
 
 
 def publish_packet(
