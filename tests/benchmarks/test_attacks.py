@@ -19,7 +19,7 @@ from benchmarks.hostility import KINDS as FLOOD_KINDS
 from benchmarks.packets import connect
 from tests.parts.accounts import Account, Entrance
 from tests.parts.forbidden import odd_topics
-from tests.parts.raw_mqtt import answers_in, publish_packet
+from tests.parts.raw_mqtt import NO_MQTT, answers_in, publish_packet
 
 SHIPPED = (Path(__file__).parents[2] / "docker" / "secure" / "mosquitto.conf").read_text()
 HONEST = Account("7c9e6679-7425-40de-944b-e07fc1f90ae7", "honest", "first:honest", "p")
@@ -104,6 +104,11 @@ def test_answers_are_told_by_their_reason_codes_however_they_are_cut(cuts: list[
         answers, rest = answers_in(rest + ANSWERS[begin:end])
         found += answers
     assert (found, rest) == (TOLD, b"")
+
+
+def test_what_is_no_answer_is_told_and_ends_the_reading() -> None:
+    alert = b"\x15\x03\x01\x00\x02\x02\x46"
+    assert answers_in(ANSWERS[:5] + alert) == (["connack 0x00", NO_MQTT], b"")
 
 
 def test_an_assault_is_handed_to_the_process_as_json() -> None:

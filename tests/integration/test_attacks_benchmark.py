@@ -19,7 +19,7 @@ from tests.integration.brief_pipeline import brief_pipeline
 from tests.parts.accounts import Entrance, many_files
 from tests.parts.eventually import eventually
 from tests.parts.guarded_mosquitto import GuardedMosquitto
-from tests.parts.raw_mqtt import CLOSED, TAKEN
+from tests.parts.raw_mqtt import CLOSED, NO_MQTT, TAKEN
 
 REFUSED_TOPIC, REFUSED_FILTER = "puback 0x87", "suback 0x87"
 NOT_AUTHORIZED, ACCEPTED = "connack 0x87", "connack 0x00"
@@ -32,7 +32,7 @@ ANSWERS = {
     "client_id": {ACCEPTED},
     "wrong_password": {NOT_AUTHORIZED},
     "no_account": {NOT_AUTHORIZED},
-    "no_tls": {CLOSED},
+    "no_tls": set(),
     "large_wills": {NOT_AUTHORIZED},
     "retained": {NO_RETAIN},
     "qos_2": {NO_QOS_2},
@@ -40,7 +40,7 @@ ANSWERS = {
     "odd_topics": {MALFORMED},
 }
 """What comes of each attack at least."""
-BESIDE = {CLOSED}
+BESIDE = {CLOSED, NO_MQTT}
 BESIDE_ODD_TOPICS = {PROTOCOL_ERROR, INVALID_TOPIC, REFUSED_TOPIC, *TAKEN}
 MESSAGES = 5
 

@@ -14,9 +14,12 @@ from tests.parts.accounts import Account, Entrance
 
 CLOSED = "closed"
 """Told in place of an answer where the connection ends."""
+NO_MQTT = "no mqtt"
+"""Told in place of an answer that is none: a TLS alert, where TLS was not spoken."""
 ACCEPTED = "connack 0x00"
 TAKEN = ("puback 0x00", "puback 0x10")
 """The second: nobody is subscribed (MQTT 5, 3.4.2.1)."""
+ANSWER_TYPES = {2, 4, 5, 9, 14}  # MQTT 5, 2.1.2: CONNACK, PUBACK, PUBREC, SUBACK and DISCONNECT
 READ_BYTES = 65_536
 _PUBLISH = 0x30
 _NO_PROPERTIES = b"\0"
@@ -68,6 +71,8 @@ def answers_in(data: bytes) -> tuple[list[str], bytes]:
     found: list[str] = []
     view = memoryview(data)
     while True:
+        if view and view[0] >> 4 not in ANSWER_TYPES:  # which the codec need not survive
+            return [*found, NO_MQTT], b""
         try:
             packet, size = mqtt5.read(view)
         except IndexError:  # the codec's word for a packet whose end is missing
