@@ -45,7 +45,7 @@ HOLDING = (
 ALL_RELEASED = "all messages that were held back because of a quota are put back"
 GIVEN_UP = (
     "of %d messages that are held back because of a quota, the oldest have been held for %d s, half of "
-    "DEDUPE_WINDOW_S, and are not put back by themselves any more. They stay on metrics.rejected. Put them "
+    "DEDUPE_WINDOW_S, and are not put back by themselves any more. They stay on %s. Put them "
     "back with metric-streams rejected replay --reason quota_exceeded, and raise the quota"
 )
 
@@ -57,6 +57,7 @@ class Release:
         held: where they are.
         quota: of each tenant.
         statistics: counts those that were put back.
+        rejected_topic: where they are, as it is called.
         hold_s: seconds after which a message is left to the operator.
         leads: tells whether this worker should.
         clock: returns Unix time in seconds.
@@ -69,6 +70,7 @@ class Release:
         quota: Quota,
         statistics: Statistics,
         *,
+        rejected_topic: str,
         hold_s: float,
         leads: Callable[[], bool],
         clock: Callable[[], float] = time.time,
@@ -76,6 +78,7 @@ class Release:
     ) -> None:
         self._held = held
         self._statistics = statistics
+        self._rejected_topic = rejected_topic
         self._hold_s = hold_s
         self._leads = leads
         self._clock = clock
@@ -95,7 +98,7 @@ class Release:
             self._release,
             EVERY_S,
             statistics,
-            meaning="Until it is mended, messages beyond a quota stay on metrics.rejected",
+            meaning=f"Until it is mended, messages beyond a quota stay on {rejected_topic}",
             first_at_once=False,
         )
 
@@ -190,7 +193,7 @@ class Release:
             self._warned = False
         if soon_over_s is not None and soon_over_s < WARNED_S and not self._warned:
             self._warned = True
-            log.warning(GIVEN_UP, left.total(), self._hold_s)
+            log.warning(GIVEN_UP, left.total(), self._hold_s, self._rejected_topic)
 
     def _tell(self, why: str) -> None:
         if why != self._told:
@@ -203,5 +206,11 @@ def release_of(settings: Settings, statistics: Statistics, leads: Callable[[], b
     quota = Quota.of(settings)
     if quota is None or settings.quota_action != "hold":
         return None
-    hold_s = settings.dedupe_window_s / SHARE_OF_WINDOW
-    return Release(KafkaHeldMessages(settings), quota, statistics, hold_s=hold_s, leads=leads)
+    return Release(
+        KafkaHeldMessages(settings),
+        quota,
+        statistics,
+        rejected_topic=settings.rejected_topic,
+        hold_s=settings.dedupe_window_s / SHARE_OF_WINDOW,
+        leads=leads,
+    )

@@ -75,6 +75,7 @@ class Bench:
             self.held,
             Quota(messages_per_s, bytes_per_s, 10),
             self.statistics,
+            rejected_topic="metrics.rejected",
             hold_s=HOLD_S,
             leads=lambda: self.leads,
             clock=lambda: UNIX_S + self.now,
