@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from enum import IntEnum
 from types import TracebackType
 from typing import Self
@@ -12,10 +12,11 @@ from typing import Self
 import asyncpg
 
 from streams.backoff import delays
+from streams.bugs import BugLog, foreseen
 from streams.counters import Statistics
 from streams.database.outages import ERRORS, PART, as_outage, describe, who_mends
 from streams.database.refusals import IN_DOUBT, KEEPS_CONNECTION
-from streams.errors import Outage
+from streams.errors import Bug, Outage
 from streams.tasks import ended_well
 
 CONNECT_TIMEOUT_S = 5.0
@@ -116,6 +117,9 @@ class DatabaseSession:
         self._failed_at: Proof | None = None
         self._renewed_for = ""
         self._renewed_at_s = 0.0
+        self._bugs = BugLog(
+            "what keeps a connection to PostgreSQL", "It is tried again, as after an outage", statistics
+        )
         statistics.expect(PART)
 
     async def start(self) -> None:
@@ -213,22 +217,31 @@ class DatabaseSession:
         waits = delays()
         while True:
             try:
-                await self._connect()
+                with foreseen(*ERRORS):
+                    await self._connect()
+                    waits = delays()
+                    await self._until_lost()
             except ERRORS as error:
                 self._is_down(describe(error), Proof.LIFE)
                 await asyncio.sleep(next(waits))
-            else:
-                waits = delays()
-                await self._until_lost()
+            except Bug as bug:
+                # Else nobody would connect again, and all would look like an outage.
+                self._bugs.note(bug)
+                self._is_down("a bug, see the log", Proof.LIFE)
+                await asyncio.sleep(next(waits))
 
     async def _connect(self) -> None:
         try:
             connection = await connect(self._database_url, timeout_s=self.timeout_s)
-            self._lost.clear()
-            # Before `on_connect`: the connection may be lost in that already.
-            connection.add_termination_listener(self._on_lost)
-            if self._on_connect is not None:
-                await self._on_connect(connection)
+            with ExitStack() as unless_used:
+                # One that cannot be used would stay open, and each try would leave another one behind.
+                unless_used.callback(connection.terminate)
+                self._lost.clear()
+                # Before `on_connect`: the connection may be lost in that already.
+                connection.add_termination_listener(self._on_lost)
+                if self._on_connect is not None:
+                    await self._on_connect(connection)
+                unless_used.pop_all()
             self._connection = connection
             # A connection alone proves no more: tables may be missing, or rows be refused.
             self._is_up(Proof.LIFE)

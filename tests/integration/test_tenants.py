@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from streams.counters import Statistics
+from streams.counters import Note, Statistics
 from streams.database.schema import apply_schema, ensure_tables
 from streams.database.session import DatabaseSession, connected
 from streams.database.tenant_admin import add_tenant, list_tenants, remove_tenant
@@ -354,6 +354,29 @@ async def test_a_sign_of_life_does_not_call_well_what_cannot_be_worked_with(
         assert not statistics.parts["postgres"].up
         await work("select 2")
         assert statistics.parts["postgres"].up
+
+
+async def test_a_bug_in_connecting_is_told_and_the_next_connection_is_as_good_as_any(
+    database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    statistics, bugs = Statistics(), [KeyError("met once")]
+
+    async def prepare(_connection: asyncpg.Connection) -> None:
+        if bugs:
+            raise bugs.pop()
+
+    async with DatabaseSession(database_url, statistics, on_connect=prepare) as session:
+
+        async def works() -> bool:
+            try:
+                async with session.use() as connection:
+                    return bool(await connection.fetchval("select true"))
+            except Outage:
+                return False
+
+        await eventually(works)
+    assert statistics.notes[Note.BUGS] == 1
+    assert "what keeps a connection to PostgreSQL has a bug: KeyError('met once')" in caplog.text
 
 
 @pytest.mark.parametrize("id_type", ["char(36)", "varchar(36)", "text", "char(40)"])
