@@ -17,6 +17,7 @@ from benchmarks.honest import Paced
 from benchmarks.hostile import Arrival
 from benchmarks.hostility import KINDS as FLOOD_KINDS
 from benchmarks.packets import connect
+from streams.mqtt.packets import size_of
 from tests.parts.accounts import Account, Entrance
 from tests.parts.forbidden import odd_topics
 from tests.parts.raw_mqtt import NO_MQTT, answers_in, publish_packet
@@ -43,8 +44,7 @@ def test_a_visit_begins_with_a_whole_connect(kind: str) -> None:
         has_account = (packet.username, packet.password) == (HOSTILE.username, HOSTILE.password.encode())
         assert has_account is (kind not in WITHOUT_ACCOUNT)
         assert visit.encrypted is (kind != "no_tls")
-        named = {"client_id": "bridge-id", "no_account": "nobody", "large_wills": "nobody"}
-        assert packet.client_id == named.get(kind, "")
+        assert packet.client_id == {"client_id": "bridge-id", "no_account": "nobody"}.get(kind, "")
         assert (packet.will is not None) is (kind == "large_wills")
 
 
@@ -68,7 +68,7 @@ def test_a_large_packet_is_larger_than_the_broker_allows() -> None:
     (visit,) = VISITS["large_packets"](CAST)
     allowed = re.search(r"(?m)^max_packet_size (\d+)$", SHIPPED)
     assert allowed is not None
-    assert len(visit.packets[0]) > int(allowed[1])
+    assert size_of(memoryview(visit.packets[0])) > len(visit.packets[0]) > int(allowed[1])
 
 
 def test_each_odd_topic_has_a_connection_of_its_own_since_most_end_it() -> None:

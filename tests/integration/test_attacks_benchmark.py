@@ -97,7 +97,7 @@ def test_no_flood_of_a_tenant_with_accounts_is_refused(
         assert flood.end().messages > 0
 
 
-@pytest.mark.parametrize("kind", ["nothing_first", "no_account", "flood_small"])
+@pytest.mark.parametrize("kind", ["nothing_first", "no_account", "flood_payloads"])
 async def test_each_message_of_the_honest_device_is_found_in_its_job(
     accounts: Admitted, broker: GuardedMosquitto, redis_url: str, kind: str
 ) -> None:
