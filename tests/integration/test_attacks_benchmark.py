@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -48,8 +49,8 @@ MESSAGES = 5
 @pytest.fixture(scope="module")
 def accounts() -> Iterator[Admitted]:
     honest, hostile = tenants(2)
-    with many_files(HELD), real(lambda: admitted(Pair(honest, hostile))) as made:
-        yield made
+    with many_files(HELD), ExitStack() as stack:
+        yield real(lambda: stack.enter_context(admitted(Pair(honest, hostile))))
 
 
 @pytest.fixture
