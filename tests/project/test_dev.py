@@ -31,6 +31,7 @@ COMMANDS = [
     "check",
     "bench",
     "faults",
+    "mutants",
     "docs",
     "measures",
     "lock",

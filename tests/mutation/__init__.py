@@ -1,0 +1,1 @@
+"""Mutation testing: whether the tests notice when the pure core is changed in some small way."""
