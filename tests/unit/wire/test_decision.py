@@ -24,6 +24,8 @@ from streams.wire.decision import (
     decode_key,
     encode,
     encode_key,
+    inheritance,
+    unpack,
 )
 
 refusals = st.builds(
@@ -64,6 +66,41 @@ def test_a_coordinate_comes_back_as_it_was(origin: Origin) -> None:
 def test_the_place_of_what_was_inherited_comes_back_as_it_was(former: int, more: int, offset: int) -> None:
     place = Inherited(former + more, Origin(former, offset))
     assert decode_key(encode_key(place)) == place
+
+
+def test_a_key_is_what_people_read_in_a_console() -> None:
+    assert encode_key(Origin(3, 1841)) == b"3-1841"
+    assert encode_key(Inherited(11, Origin(3, 1841))) == b"3-1841>11"
+
+
+def test_the_largest_offsets_have_keys() -> None:
+    assert decode_key(b"3-%d" % LARGEST_OFFSET) == Origin(3, LARGEST_OFFSET)
+    inherited = Inherited(11, Origin(3, LARGEST_INHERITED_OFFSET))
+    assert decode_key(b"3-%d>11" % LARGEST_INHERITED_OFFSET) == inherited
+
+
+def test_what_is_inherited_of_a_decision_is_what_dedupe_asks_for_and_nothing_to_emit() -> None:
+    refusal = Refusal(3, Stage.PARSE, Reason.TOPIC_MALFORMED, "")
+    fingerprints = bytes(range(2 * FINGERPRINT_BYTES))
+    whole = Decision(
+        FORMAT, 4, 1.0, b"8 bytes.", [7], [refusal], fingerprints, 3, 1839, 5, [(4, 1841, 0)] * 2
+    )
+    heirs = Decision(FORMAT, 4, 1.0, b"8 bytes.", [], [], fingerprints, 0, 1839, 5, [(4, 1841, 0)] * 2)
+    assert inheritance(whole) == heirs
+
+
+def test_fingerprints_are_sixteen_bytes_of_id_and_eight_of_content_each() -> None:
+    packed = b"i" * 16 + b"c" * 8 + b"I" * 16 + b"C" * 8
+    assert list(unpack(packed)) == [(b"i" * 16, b"c" * 8), (b"I" * 16, b"C" * 8)]
+    assert list(unpack(b"")) == []
+
+
+@pytest.mark.parametrize(
+    "fingerprints", [b"x", b"x" * (FINGERPRINT_BYTES - 1), b"x" * (FINGERPRINT_BYTES + 1)]
+)
+def test_a_part_of_a_fingerprint_is_refused(fingerprints: bytes) -> None:
+    with pytest.raises(MalformedRecord):
+        decode(encode(Decision(FORMAT, 0, 0.0, b"8 bytes.", [], [], fingerprints)))
 
 
 @given(st.binary())

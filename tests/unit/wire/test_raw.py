@@ -5,15 +5,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.errors import MalformedRecord
-from streams.models import Message
+from streams.models import FirstPlace, Message
 from streams.wire.raw import (
     FRAMING_BYTES,
     KEPT_BYTES,
     MAX_BYTES,
     SEPARATOR_BYTES,
     decode,
+    encode,
     encode_message,
     join,
+    unix_s,
 )
 from tests.golden import golden
 
@@ -86,6 +88,16 @@ def test_a_topic_that_was_not_utf_8_can_still_be_read() -> None:
     assert (
         round_trip(b"metrics/a/\xff/c".decode(errors="surrogateescape"), b"1").topic == "metrics/a/\ufffd/c"
     )
+
+
+def test_a_message_that_is_put_back_is_written_as_it_is() -> None:
+    message = Message(TOPIC, '{"value": 1}', None, RECEIVED_AT, 2, 70_000, FirstPlace(4, 3, 1841, 0))
+    assert decode(join([encode(message)])) == [message]
+
+
+def test_a_time_of_arrival_is_read_as_unix_time() -> None:
+    assert unix_s(RECEIVED_AT) == 1_795_442_400.123456
+    assert unix_s("") is unix_s("yesterday") is None
 
 
 def test_an_encoded_message_fits_into_a_kafka_record_whatever_it_holds() -> None:

@@ -99,10 +99,17 @@ def test_rejected_messages_come_back_as_they_went(
     assert chunk == rejected.RejectedChunk(origin, stage, reason, sent)
 
 
+def test_the_raw_record_behind_a_unique_one_is_read_without_its_readings() -> None:
+    assert unique.decode_origin(golden("unique.json")) == ORIGIN
+    assert unique.decode_origin(b'{"origin":{"partition":3,"offset":1841},"readings":7}') == ORIGIN
+
+
 @pytest.mark.parametrize("record", [b"", b"{}", b"[]", b"\xff", golden("raw.json")], ids=range(5))
 def test_anything_else_is_malformed(record: bytes) -> None:
     with pytest.raises(MalformedRecord, match="not a chunk of readings"):
         unique.decode(record)
+    with pytest.raises(MalformedRecord, match="not a chunk of readings"):
+        unique.decode_origin(record)
     with pytest.raises(MalformedRecord, match="not a chunk of rejected messages"):
         rejected.decode(record)
 
