@@ -10,7 +10,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections import Counter
+import time
+from collections import Counter, deque
 from pathlib import Path
 
 from tests.mutation.scores import Fate, Score, as_json, fates, table, total
@@ -39,6 +40,9 @@ TOO_SLOW = (
 MUTMUT = os.environ.get("MUTMUT", "mutmut")
 """``./dev mutants`` says where it is."""
 LEAST_PERCENT = 90
+TOLD_EVERY_S = 30.0
+"""How often it is told how far mutmut is, where no terminal shows it."""
+SAID_LINES = 40
 SETTINGS = """\
 [mutmut]
 source_paths =
@@ -56,7 +60,8 @@ pytest_add_cli_args =
     no:cacheprovider
 # Each mutant in a process that has run no test before: no cache holds an answer of the code as it was.
 process_isolation = forkserver
-timeout_constant = 1.0
+# A mutant that runs out of time counts as noticed, and on a busy machine pytest takes a while to start.
+timeout_constant = 6.0
 timeout_multiplier = 8.0
 """
 
@@ -109,9 +114,24 @@ def _prepare(place: Path, files: list[str]) -> None:
 
 def _run(place: Path) -> int:
     """Run mutmut, one mutant at a time: the tests of two would be slower than their time limits allow."""
+    # Sets of tests come in one order, so that a run repeats.
     environment = {**os.environ, "PYTHONHASHSEED": "0"}
     command = [MUTMUT, "run", "--max-children", "1"]
-    return subprocess.run(command, cwd=place, env=environment, check=False).returncode
+    if sys.stderr.isatty():
+        return subprocess.run(command, cwd=place, env=environment, stdout=sys.stderr, check=False).returncode
+    lines = deque[str](maxlen=SAID_LINES)
+    told = time.monotonic()
+    with subprocess.Popen(
+        command, cwd=place, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        for line in process.stdout or ():  # each state of its one line of progress
+            lines.append(line.rstrip())
+            if time.monotonic() - told > TOLD_EVERY_S:
+                told = time.monotonic()
+                print(line.rstrip(), file=sys.stderr, flush=True)
+    if process.returncode != 0:
+        print(*lines, sep="\n", file=sys.stderr)
+    return process.returncode
 
 
 def _report(place: Path, files: list[str], options: argparse.Namespace) -> int:

@@ -1,4 +1,7 @@
-"""./dev sbom and ./dev audit: what the lock file names, and whether anything in it is known to be bad."""
+"""./dev sbom and ./dev audit: what the lock file names, and whether anything in it is known to be bad.
+
+And the lock files of tools that are installed apart.
+"""
 
 import json
 import re
@@ -12,7 +15,7 @@ from typing import Any
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-SUPPLY = REPOSITORY / ".ci" / "supply"
+APART = {".ci/supply": {"cyclonedx-bom", "pip-audit"}, ".ci/mutation": {"mutmut"}}
 LOCKED = re.compile(r"^([a-z0-9-]+)==([^ ;]+)", re.MULTILINE)
 BAD = {"id": "PYSEC-2026-1", "fix_versions": ["2.0"], "aliases": [], "description": "…"}
 
@@ -41,14 +44,17 @@ def test_the_bill_names_every_locked_package_with_its_version_and_hashes(tmp_pat
     assert json.loads(again.stdout) == bill
 
 
-def test_the_tools_have_a_lock_file_of_their_own_and_none_of_them_is_installed_with_the_project() -> None:
-    lock = (SUPPLY / "requirements.lock").read_text()
+@pytest.mark.parametrize(("folder", "tools"), APART.items())
+def test_the_tools_have_a_lock_file_of_their_own_and_none_of_them_is_installed_with_the_project(
+    folder: str, tools: set[str]
+) -> None:
+    lock = (REPOSITORY / folder / "requirements.lock").read_text()
     blocks = re.split(r"^(?=[a-z0-9-]+==)", lock, flags=re.MULTILINE)[1:]
     assert all("--hash=sha256:" in block for block in blocks)
-    assert {"cyclonedx-bom", "pip-audit"} <= {name for name, _ in LOCKED.findall(lock)}
+    assert tools <= {name for name, _ in LOCKED.findall(lock)}
     assert not re.search(r"https?:|--(extra-)?index|--find-links", lock)
     project = (REPOSITORY / "requirements.lock").read_text()
-    assert not {"cyclonedx-bom", "pip-audit"} & {name for name, _ in LOCKED.findall(project)}
+    assert not tools & {name for name, _ in LOCKED.findall(project)}
 
 
 @pytest.fixture
