@@ -3,6 +3,8 @@
 A mutant that a plain test notices costs a few milliseconds then, and not the search for an example.
 """
 
+import gc
+
 import hypothesis
 import pytest
 
@@ -28,6 +30,16 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put properties behind plain tests; each kind stays in its order."""
     items.sort(key=_is_property)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Let what mutmut has imported once, before it forks for each mutant, be no matter for the collector.
+
+    Pytest collects garbage in the end, and would look at all of it again: half of what a mutant takes.
+    """
+    if session.config.option.collectonly:
+        gc.collect()
+        gc.freeze()
 
 
 def _is_property(item: pytest.Item) -> bool:

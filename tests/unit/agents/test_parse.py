@@ -135,8 +135,10 @@ def test_what_is_no_json_is_rejected_with_the_place(payload: bytes, detail: str)
 
 
 @pytest.mark.parametrize("payload", [b"42.17", b'"42.17"', b"[1]", b"null", b"true", b"1e999"])
-def test_json_that_is_no_object_is_rejected(payload: bytes) -> None:
-    assert rejection(payload).reason is Reason.PAYLOAD_NOT_OBJECT
+def test_json_that_is_no_object_is_rejected_with_an_example(payload: bytes) -> None:
+    detail = 'the payload is JSON, but no object such as {"value": 42.17}'
+    assert rejection(payload) == Rejection(Stage.PARSE, Reason.PAYLOAD_NOT_OBJECT, detail)
+    assert rejection(payload + b" " * 300).detail == detail
 
 
 @pytest.mark.parametrize(("before", "after"), [("[", "]"), ('{"a":', "}"), ('["]\\"]",{"b": [', "]}]")])

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from streams.models import Origin
 from streams.wire.decision import FORMAT, Decision
-from tables.state import SeenState, Timeline
+from tables.state import LAST_INDEX, SeenState, Timeline
 
 WINDOW_S = 100.0
 
@@ -127,6 +127,16 @@ def test_partitions_of_other_workers_are_forgotten() -> None:
     assert state.keep_only([1]) == {0}
     assert state.ids == 1
     assert state.partition(0).last_offset is None
+    state.forget(7)  # of which nothing was remembered
+    assert state.ids == 1
+
+
+def test_a_row_that_tells_too_few_first_places_counts_all_the_same() -> None:
+    state = _state()
+    decision = msgspec.structs.replace(_decision((1, 1), (2, 2)), firsts=[(1, 5, 0)])
+    state.add(Origin(0, 7), decision)
+    accepted_at = state.partition(0).accepted_at([_id(1), _id(2)])
+    assert accepted_at == {_id(1): (1, 5, 0), _id(2): (1, 7, LAST_INDEX)}
 
 
 pairs = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3)), max_size=4, unique_by=lambda pair: pair[0])

@@ -154,8 +154,10 @@ def test_a_decision_of_a_format_that_no_version_beside_this_one_writes_is_refuse
 def test_a_decision_of_a_newer_version_is_not_taken_for_rubbish(written: int) -> None:
     """To pass it over would be to believe an older one."""
     value = encode(Decision(written, 0, 0.0, b"8 bytes.", [], [], b""))
-    with pytest.raises(NewerFormat, match=f"format {written}"):
+    told = f"^a decision .*format {written}; this version reads up to {FORMAT}"
+    with pytest.raises(NewerFormat, match=told) as refused:
         decode(value)
+    assert (refused.value.written, refused.value.known) == (written, FORMAT)
 
 
 @pytest.mark.parametrize(
@@ -169,8 +171,10 @@ def test_a_newer_version_is_known_whatever_has_become_of_the_other_fields(fields
 @pytest.mark.parametrize("words", [("validate", "value_too_round"), ("weigh", "value_missing")])
 def test_a_reason_that_only_a_newer_version_knows_is_not_taken_for_rubbish(words: tuple[str, str]) -> None:
     row = [FORMAT, 4, 1.0, b"8 bytes.", [7], [[3, *words, "whatever"]], b"", 0, 1839, 5, []]
-    with pytest.raises(NewerFormat, match=r"written by a newer version \(it says (value_too_round|weigh)\)"):
+    told = r"^a decision was written by a newer version \(it says (value_too_round|weigh)\)"
+    with pytest.raises(NewerFormat, match=told) as refused:
         decode(msgspec.msgpack.encode(row))
+    assert (refused.value.written, refused.value.known) == (FORMAT, FORMAT)
 
 
 @pytest.mark.parametrize(

@@ -57,4 +57,5 @@ def test_another_message_has_another_digest(other: Message) -> None:
 def test_the_digest_never_changes_and_bears_a_lone_surrogate() -> None:
     """Marks of a year ago bear it."""
     assert message_digest(MESSAGE) == DIGEST
+    assert message_digest(Message("metrics/a/b/c", None, "/w==", AT, 1)) == 0xDC38EA9B3BB0D6EB
     assert message_digest(Message("metrics/\ud800/b/c", "1", None, AT)) != DIGEST
