@@ -33,11 +33,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Let what mutmut has imported once, before it forks for each mutant, be no matter for the collector.
+    """Leave what mutmut has collected once, before it forks for each mutant, as if it were not there.
 
-    Pytest collects garbage in the end, and would look at all of it again: half of what a mutant takes.
+    Pytest keeps the names of a test's parameters, and escapes them again when it collects again: a mutant's
+    tests would not be found under the names that they had. In the end it collects garbage, which is half of
+    what a mutant takes where it looks at all that was imported.
     """
     if session.config.option.collectonly:
+        for item in session.items:
+            for mark in item.iter_markers("parametrize"):
+                object.__setattr__(mark._param_ids_from or mark, "_param_ids_generated", None)
         gc.collect()
         gc.freeze()
 

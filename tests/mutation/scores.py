@@ -39,7 +39,6 @@ _FATES: Mapping[int | None, Fate] = {
     24: Fate.TIMEOUT,
     36: Fate.TIMEOUT,
     152: Fate.TIMEOUT,
-    255: Fate.TIMEOUT,
 }
 
 

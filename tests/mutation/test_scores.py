@@ -8,7 +8,7 @@ from tests.mutation.scores import Fate, Score, as_json, fates, table, total
 
 
 def test_the_fate_of_a_mutant_is_what_the_tests_ended_with(tmp_path: Path) -> None:
-    ends = {"killed": 1, "survived": 0, "untested": 33, "looped": -24, "not run": None, "broken": 2}
+    ends = {"killed": 1, "survived": 0, "untested": 33, "looped": -24, "not run": None, "broken": 255}
     meta = tmp_path / "value.py.meta"
     meta.write_text(json.dumps({"exit_code_by_key": ends}))
     assert fates(meta) == {

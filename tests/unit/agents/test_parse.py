@@ -261,11 +261,19 @@ def test_a_payload_that_repeats_the_topic_differently_disagrees(
     assert parsed(json.dumps(payload).encode()).disagrees is disagrees
 
 
-@pytest.mark.parametrize("text", ["not base64!", "é", "\0"])
-def test_base64_that_cannot_be_read_is_a_rejection(text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("not base64!", "payload_base64 cannot be read: "),
+        ("é", "payload_base64 cannot be read: "),
+        ("\0", "not JSON: the payload is empty"),
+    ],
+)
+def test_base64_that_cannot_be_read_is_a_rejection(text: str, said: str) -> None:
     outcome = parse(Message(TOPIC, payload_base64=text, received_at=RECEIVED_AT))
     assert isinstance(outcome, Rejection)
     assert outcome.reason is Reason.PAYLOAD_NOT_JSON
+    assert outcome.detail.startswith(said)
 
 
 @given(json_objects)

@@ -45,6 +45,23 @@ def test_a_level_has_at_most_64_characters_that_a_database_can_hold(
         assert problem.reason is reason
 
 
+def test_what_is_wrong_with_a_name_is_said_with_what_was_found() -> None:
+    for name, check in (("agent_id", check_agent_id), ("metric_name", check_metric_name)):
+        long, odd = check("a" * 65), check("a\nb")
+        assert long is not None
+        assert odd is not None
+        assert long.detail == f"{name} has 65 characters; at most 64 are allowed"
+        assert odd.detail == rf"{name} is 'a\nb'; it holds a control character or was not UTF-8"
+    for value, detail in (
+        ([], "dedupe_id is an array; it must be a string or an integer of at most 128 characters"),
+        ("a" * 129, "dedupe_id has 129 characters; at most 128 are allowed"),
+        ("a\0", r"dedupe_id is 'a\x00'; it holds a NUL or half of a surrogate pair"),
+    ):
+        assert read_dedupe_id(value) == Problem(Reason.DEDUPE_ID_INVALID, detail)
+    detail = "tenant_id is 'acme'; it must be a UUID such as 7c9e6679-7425-40de-944b-e07fc1f90ae7"
+    assert read_tenant_id("acme") == Problem(Reason.TENANT_NOT_A_UUID, detail)
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [

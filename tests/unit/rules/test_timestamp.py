@@ -12,6 +12,7 @@ from streams.rules.timestamp import (
     EARLIEST,
     EARLIEST_US,
     LATEST_US,
+    check_earliest,
     check_skew,
     format_timestamp,
     read_earliest,
@@ -223,6 +224,33 @@ def test_what_devices_really_send_is_read_as_php_reads_it_or_refused(form: Form)
 def test_the_form_that_was_expected_is_named(text: str, expected: str) -> None:
     detail = f"timestamp is '{text}'; it must be {expected}"
     assert read_timestamp(text) == Problem(Reason.TIMESTAMP_INVALID, detail)
+
+
+@pytest.mark.parametrize(
+    ("value", "reason", "detail"),
+    [
+        (
+            0,
+            Reason.TIMESTAMP_OUT_OF_RANGE,
+            "timestamp is 0; it must be from 1970-01-01 00:00:01 to 2038-01-19 03:14:07 UTC",
+        ),
+        ([], Reason.TIMESTAMP_INVALID, f"timestamp is an array; it must be {EXPECTED}"),
+    ],
+)
+def test_what_is_wrong_with_a_timestamp_is_said_with_what_was_found(
+    value: object, reason: Reason, detail: str
+) -> None:
+    assert read_timestamp(value) == Problem(reason, detail)
+
+
+def test_a_timestamp_before_the_earliest_is_refused_with_what_the_device_lacks() -> None:
+    earliest = "2000-01-01 00:00:00.000000"
+    assert check_earliest(earliest, earliest) == earliest
+    assert check_earliest("1999-12-31 23:59:59.999999", earliest) == Problem(
+        Reason.TIMESTAMP_OUT_OF_RANGE,
+        "timestamp is 1999-12-31 23:59:59.999999 UTC; it must not lie before MIN_TIMESTAMP "
+        "(2000-01-01 00:00:00.000000 UTC): the device's clock is probably not set",
+    )
 
 
 def test_the_earliest_time_that_is_taken_can_be_set() -> None:

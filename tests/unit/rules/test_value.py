@@ -115,6 +115,16 @@ def test_numbers_beyond_the_column_are_out_of_range(value: object) -> None:
     assert reason(value) is Reason.VALUE_OUT_OF_RANGE
 
 
+def test_what_is_wrong_with_a_value_is_said_with_what_was_found() -> None:
+    for value, reason_, detail in (
+        (None, Reason.VALUE_MISSING, "value is absent or null; it must be a number or a numeric string"),
+        ("abc", Reason.VALUE_NOT_A_NUMBER, "value is 'abc'; it must be a number or a numeric string"),
+        ([1], Reason.VALUE_NOT_A_NUMBER, "value is an array; it must be a number or a numeric string"),
+        (10**12, Reason.VALUE_OUT_OF_RANGE, "value is 1000000000000; it must be within ±999,999,999,999.99"),
+    ):
+        assert read_value(value) == Problem(reason_, detail)
+
+
 @given(st.integers(-(10**12) + 1, 10**12 - 1))
 def test_an_integer_is_the_same_as_a_number_and_as_a_string(value: int) -> None:
     assert read_value(value) == read_value(str(value)) == value

@@ -41,6 +41,11 @@ def test_a_rank_tells_the_place_of_its_decision_and_the_last_epoch_there() -> No
     assert [lineage.epoch_at(rank) for rank in ranks] == [4, 2, 4]
 
 
+def test_the_first_epoch_of_all_is_told_as_well() -> None:
+    lineage = Lineage()
+    assert lineage.epoch_at(lineage.enter(Origin(5, 1841), 0)) == 0
+
+
 def test_tenants_cannot_have_come_from_two_partitions_of_one_generation() -> None:
     lineage = Lineage()
     lineage.enter(Origin(5, 1), 3)

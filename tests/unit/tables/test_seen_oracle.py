@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from streams.models import Origin
 from streams.wire.decision import FORMAT, Decision
-from tables.decisions import Decisions
+from tables.decisions import BLOCK, Decisions
 from tables.fingerprints import Fingerprints
 from tables.state import PartitionState, SeenState
 from tests.unit.tables.plain_seen import PlainPartition, PlainSeen
@@ -205,3 +205,12 @@ def test_decisions_between_two_offsets_are_found(low: int, high: int, held: bool
     for offset in (5, 1024):
         decisions.put(offset, 0.0, array("I", [1]))
     assert decisions.any_between(low, high) is held
+
+
+def test_decisions_at_the_edges_of_blocks_are_found() -> None:
+    decisions = Decisions()
+    for offset in (BLOCK - 1, 2 * BLOCK):
+        decisions.put(offset, 0.0, array("I", [1]))
+    assert decisions.any_between(BLOCK - 2, BLOCK)
+    assert not decisions.any_between(BLOCK - 1, 2 * BLOCK)
+    assert decisions.any_between(2 * BLOCK - 1, 2 * BLOCK + 1)
