@@ -24,9 +24,10 @@ SCOPE = (
 )
 TESTS = (
     *(f"tests/unit/{folder}" for folder in ("rules", "wire", "tables")),
-    *("tests/unit/last_seen/test_table.py", "tests/unit/rejections/test_replay.py"),
-    *(f"tests/unit/agents/test_{name}.py" for name in ("parse", "validate", "fast_path", "dedupe_property")),
-    *(f"tests/unit/agents/test_{name}.py" for name in ("refine", "stale", "bounded_work", "explanation")),
+    *(f"tests/unit/agents/test_{step}.py" for step in ("parse", "validate", "dedupe", "dedupe_property")),
+    *(f"tests/unit/agents/test_{what}.py" for what in ("fast_path", "stale", "bounded_work", "explanation")),
+    *("tests/unit/agents/test_refine.py", "tests/unit/last_seen/test_table.py"),
+    "tests/unit/rejections/test_replay.py",
 )
 # These are walks of many steps, which would make a mutant cost seconds.
 TOO_SLOW = (

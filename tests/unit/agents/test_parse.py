@@ -134,6 +134,21 @@ def test_what_is_no_json_is_rejected_with_the_place(payload: bytes, detail: str)
     assert rejection(payload + b" " * 300).detail == detail
 
 
+@pytest.mark.parametrize("size", [100, 300, 60_000])
+def test_a_mistake_is_named_however_far_behind_it_stands(size: int) -> None:
+    found = f"not JSON: unexpected 'x' at character {size + 10} of the payload"
+    assert rejection(b'{"a": "%s" x}' % (b"y" * size)).detail == found
+
+
+@pytest.mark.parametrize("padding", ["", " " * 300])
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_an_integer_of_more_digits_than_any_double_has_is_infinite(sign: str, padding: str) -> None:
+    digits = 400 - len(sign)
+    longest, longer = f"{sign}{'9' * digits}", f"{sign}{'9' * (digits + 1)}"
+    assert read_object(f'{{"value":{longest}}}{padding}') == {"value": int(longest)}
+    assert read_object(f'{{"value":{longer}}}{padding}') == {"value": float(f"{sign}inf")}
+
+
 @pytest.mark.parametrize("payload", [b"42.17", b'"42.17"', b"[1]", b"null", b"true", b"1e999"])
 def test_json_that_is_no_object_is_rejected_with_an_example(payload: bytes) -> None:
     detail = 'the payload is JSON, but no object such as {"value": 42.17}'
@@ -181,6 +196,24 @@ strings = st.lists(st.sampled_from(["[", "]", "{", r"\"", r"\\", "a", "é", r"\u
 def test_how_deep_a_text_nests_is_told_exactly(text: str, end: str, before: int) -> None:
     whole = "[" * before + text + end
     assert is_too_deep(whole) is (slow_depth(whole) > MAX_DEPTH)
+
+
+@pytest.mark.parametrize("before", range(32))
+def test_the_deepest_bracket_is_found_wherever_it_stands_among_those_that_are_looked_at_together(
+    before: int,
+) -> None:
+    for steps in ("[]", "[[]"):
+        led_up = (len(steps) % 2) * before
+        deepest = "[" * (MAX_DEPTH - led_up)
+        assert not is_too_deep(steps * before + deepest + "]")
+        assert is_too_deep(steps * before + deepest + "[]")
+        assert is_too_deep(steps * before + deepest + "[" + "]" * MAX_DEPTH + "[]" * before)
+
+
+def test_the_depth_of_a_text_is_told_whatever_its_characters() -> None:
+    assert is_too_deep("[" * 600 + "\ud800")
+    assert not is_too_deep("[]" * 600 + "\ud800")
+    assert not is_too_deep('"' + "[" * 600 + '"')  # which has no bracket outside of strings
 
 
 @pytest.mark.parametrize("mistake", ["", "]", '"', "x", '"\\'])
