@@ -368,10 +368,32 @@ async def test_a_refusal_of_a_message_that_the_chunk_does_not_have_stands_for_no
     assert bench.reasons() == [("payload_not_json", [1])]
 
 
-async def test_a_record_that_is_no_chunk_is_rejected_and_holds_up_nothing() -> None:
+async def test_what_another_version_accepted_and_this_one_does_not_is_rejected_and_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bench = Bench()
+    record = chunk(message(b"{"), message({"value": 1}), message(b"["), message(b"]"), offset=7)
+    earlier = Refusal(3, Stage.PARSE, Reason.PAYLOAD_NOT_JSON, "not JSON")
+    decided = Decision(FORMAT, 1, bench.now, digest(record.value), [], [earlier], b"")
+    await bench.seen.record([(module.Origin(3, 7), decided)])
+    await bench.refinery().refine([record])
+    assert bench.readings() == [(1, 1, None)]
+    assert bench.reasons() == [("payload_not_json", [3, 0, 2])]
+    told = "2 messages of the chunk metrics.raw[3] offset 7 were accepted by another version"
+    assert caplog.messages == [
+        f"{told}, whose rules this one does not share: they are rejected now",
+    ]
+
+
+async def test_a_record_that_is_no_chunk_is_rejected_and_holds_up_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     bench = Bench()
     refinery = bench.refinery()
     await refinery.refine([Record(3, 0, b"\xffrubbish", {})])
+    assert [line.partition(" as it is: ")[0] for line in caplog.messages] == [
+        "metrics.raw[3] offset 0 goes to metrics.rejected"
+    ]
     await refinery.refine([chunk(message({"value": 1}), offset=1)])
     assert bench.reasons() == [("internal_error", [0])]
     assert len(bench.readings()) == 1
