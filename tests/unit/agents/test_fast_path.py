@@ -1,6 +1,7 @@
 """The usual message, read in one go, is what the steps make of it; any other is left to them."""
 
 import json
+import math
 from collections import Counter
 from datetime import datetime
 
@@ -147,11 +148,19 @@ def test_a_time_before_the_earliest_is_left_to_the_steps() -> None:
         USUAL | {"value": 7},
         USUAL | {"value": 0.0, "remark": {"of": "it"}},
         USUAL | {"value": -BOUND, "timestamp": "2026-11-23T14:00:00.123456Z"},
+        USUAL | {"value": -0.0, "dedupe_id": "00"},
         USUAL | {"dedupe_id": "d" * 128, "agent_id": None},
+        USUAL | {"remark": "x" * 2_000},
+        USUAL | {"remark": ["[{" * 100]},
     ],
 )
-def test_the_usual_message_is_read_in_one_go(usual: dict[str, object]) -> None:
-    assert isinstance(read_usual_message(message(json.dumps(usual)), 0), Candidate)
+def test_the_usual_message_is_read_in_one_go_as_the_steps_read_it(usual: dict[str, object]) -> None:
+    found = message(json.dumps(usual), TOPIC.replace(TENANT, TENANT.upper()))
+    in_one_go, parsed = read_usual_message(found, 4), parse(found)
+    assert isinstance(in_one_go, Candidate)
+    assert isinstance(parsed, Parsed)
+    assert validate(parsed, Origin(3, 1841), 4, RECEIVED_AT, 86_400.0) == in_one_go
+    assert math.copysign(1, in_one_go.reading.value) == (-1 if in_one_go.reading.value < 0 else 1)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +171,28 @@ def test_the_usual_message_is_read_in_one_go(usual: dict[str, object]) -> None:
         '{"value": 1e999, "timestamp": "2026-11-23T13:59:59.500Z", "dedupe_id": "d-1"}',
         '{"value": 1, "timestamp": "2026-11-23T13:59:59.500Z", "dedupe_id": "\ud800"}',
         *(json.dumps(USUAL | odd) for odd in ({"value": True}, {"dedupe_id": "0"}, {"tenant_id": TENANT})),
+        *(json.dumps(USUAL | odd) for odd in ({"value": 10**12}, {"value": -BOUND - 1}, {"value": "1"})),
+        *(json.dumps(USUAL | {"dedupe_id": odd}) for odd in ("", "d" * 129, "a\0b", "éé")),
+        *(json.dumps(USUAL | {"timestamp": odd}) for odd in ("2026-11-23T14:00:00.124Z", "now", 12)),
+        json.dumps(USUAL | {"remark": "x" * 4_096}),
+        json.dumps(USUAL | {"remark": "[" * 1_100}),
     ],
 )
 def test_any_other_is_left_to_the_steps(payload: str) -> None:
     assert read_usual_message(message(payload), 0) is None
+
+
+@pytest.mark.parametrize(
+    "unusual",
+    [
+        message(json.dumps(USUAL), "metrics/acme/edge-7/cpu"),
+        message(json.dumps(USUAL), f"metrics/{TENANT}/edge-7/{'m' * 65}"),
+        message(json.dumps(USUAL), f"metrics/{TENANT}/edge-7"),
+        message(json.dumps(USUAL), f"metrics/{TENANT}/edge-7/{'m' * 600}"),
+        message(json.dumps(USUAL), size_bytes=70_000),
+        Message(TOPIC, None, "e30=", RECEIVED_AT),
+    ],
+    ids=range(6),
+)
+def test_so_is_one_whose_topic_or_payload_is_not_as_it_should_be(unusual: Message) -> None:
+    assert read_usual_message(unusual, 0) is None

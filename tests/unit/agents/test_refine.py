@@ -101,6 +101,36 @@ async def test_a_rejected_message_stands_in_its_topic_as_it_came() -> None:
     assert found.detail
 
 
+async def test_every_message_that_is_rejected_stands_there_with_its_place_and_its_payload() -> None:
+    bench = Bench()
+    large = message(b"x" * 70_000)
+    await bench.refinery().refine([chunk(message(b"{"), message({"value": 1}), message(b"["), large)])
+    found = [
+        one
+        for record in bench.topics.all("metrics.rejected")
+        for one in rejected.decode(record.value).messages
+    ]
+    assert [(one.index, one.payload, one.payload_base64, one.size_bytes) for one in found] == [
+        (0, "{", None, None),
+        (2, "[", None, None),
+        (3, "x" * 1024, None, 70_000),
+    ]
+
+
+async def test_the_usual_messages_of_a_chunk_keep_their_places() -> None:
+    bench = Bench()
+    usual = [{"value": n, "timestamp": "2026-11-23T13:00:00.000Z", "dedupe_id": f"d-{n}"} for n in range(3)]
+    await bench.refinery().refine([chunk(message(b"{"), *map(message, usual))])
+    assert bench.readings() == [(1, 0, "d-0"), (2, 1, "d-1"), (3, 2, "d-2")]
+
+
+async def test_where_nothing_is_left_of_a_chunk_no_tenant_is_asked_for() -> None:
+    bench = Bench()
+    bench.tenants.away = True
+    await bench.refinery().refine([chunk(message(b"{"))])
+    assert bench.reasons() == [("payload_not_json", [0])]
+
+
 async def test_an_exact_duplicate_is_dropped_and_a_correction_goes_on() -> None:
     bench = Bench()
     refinery = bench.refinery()
@@ -337,7 +367,9 @@ async def test_a_chunk_of_hostile_payloads_leaves_the_event_loop_to_others_betwe
     assert turns >= 8 + 492 // 100
 
 
-async def test_a_bug_on_one_message_rejects_that_message_alone_with_its_last_line() -> None:
+async def test_a_bug_on_one_message_rejects_that_message_alone_with_its_last_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     bench = Bench()
 
     def broken(parsed: Any, origin: Any, index: int, *context: Any) -> Any:
@@ -351,16 +383,27 @@ async def test_a_bug_on_one_message_rejects_that_message_alone_with_its_last_lin
     assert [index for index, *_ in bench.readings()] == [0, 2]
     (record,) = bench.topics.all("metrics.rejected")
     refused = rejected.decode(record.value)
-    assert (refused.reason, refused.messages[0].detail) == (
+    assert (refused.stage, refused.reason, refused.messages[0].detail) == (
+        "validate",
         "internal_error",
         "ZeroDivisionError: division by zero",
     )
+    assert caplog.messages == ["a bug on message 1 of chunk 3-0"]
+
+
+async def test_a_bug_before_a_message_is_taken_apart_is_one_of_the_first_step() -> None:
+    bench = Bench()
+    with patch.object(examining, "parse", side_effect=ZeroDivisionError("division by zero")):
+        await bench.refinery().refine([chunk(message(b"{"))])
+    (record,) = bench.topics.all("metrics.rejected")
+    refused = rejected.decode(record.value)
+    assert (refused.stage, refused.reason) == ("parse", "internal_error")
 
 
 async def test_a_refusal_of_a_message_that_the_chunk_does_not_have_stands_for_nothing() -> None:
     bench = Bench()
     record = chunk(message({"value": 1}), message(b"["))
-    lying = [Refusal(index, Stage.PARSE, Reason.PAYLOAD_NOT_JSON, "not JSON") for index in (1, 2, 499)]
+    lying = [Refusal(index, Stage.PARSE, Reason.PAYLOAD_NOT_JSON, "not JSON") for index in (2, 1, 499)]
     decided = Decision(FORMAT, 1, bench.now, digest(record.value), [7], lying, b"")
     await bench.seen.record([(module.Origin(3, 0), decided)])
     await bench.refinery().refine([record])
@@ -394,9 +437,14 @@ async def test_a_record_that_is_no_chunk_is_rejected_and_holds_up_nothing(
     assert [line.partition(" as it is: ")[0] for line in caplog.messages] == [
         "metrics.raw[3] offset 0 goes to metrics.rejected"
     ]
+    (record,) = bench.topics.all("metrics.rejected")
+    (found,) = rejected.decode(record.value).messages
+    assert (found.topic, found.payload, found.size_bytes) == ("", "\ufffdrubbish", 8)
+    assert found.detail.startswith("not a chunk: ")
     await refinery.refine([chunk(message({"value": 1}), offset=1)])
     assert bench.reasons() == [("internal_error", [0])]
     assert len(bench.readings()) == 1
+    assert bench.statistics.notes["payload_disagrees"] == 0
 
 
 async def test_another_record_under_a_decided_coordinate_is_not_touched_until_the_position_is_told() -> None:
