@@ -62,7 +62,7 @@ pytest_add_cli_args =
 # Each mutant in a process that has run no test before: no cache holds an answer of the code as it was.
 process_isolation = forkserver
 # A mutant that runs out of time counts as noticed, and on a busy machine pytest takes a while to start.
-timeout_constant = 6.0
+timeout_constant = 2.0
 timeout_multiplier = 8.0
 """
 
