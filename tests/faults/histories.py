@@ -14,7 +14,7 @@ from tests.faults.pace import pass_time
 from tests.faults.plan import Fault
 from tests.faults.quiet import quiet
 from tests.faults.scene import Happen, Scene
-from tests.faults.servers import down, fences, tap_redis
+from tests.faults.servers import down, note_set_back, tap_redis
 from tests.faults.stack import GROUP, PARTITIONS, TOPICS
 from tests.parts.copies import Copy
 from tests.parts.kafka_logs import cut_tails
@@ -131,7 +131,7 @@ async def empty_redis(scene: Scene, _fault: Fault) -> bool | None:
             shutil.rmtree(server.directory / "appendonlydir")
             await asyncio.to_thread(server.start)
             await tap_redis(scene)
-            scene.stack.tap.set_back(await fences(scene))
+            await note_set_back(scene)
     return None
 
 

@@ -5,7 +5,6 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import redis.asyncio as redis_client
 
@@ -14,11 +13,14 @@ from tests.faults.plan import Fault
 from tests.faults.processes import somebody
 from tests.faults.scene import Happen, Scene
 from tests.faults.stack import FENCE
+from tests.faults.tap import COMES_BACK
 from tests.parts.process import Part
 
 LINKS_OF = {"redis": ("worker-redis", "ingest-redis")}
 SNAPSHOT = "snapshot.rdb"
 UNTIL_NOTICED_S = 8.0
+HEARD_WITHIN_S = 5.0
+"""After which the tap is taken to have lost Redis again."""
 """By then a killed worker's partitions are on their way to another."""
 
 
@@ -97,18 +99,29 @@ async def set_redis_back(scene: Scene, fault: Fault) -> None:
         shutil.copy(snapshot, server_now.directory / "appendonly.aof")
         await asyncio.to_thread(server_now.start)
         await tap_redis(scene)
-        found = await fences(scene)
-        scene.stack.tap.set_back(found)
+        found = await note_set_back(scene)
         scene.say(f"Redis is set back to {found}")
 
 
-async def fences(scene: Scene) -> dict[int, tuple[int, int]]:
-    """Return the fences that Redis holds, as (epoch, raw offset), by partition."""
+async def note_set_back(scene: Scene) -> dict[int, tuple[int, int]]:
+    """Let the tap know with which fences Redis came back.
+
+    Returns:
+        The fences, as (epoch, raw offset), by partition.
+    """
+    tap = scene.stack.tap
+    life = len(tap.fences) + 1
     async with redis_client.from_url(scene.stack.redis.url) as client:
-        found: Any = await client.hgetall(FENCE)
+        both = client.pipeline(transaction=True)
+        _, found = await both.echo(f"{COMES_BACK} {life}").hgetall(FENCE).execute()
+    until = asyncio.get_running_loop().time() + HEARD_WITHIN_S
+    while tap.life < life and asyncio.get_running_loop().time() < until:
+        await pass_time(0.01)
     # Beside each fence stand its proof and its locator, and beside them all their owner.
     parts = {int(field): fence.split(b":") for field, fence in found.items() if field.isdigit()}
-    return {partition: (int(part[0]), int(part[1])) for partition, part in parts.items()}
+    came_back_with = {partition: (int(part[0]), int(part[1])) for partition, part in parts.items()}
+    tap.set_back(came_back_with)
+    return came_back_with
 
 
 SERVERS: dict[str, Happen] = {

@@ -27,6 +27,9 @@ _ANY = re.compile(rb"\+[\d.]+ \[")
 _RETRY_S = 0.02
 MOVES_ON = "the tap moves on"
 """Echoed by a server that is left: what it did before has been read, and the next one is looked up."""
+COMES_BACK = "the tap begins life"
+"""Echoed, with a number, in the transaction that reads the fences with which Redis came back."""
+_COMES_BACK = re.compile(rb'.*"ECHO" "%s (\d+)"' % COMES_BACK.encode())
 
 
 class Coordinate(NamedTuple):
@@ -58,6 +61,7 @@ class Tap:
         last: of each message that may be corrected, the value that was pushed last.
         before: of each of them, all that was its last value when an era ended.
         era: how often the history of Kafka or of a topic was changed.
+        life: how often Redis had been set back by the last line that was read.
         gaps: how often Redis went away while it was watched: what it did last it may not have told.
     """
 
@@ -66,6 +70,7 @@ class Tap:
     last: dict[Known, float] = field(default_factory=dict)
     before: dict[Known, set[float]] = field(default_factory=dict)
     era: int = 0
+    life: int = 0
     gaps: int = 0
     _eras_set_back: list[int] = field(default_factory=list)
     _pending: list[str] = field(default_factory=list)
@@ -78,16 +83,24 @@ class Tap:
             self._note_values(line)
         elif (fence := _FENCE.match(line)) is not None:
             at = Coordinate(int(fence[1]), int(fence[2]), int(fence[3]))
-            self.pushes += [Push(uuid, at, len(self.fences), self.era) for uuid in self._pending]
+            self.pushes += [Push(uuid, at, self.life, self.era) for uuid in self._pending]
             self.last |= self._values
+            self._forget_pending()
+        elif (life := _COMES_BACK.match(line)) is not None:
+            self.life = max(self.life, int(life[1]))
             self._forget_pending()
         elif _WAKE.match(line) is None and _ANY.match(line) is not None:
             self._forget_pending()
 
     def set_back(self, fences: dict[int, tuple[int, int]]) -> None:
-        """Note that Redis came back with older data: fences as (epoch, raw offset), by partition."""
+        """Note that Redis came back with older data: fences as (epoch, raw offset), by partition.
+
+        What is pushed again may come as soon as they are read. So the life begins with the line of that
+        (`COMES_BACK`), where it was heard.
+        """
         self._forget_pending()
         self.fences.append(fences)
+        self.life = max(self.life, len(self.fences))
         self._eras_set_back.append(self.era)
 
     def is_owed_again(self, era: int, at: Coordinate, life: int) -> bool:

@@ -6,7 +6,7 @@ from streams.laravel.job import encode_job
 from streams.models import JobMetric
 from streams.tasks import ended
 from tests.faults.messages import Known
-from tests.faults.tap import MOVES_ON, Pushes, Tap, judge, watch
+from tests.faults.tap import COMES_BACK, MOVES_ON, Pushes, Tap, judge, watch
 from tests.parts.eventually import eventually
 
 UUIDS = [f"00000000-0000-4000-8000-{number:012d}" for number in range(9)]
@@ -60,6 +60,17 @@ def test_what_redis_forgot_is_owed_once_more() -> None:
     push(tap, UUIDS[1], raw=11)
     push(tap, UUIDS[2], partition=1, raw=3)
     assert judge(tap) == Pushes(jobs=3, doubled=0, due_again=2, again=2)
+
+
+def test_what_is_pushed_again_before_the_fences_are_noted_counts_for_the_life_that_has_begun() -> None:
+    """The tap hears it at once, and whoever has read the fences may be slow to say so."""
+    tap = Tap()
+    push(tap, UUIDS[0], raw=10)
+    push(tap, UUIDS[1], raw=11)
+    tap.read(b'+1.0 [0 127.0.0.1:1] "ECHO" "%s 1"\r\n' % COMES_BACK.encode())
+    push(tap, UUIDS[1], raw=11)
+    tap.set_back({0: (1, 10)})
+    assert judge(tap) == Pushes(jobs=2, doubled=0, due_again=1, again=1)
 
 
 def test_what_another_history_has_pushed_is_not_owed_again() -> None:
