@@ -126,19 +126,20 @@ def dedupe_replay(
         accepted_at: where the messages stood first with which their ids were accepted last.
     """
     latest = dict(accepted_at)
-    verdict = DedupeResult([], b"", [])
+    duplicates: list[int] = []
     packed: list[bytes] = []
+    kept: list[First] = []
     for index, candidate in candidates.items():
         id_, first = candidate.id, firsts[index]
         if id_ is None:
             continue
         if id_ in latest and latest[id_] >= first:
-            verdict.duplicates.append(index)
+            duplicates.append(index)
             continue
         latest[id_] = first
         packed += (id_, candidate.content)
-        verdict.firsts.append(first)
-    return verdict._replace(fingerprints=b"".join(packed))
+        kept.append(first)
+    return DedupeResult(duplicates, b"".join(packed), kept)
 
 
 def is_stale(term: int, highest: int) -> bool:
