@@ -82,7 +82,7 @@ class PartitionState:
             self.last_emitted = decision.last_emitted
         self._keep_unsettled(offset, decision)
 
-    def inherit(self, origin: Origin, decision: Decision, shift_s: float = 0.0) -> None:
+    def inherit(self, origin: Origin, decision: Decision, shift_s: float) -> None:
         """Take in a decision of the partition in which tenants were before, as `add` does.
 
         Raises:
