@@ -14,7 +14,7 @@ BENCHMARKS = {
     "pipeline": 150,
     "latency": 150,
     "hostile": 600,
-    "attacks": 480,
+    "attacks": 330,
     "backlog": 240,
     "ingest": 60,
 }
