@@ -68,7 +68,7 @@ timeout_multiplier = 8.0
 
 
 def main() -> int:
-    """Run the mutants of the files that are named, or of all; return 1 where too few were noticed."""
+    """Run the mutants that are asked for; return 1 where too few were noticed, 2 where the run broke."""
     options = _options()
     files = _files(options.paths)
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
@@ -76,8 +76,8 @@ def main() -> int:
         _prepare(place, files)
         code = _run(place)
         if code != 0:
-            print(f"mutmut ended with exit code {code}", file=sys.stderr)
-            return code
+            print(f"nothing was found out: mutmut ended with exit code {code}", file=sys.stderr)
+            return 2
         return _report(place, files, options)
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from streams.models import Reason
 from streams.rules.names import check_agent_id, check_metric_name, read_dedupe_id, read_tenant_id
 from streams.rules.problem import Problem, shown
+from tests.parts.names import named
 
 CONTROLS = [
     "\x01",
@@ -79,7 +80,7 @@ def test_what_is_wrong_with_a_name_is_said_with_what_was_found() -> None:
         ("é" * 128, "é" * 128),
         (10**127, str(10**127)),
     ],
-    ids=shown,
+    ids=named,
 )
 def test_strings_and_integers_are_dedupe_ids(value: object, expected: str | None) -> None:
     assert read_dedupe_id(value) == expected
@@ -103,7 +104,7 @@ def test_strings_and_integers_are_dedupe_ids(value: object, expected: str | None
         -(10**127),
         10**5000,
     ],
-    ids=shown,
+    ids=named,
 )
 def test_anything_else_is_no_dedupe_id(value: object) -> None:
     problem = read_dedupe_id(value)
@@ -129,7 +130,7 @@ def test_a_uuid_is_a_tenant_in_any_case(uuid: UUID) -> None:
         "7c9e6679-7425-40de-944b-e07fc1f90ae\u0667",
         "\ufffd",
     ],
-    ids=shown,
+    ids=named,
 )
 def test_anything_else_is_no_tenant(text: str) -> None:
     problem = read_tenant_id(text)

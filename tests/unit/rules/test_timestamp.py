@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.models import Reason
-from streams.rules.problem import Problem, shown
+from streams.rules.problem import Problem
 from streams.rules.timestamp import (
     EARLIEST,
     EARLIEST_US,
@@ -20,6 +20,7 @@ from streams.rules.timestamp import (
 )
 from streams.rules.written_time import EXPECTED
 from tests.golden.timestamps import Form, forms
+from tests.parts.names import named
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 moments_us = st.integers(EARLIEST_US, LATEST_US)
@@ -74,7 +75,7 @@ def written(value: object) -> str:
         "1795442400123456789" + "0" * 60_000 + "e-60000",
         "000001795442400123456.7",
     ],
-    ids=shown,
+    ids=named,
 )
 def test_all_ways_to_write_a_time_give_the_same(value: object) -> None:
     assert written(value) == "2026-11-23 14:00:00.123456"
@@ -104,7 +105,7 @@ def test_all_ways_to_write_a_time_give_the_same(value: object) -> None:
         ("2038-01-19T04:14:07.9999999999+01:00", "2038-01-19 03:14:07.999999"),
         (2_147_483_647_999_999_999, "2038-01-19 03:14:07.999999"),
     ],
-    ids=shown,
+    ids=named,
 )
 def test_times_are_stored_as_the_application_writes_them(value: object, expected: str) -> None:
     assert written(value) == expected
@@ -160,7 +161,7 @@ def test_times_are_stored_as_the_application_writes_them(value: object, expected
         [1795442400],
         {},
     ],
-    ids=shown,
+    ids=named,
 )
 def test_anything_else_is_invalid(value: object) -> None:
     assert reason(value) is Reason.TIMESTAMP_INVALID
@@ -194,13 +195,13 @@ def test_anything_else_is_invalid(value: object) -> None:
         "9" * 60_000,
         "-" + "9" * 60_000,
     ],
-    ids=shown,
+    ids=named,
 )
 def test_times_beyond_the_column_are_out_of_range(value: object) -> None:
     assert reason(value) is Reason.TIMESTAMP_OUT_OF_RANGE
 
 
-@pytest.mark.parametrize("form", forms(), ids=lambda form: shown(form.text))
+@pytest.mark.parametrize("form", forms(), ids=lambda form: named(form.text))
 def test_what_devices_really_send_is_read_as_php_reads_it_or_refused(form: Form) -> None:
     found = read_timestamp(form.text)
     if form.here in ("refused", "beyond"):

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.models import Reason
-from streams.rules.problem import Problem, shown
+from streams.rules.problem import Problem
 from streams.rules.value import BOUND, read_value
+from tests.parts.names import named
 
 
 def reason(value: object) -> Reason:
@@ -37,7 +38,7 @@ def reason(value: object) -> Reason:
         (-999_999_999_999.99, -999_999_999_999.99),
         ("999999999999.99", 999_999_999_999.99),
     ],
-    ids=shown,
+    ids=named,
 )
 def test_numbers_and_numeric_strings_are_values(value: object, expected: float) -> None:
     found = read_value(value)
@@ -86,7 +87,7 @@ def test_null_is_missing() -> None:
         {"a": 1},
         "1" * 60_000 + "x",
     ],
-    ids=shown,
+    ids=named,
 )
 def test_anything_else_is_not_a_number(value: object) -> None:
     assert reason(value) is Reason.VALUE_NOT_A_NUMBER
@@ -109,7 +110,7 @@ def test_anything_else_is_not_a_number(value: object) -> None:
         "999999999999.9999",
         999_999_999_999.991,
     ],
-    ids=shown,
+    ids=named,
 )
 def test_numbers_beyond_the_column_are_out_of_range(value: object) -> None:
     assert reason(value) is Reason.VALUE_OUT_OF_RANGE
