@@ -270,11 +270,17 @@ class SeenPositions:
         state.unique_lost_from = None
 
     async def _next_epoch(self, partition: int, state: PartitionState, tail: list[Emitted]) -> int:
-        seen_in_kafka = max((emitted.epoch for emitted in tail), default=0)
+        known = max(state.decided_in, _newest_epoch(tail))
         fence = await self._fence(partition)
         pushed_in = 0 if fence is None else fence.epoch
+        if pushed_in > known:
+            # Either metrics.unique has lost what was pushed, or another worker has begun an epoch since we
+            # looked: then this log has one already, and we are to find it there.
+            end = (await self._histories.unique_range(partition)).end
+            if _newest_epoch(await self._histories.emitted(partition, end)) >= pushed_in:
+                raise Outage("kafka", f"{self._unique_topic}[{partition}] has grown: it is looked at again")
         # Above all that any of the three knows: each may be older than the others, where one was set back.
-        return min(LARGEST_EPOCH, 1 + max(state.decided_in, seen_in_kafka, pushed_in))
+        return min(LARGEST_EPOCH, 1 + max(known, pushed_in))
 
     async def _anchor_before(self, partition: int, at: int) -> Anchor | None:
         return (await self._histories.raw_anchors(partition, at - 1, at)).get(at - 1) if at else None
@@ -289,6 +295,10 @@ class SeenPositions:
             "or another TOPIC_PREFIX for a second pipeline; or, if that group is gone for good, hand its "
             "topics over with: setup --adopt"
         )
+
+
+def _newest_epoch(tail: list[Emitted]) -> int:
+    return max((emitted.epoch for emitted in tail), default=0)
 
 
 def _begun_by_another(state: PartitionState, common: Emitted | None, tail: list[Emitted]) -> int | None:
