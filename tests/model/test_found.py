@@ -23,7 +23,7 @@ def test_a_chunk_that_is_emitted_again_in_another_epoch_is_not_taken_for_the_one
 
 @pytest.mark.usefixtures("no_waits_and_no_logs")
 def test_a_worker_that_hangs_before_it_reads_the_fence_begins_no_epoch_of_its_own() -> None:
-    """It looked at metrics.unique before its successor wrote there, and then it finds the successor's fence."""
+    """It looked at metrics.unique before its successor wrote there, and then it finds that one's fence."""
     ways = Pipeline()
     ways.every_partition_has_had_a_job_or_none(everywhere=False)
     ways.offsets_are_committed_at_once_or_never(commits=False)
