@@ -149,7 +149,7 @@ class SeenPositions:
         at = max(state.settled_below, log_range.start)
         return Position(at, await self._anchor_before(partition, at))
 
-    async def _pushed_and_gone(self, partition: int, log_range: LogRange) -> int | None:
+    async def _pushed_and_gone(self, partition: int, log_range: LogRange, begun: int = 0) -> int | None:
         """Return the raw offset of what was pushed last, if that record is gone; None if all is well.
 
         Where Redis does not answer refine goes on, and `holds` asks again.
@@ -160,11 +160,13 @@ class SeenPositions:
         except Outage:
             self._unheard.add(partition)
             return None
-        return await self._gone(partition, log_range, fence)
+        return await self._gone(partition, log_range, fence, begun)
 
-    async def _gone(self, partition: int, log_range: LogRange, fence: Fence | None) -> int | None:
+    async def _gone(
+        self, partition: int, log_range: LogRange, fence: Fence | None, begun: int = 0
+    ) -> int | None:
         # With an older epoch the fence is about a log that refine has left already.
-        if fence is None or fence.epoch < self._seen.memory.partition(partition).epoch:
+        if fence is None or fence.epoch < max(begun, self._seen.memory.partition(partition).epoch):
             return None
         at = fence.raw_offset
         if at >= log_range.end:
@@ -239,7 +241,9 @@ class SeenPositions:
         state = self._seen.memory.partition(partition)
         common = await self._histories.last_common(partition)
         # What was inherited may have been corrected by what was pushed since and is gone.
-        forget = await self._pushed_and_gone(partition, log_range) is not None
+        is_newest = common is not None and bool(tail) and common.offset == tail[-1].offset
+        begun = common.epoch if common is not None and is_newest else 0
+        forget = await self._pushed_and_gone(partition, log_range, begun) is not None
         if common is None:
             at, epoch, why = log_range.start, await self._next_epoch(partition, state, tail), ""
         else:

@@ -37,3 +37,17 @@ def test_a_worker_that_hangs_before_it_reads_the_fence_begins_no_epoch_of_its_ow
     ways.both_catch_up(0)
     ways.a_zombie_goes_on(0, 1, 1)
     ways.teardown()
+
+
+@pytest.mark.usefixtures("no_waits_and_no_logs")
+def test_a_worker_without_decisions_goes_on_in_the_epoch_that_another_has_begun_for_this_log() -> None:
+    """The fence still names a record of the log before, which is gone: that was what it was begun for."""
+    ways = Pipeline()
+    ways.every_partition_has_had_a_job_or_none(everywhere=True)
+    ways.offsets_are_committed_at_once_or_never(commits=False)
+    ways.both_catch_up(0)
+    ways.the_raw_topic_is_recreated_and_grows_before_refine_looks(0)
+    ways.devices_publish_and_all_of_it_is_carried([Publication(TENANT, 1, "a")])
+    ways.refine_goes_on_until_something_stops_it(0, 4, 1, Fate.IS_REPLACED, 0.0)
+    ways.a_zombie_goes_on(0, 2, 1)
+    ways.teardown()
