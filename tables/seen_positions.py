@@ -241,8 +241,7 @@ class SeenPositions:
         state = self._seen.memory.partition(partition)
         common = await self._histories.last_common(partition)
         # What was inherited may have been corrected by what was pushed since and is gone.
-        is_newest = common is not None and bool(tail) and common.offset == tail[-1].offset
-        begun = common.epoch if common is not None and is_newest else 0
+        begun = common.epoch if common is not None and _is_newest(common, tail) else 0
         forget = await self._pushed_and_gone(partition, log_range, begun) is not None
         if common is None:
             at, epoch, why = log_range.start, await self._next_epoch(partition, state, tail), ""
@@ -250,7 +249,7 @@ class SeenPositions:
             # What was emitted together with it may not all have landed on metrics.rejected.
             at, epoch = max(log_range.start, common.raw_offset + 1 - UNFINISHED_MOST), common.epoch
             why = f"; {self._unique_topic} goes up to raw offset {common.raw_offset}"
-            is_other_log = bool(tail) and common.offset != tail[-1].offset
+            is_other_log = bool(tail) and not _is_newest(common, tail)
             if is_other_log or forget:
                 epoch = await self._next_epoch(partition, state, tail)
         # With all of a log still there and nothing made of it yet, a table without decisions is no loss.
@@ -307,8 +306,12 @@ def _newest_epoch(tail: list[Emitted]) -> int:
 
 def _begun_by_another(state: PartitionState, common: Emitted | None, tail: list[Emitted]) -> int | None:
     """Return the epoch that another worker has begun for this very log; None if none has."""
-    is_newest = common is not None and bool(tail) and common.offset == tail[-1].offset
-    return common.epoch if common is not None and is_newest and common.epoch > state.epoch else None
+    is_begun = common is not None and _is_newest(common, tail) and common.epoch > state.epoch
+    return common.epoch if common is not None and is_begun else None
+
+
+def _is_newest(emitted: Emitted, tail: list[Emitted]) -> bool:
+    return bool(tail) and emitted.offset == tail[-1].offset
 
 
 def _against_raw(state: PartitionState, raw: dict[int, Anchor], log_range: LogRange) -> str | None:

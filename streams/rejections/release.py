@@ -22,7 +22,7 @@ from streams.ingress.quota import Quota
 from streams.rejections.allowance import Allowance
 from streams.rejections.held import HeldMessages, KafkaHeldMessages
 from streams.rejections.listing import Rejected
-from streams.rejections.replay import put_back
+from streams.rejections.replay import MOST_AT_ONCE, put_back
 from streams.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -31,8 +31,6 @@ EVERY_S = 5.0
 """From the end of one turn to the next."""
 IDLE_SHARE = 9
 """After a turn, it rests for so many times as long as that took."""
-MOST_AT_ONCE = 2_000
-"""Messages that are put back and marked together: what a kill may leave unmarked."""
 SHARE_OF_WINDOW = 2
 """What was rejected within this part of the dedupe window is released."""
 WARNED_S = 60.0
@@ -44,8 +42,8 @@ HOLDING = (
 )
 ALL_RELEASED = "all messages that were held back because of a quota are put back"
 GIVEN_UP = (
-    "of %d messages that are held back because of a quota, the oldest have been held for %d s, half of "
-    "DEDUPE_WINDOW_S, and are not put back by themselves any more. They stay on %s. Put them "
+    "of %d messages that are held back because of a quota, the oldest have been held for nearly %d s, "
+    "half of DEDUPE_WINDOW_S. From then on they are not put back by themselves, and stay on %s. Put them "
     "back with metric-streams rejected replay --reason quota_exceeded, and raise the quota"
 )
 

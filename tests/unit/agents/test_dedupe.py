@@ -3,22 +3,13 @@
 from collections.abc import Mapping
 
 from agents.dedupe import DedupeResult, Overlay, accepted, dedupe, dedupe_replay
-from streams.models import Candidate, Reading
+from streams.models import Candidate
 from streams.wire.decision import FORMAT, Decision, First
 from tables.state import LAST_INDEX, PartitionState
+from tests.unit.agents.test_stale import READING
 
 A, B, C = (letter * 16 for letter in (b"a", b"b", b"c"))
 ONE, TWO = (digit * 8 for digit in (b"1", b"2"))
-READING = Reading(
-    index=0,
-    tenant_id="tenant",
-    agent_id="edge-1",
-    metric_name="cpu",
-    value=1.0,
-    timestamp="2026-11-23 14:00:00.000000",
-    dedupe_id=None,
-    key="0" * 32,
-)
 
 
 def candidate(id_: bytes | None, content: bytes = ONE) -> Candidate:
