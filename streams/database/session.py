@@ -133,6 +133,7 @@ class DatabaseSession:
         if self._keeper is not None:
             await ended_well(self._keeper)
             self._keeper = None
+            self._attempted.set()  # nobody tries any more, and nobody is to wait for it
         if self._connection is not None and not self._connection.is_closed():
             with suppress(*ERRORS):
                 await self._connection.close(timeout=CONNECT_TIMEOUT_S)
@@ -150,7 +151,7 @@ class DatabaseSession:
 
     @asynccontextmanager
     async def use(self, proof: Proof = Proof.WORK) -> AsyncIterator[asyncpg.Connection]:
-        """Lend the connection to one task at a time.
+        """Lend the connection to one task at a time; where it was just dropped, wait for one try at the next.
 
         Args:
             proof: how much it proves if what the block runs succeeds.
@@ -160,21 +161,28 @@ class DatabaseSession:
         """
         # asyncpg refuses a second command while one is under way on the connection.
         async with self._lock:
-            connection = self._connection
-            if connection is None or connection.is_closed():
-                raise Outage(PART, self._why)
-            try:
+            # Else who comes next after a refusal would meet "the connection was lost", though all is well.
+            await self.renewed()
+            async with self._lend(proof) as connection:
                 yield connection
-            except Outage as outage:
-                self._is_down(outage.detail, proof)
-                raise
-            except ERRORS as error:
-                self._failed(connection, error, proof)
-                raise as_outage(error) from error
-            except asyncio.CancelledError:
-                connection.terminate()  # what it is in the middle of is unknown
-                raise
-            self._is_up(proof)
+
+    @asynccontextmanager
+    async def _lend(self, proof: Proof) -> AsyncIterator[asyncpg.Connection]:
+        connection = self._connection
+        if connection is None or connection.is_closed():
+            raise Outage(PART, self._why)
+        try:
+            yield connection
+        except Outage as outage:
+            self._is_down(outage.detail, proof)
+            raise
+        except ERRORS as error:
+            self._failed(connection, error, proof)
+            raise as_outage(error) from error
+        except asyncio.CancelledError:
+            self._drop(connection)  # what it is in the middle of is unknown
+            raise
+        self._is_up(proof)
 
     async def renew(self) -> None:
         """Drop the connection and wait for the next one: the address leads to another server by now."""
@@ -183,7 +191,7 @@ class DatabaseSession:
         await self.renewed()
 
     async def renewed(self) -> bool:
-        """Wait for the connection that takes the place of one that was dropped; tell whether there is one."""
+        """Wait for one try at the connection that takes a dropped one's place; tell whether it was made."""
         if self._connection is not None and not self._connection.is_closed():
             return False
         await self._attempted.wait()
@@ -198,7 +206,8 @@ class DatabaseSession:
         self._is_down(describe(error), proof)
 
     def _drop(self, connection: asyncpg.Connection) -> None:
-        self._attempted.clear()
+        if connection is self._connection:  # else the next one is there already, and no try follows
+            self._attempted.clear()
         connection.terminate()
 
     def _must_renew(self, error: BaseException) -> bool:
@@ -257,9 +266,10 @@ class DatabaseSession:
         self._is_down("the connection was lost", Proof.LIFE)
 
     async def _ping(self) -> None:
-        """Ask for a sign of life; a server that gives none loses the connection (in `use`)."""
+        """Ask for a sign of life; a server that gives none loses the connection (in `_lend`)."""
         with suppress(Outage):
-            async with self.use(Proof.LIFE) as connection:
+            # Not by `use`: that may wait for the next try to connect, which is ours to make.
+            async with self._lock, self._lend(Proof.LIFE) as connection:
                 await connection.execute("select 1")
 
     def _on_lost(self, _connection: object) -> None:

@@ -147,9 +147,10 @@ class TenantDirectory:
         """
         # Noted before the question: an answer that a notification has overtaken must not be remembered.
         generation, asked = self._cache.generation, missing | wanted
-        question = f"select array({self._existing}), {READ_ONLY}"
         try:
             async with self._session.use() as connection:
+                # Not before: a new connection may have found ids of another type.
+                question = f"select array({self._existing}), {READ_ONLY}"
                 [(ids, is_read_only)] = await connection.fetch(question, list(asked))
             # Not twice: an address may lead to replicas by turns.
             if is_read_only and not is_renewed and await self._address_leads_elsewhere():

@@ -356,6 +356,30 @@ async def test_a_sign_of_life_does_not_call_well_what_cannot_be_worked_with(
         assert statistics.parts["postgres"].up
 
 
+async def test_who_asks_right_after_a_dropped_connection_gets_the_next_one(database_url: str) -> None:
+    async with DatabaseSession(database_url, Statistics()) as session:
+        asked = asyncio.Event()
+
+        async def ask(statement: str) -> object:
+            async with session.use() as connection:
+                asked.set()
+                return await connection.fetchval(statement)
+
+        # A table that lacks may stand on the server that DATABASE_URL leads to by now.
+        with pytest.raises(Outage, match="nowhere"):
+            await ask("select 1 from nowhere")
+        assert await ask("select 2") == 2
+        # Nobody knows what a connection is in the middle of whose user was cancelled.
+        asked.clear()
+        slow = asyncio.create_task(ask("select pg_sleep(60)"))
+        await asked.wait()
+        slow.cancel()
+        await asyncio.wait([slow])
+        assert await ask("select 3") == 3
+    with pytest.raises(Outage):
+        await asyncio.wait_for(ask("select 4"), 10)
+
+
 async def test_a_bug_in_connecting_is_told_and_the_next_connection_is_as_good_as_any(
     database_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
