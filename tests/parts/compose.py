@@ -1,14 +1,20 @@
 """Both compose files, as Compose merges them when it is called with both."""
 
+import json
+import os
 import re
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from tests.parts.process import MissingPartError
+
 REPOSITORY = Path(__file__).parents[2]
 COMPOSE, SECURE = REPOSITORY / "docker-compose.yml", REPOSITORY / "docker-compose.secure.yml"
+READER = Path(".cache") / "compose" / "config"
 
 Services = dict[str, dict[str, Any]]
 
@@ -59,3 +65,34 @@ def as_compose_reads(value: str, environment: Mapping[str, str] | None = None) -
     """Replace ``${NAME:-default}`` as Compose does."""
     values = environment or {}
     return re.sub(r"\$\{(\w+):-([^}]*)\}", lambda found: values.get(found[1]) or found[2], value)
+
+
+def as_compose_merges(
+    *paths: Path, environment: Mapping[str, str] | None = None, is_plain: bool = False
+) -> dict[str, Any]:
+    """Return the files as Docker Compose's own reader merges and checks them.
+
+    Args:
+        paths: the files, each over those before it.
+        environment: what their variables are replaced by.
+        is_plain: leave variables, paths and what is not said as they stand.
+
+    Raises:
+        MissingPartError: the reader is not built.
+        AssertionError: Compose refuses the files.
+    """
+    reader = REPOSITORY / READER
+    if not reader.exists():
+        raise MissingPartError(f"the reader of compose files is not in {READER}")
+    plain = ["-plain"] if is_plain else []
+    done = subprocess.run(
+        [reader, *plain, *paths],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=REPOSITORY,
+        env={"PATH": os.environ["PATH"], **(environment or {})},
+    )
+    assert done.returncode == 0, done.stderr
+    merged: dict[str, Any] = json.loads(done.stdout)
+    return merged

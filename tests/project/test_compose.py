@@ -18,7 +18,15 @@ from streams.settings import Settings
 from streams.version import PRODUCT, product_version
 from tests.conftest import real
 from tests.parts.authority import Authority
-from tests.parts.compose import COMPOSE, REPOSITORY, SECURE, as_compose_reads, read, secured
+from tests.parts.compose import (
+    COMPOSE,
+    REPOSITORY,
+    SECURE,
+    as_compose_merges,
+    as_compose_reads,
+    read,
+    secured,
+)
 from tests.parts.kafka import Kafka
 from tests.parts.secure_profile import Secrets
 
@@ -199,6 +207,27 @@ def test_the_secure_file_follows_the_compose_specification_but_for_what_it_overr
     tool = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(plain)]
     done = subprocess.run(tool, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_both_files_together_are_what_compose_makes_of_them(tmp_path: Path) -> None:
+    ours, base = tmp_path / "merged.json", read(COMPOSE)
+    merged = {key: {**base.get(key, {}), **value} for key, value in read(SECURE).items() if key != "services"}
+    ours.write_text(json.dumps({**base, **merged, "services": secured()}))
+    theirs = real(lambda: as_compose_merges(COMPOSE, SECURE, is_plain=True))
+    assert theirs == as_compose_merges(ours, is_plain=True)
+
+
+@pytest.mark.parametrize("files", [[COMPOSE], [COMPOSE, SECURE]], ids=["alone", "secure"])
+def test_compose_takes_the_files_and_what_they_name(files: list[Path]) -> None:
+    merged = real(lambda: as_compose_merges(*files, environment={"WEB_TOKEN": "chosen-token"}))
+    services = merged["services"]
+    networks = {name for service in services.values() for name in service.get("networks") or []}
+    assert networks == set(merged["networks"])
+    secrets = {each["source"] for service in services.values() for each in service.get("secrets") or []}
+    assert secrets == set(merged.get("secrets", {}))
+    # With both, the token is a secret in a file.
+    told = {(service.get("environment") or {}).get("WEB_TOKEN") for service in services.values()}
+    assert ("chosen-token" in told) == (files == [COMPOSE])
 
 
 @pytest.mark.parametrize("name", OURS)
