@@ -1,16 +1,19 @@
 -- Takes jobs of the queue, once those that are due again are back in it.
 -- KEYS: queue, delayed, reserved, notify.
--- ARGV: now, when the reservation expires, the most jobs and bytes, how many were announced by BLPOP.
+-- ARGV: now, when the first reservation expires, the most jobs and bytes, how many were announced by BLPOP.
 -- Returns pairs: the job as it was, and as it stands in reserved.
 --
 -- The effect of so many pops in a row, but in an order in which a crash in the middle leaves a job in two
 -- places rather than in none. A payload that a pop would destroy (no JSON object with a number of attempts) is
 -- reserved as it is.
+--
+-- Redis keeps members of one score in the order of their bytes. So each job expires a microsecond behind the one
+-- before it: what a killed worker held comes back as it was pushed, and at the time that a pop would name.
 
 -- What no job is: a member that is removed, or changed, without any effect.
 local nobody = 'metric-streams: no job at all'
 local queue, delayed, reserved, notify = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local now, expires, most_jobs, most_bytes, woken = ARGV[1], ARGV[2], ARGV[3] + 0, ARGV[4] + 0, ARGV[5] + 0
+local now, expires, most_jobs, most_bytes, woken = ARGV[1], ARGV[2] + 0, ARGV[3] + 0, ARGV[4] + 0, ARGV[5] + 0
 
 redis.call('lindex', queue, 0)
 redis.call('ltrim', queue, 0, -1)
@@ -44,7 +47,8 @@ for i = 0, most_jobs - 1 do
   size_bytes = size_bytes + #job
   local readable, copy = pcall(next_attempt, job)
   if not readable then copy = job end
-  redis.call('zadd', reserved, expires, copy)
+  -- As text: Lua would write a number with fewer digits.
+  redis.call('zadd', reserved, string.format('%.6f', expires + i / 1e6), copy)
   taken[#taken + 1] = {job, copy}
 end
 if #taken > 0 then redis.call('ltrim', queue, #taken, -1) end

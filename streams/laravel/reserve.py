@@ -19,6 +19,18 @@ from streams.laravel.scripts import script
 from streams.settings import Settings
 
 
+def due(now_s: float, delay_s: int) -> str:
+    """Return the score at which a job is due, in Unix seconds.
+
+    Laravel writes the whole second, and compares with whole seconds. A fraction that rounds up to it is
+    due at the same time, and keeps jobs in order that would else be sorted by their bytes.
+
+    >>> due(1_800_000_000.25, 10)
+    '1800000009.250001'
+    """
+    return f"{now_s + delay_s - 1 + 1e-6:.6f}"
+
+
 class ReservedJob(NamedTuple):
     """A job that this worker holds until it settles it or its time has passed."""
 
@@ -94,12 +106,12 @@ class ReservingQueue:
     async def reserve(self, *, max_jobs: int, max_bytes: int) -> list[ReservedJob]:
         """Take jobs from the front, in order: at most `max_jobs` and `max_bytes`, but one in any case."""
         self._reserved_at = self._clock()
-        # Whole seconds: the scores that Laravel writes are those of PHP's time().
+        # Whole seconds: Laravel compares with PHP's time().
         now = int(self._reserved_at)
         taken = await answered(
             self._reserve(
                 keys=[self._list, self._delayed, self._reserved, self._notify],
-                args=[now, now + self._retry_after_s, max_jobs, max_bytes, self._woken],
+                args=[now, due(self._reserved_at, self._retry_after_s), max_jobs, max_bytes, self._woken],
             )
         )
         self._woken = 0
@@ -141,7 +153,7 @@ class ReservingQueue:
             delay_s: until it is due.
             counted: whether this was an attempt.
         """
-        available_at = int(self._clock()) + delay_s
+        available_at = due(self._clock(), delay_s)
         left = job.reserved if counted else job.payload
         keys = [self._reserved, self._delayed]
         released = self._release(keys=keys, args=[job.reserved, available_at, left])

@@ -5,6 +5,7 @@ import itertools
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from math import ceil
 from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
@@ -50,7 +51,10 @@ class Job(NamedTuple):
     payload: dict[str, Any]
     """Without what names it."""
     where: Any
-    """In a sorted set its score; in failed_jobs connection, queue and what the queue itself says of it."""
+    """In a sorted set the second from which on a worker takes it.
+
+    In failed_jobs the connection, the queue, and what the queue itself says of the job.
+    """
 
 
 class Seen(NamedTuple):
@@ -198,7 +202,7 @@ class Bench:
         }
         for kind in (":delayed", ":reserved"):
             entries = await self._redis.zrange(f"{name}{kind}", 0, -1, withscores=True)
-            found[kind] = [Job(_nameless(payload), score) for payload, score in entries]
+            found[kind] = [Job(_nameless(payload), ceil(score)) for payload, score in entries]
         return {kind: jobs for kind, jobs in found.items() if jobs}
 
 

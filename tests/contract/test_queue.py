@@ -1,6 +1,7 @@
 """Our end of the queue and Laravel's take, release and settle each other's jobs."""
 
 import json
+from math import ceil
 
 from redis.asyncio import Redis
 
@@ -13,10 +14,15 @@ async def state(redis: Redis, prefix: str) -> dict[str, object]:
     name = f"{prefix}queues:default"
     return {
         "list": await redis.lrange(name, 0, -1),
-        "delayed": await redis.zrange(f"{name}:delayed", 0, -1, withscores=True),
-        "reserved": await redis.zrange(f"{name}:reserved", 0, -1, withscores=True),
+        "delayed": await due(redis, f"{name}:delayed"),
+        "reserved": await due(redis, f"{name}:reserved"),
         "notify": await redis.lrange(f"{name}:notify", 0, -1),
     }
+
+
+async def due(redis: Redis, name: str) -> dict[bytes, int]:
+    """Return for each job of a sorted set the second from which on a worker takes it."""
+    return {job: ceil(score) for job, score in await redis.zrange(name, 0, -1, withscores=True)}
 
 
 async def test_reserving_two_jobs_leaves_redis_as_two_pops_of_laravel_do(
@@ -65,6 +71,18 @@ async def test_a_job_that_we_held_and_one_that_we_released_come_to_laravel(
     assert [row["dedupe_id"] for row in laravel.tables().rows] == ["released"]
     laravel.work(2, now=NOW + RETRY_AFTER_S)
     assert [row["dedupe_id"] for row in laravel.tables().rows] == ["released", "held"]
+    assert await redis.keys(f"{prefix}*") == []
+
+
+async def test_what_a_killed_worker_of_ours_held_laravel_runs_in_the_order_of_the_queue(
+    laravel: Laravel, redis: Redis, prefix: str, make_queue: MakeQueue
+) -> None:
+    laravel.migrate(TENANT)
+    for value in range(8):
+        laravel.dispatch(TENANT, [metric("d-1", value)])
+    await make_queue(clock=lambda: NOW + 0.5).reserve(max_jobs=8, max_bytes=1_000_000)
+    laravel.work(9, now=NOW + RETRY_AFTER_S)
+    assert [row["value"] for row in laravel.tables().rows] == ["7"]
     assert await redis.keys(f"{prefix}*") == []
 
 

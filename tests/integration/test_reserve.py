@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from math import ceil
 
 import pytest
 from redis.asyncio import Redis
@@ -54,11 +55,16 @@ async def push(redis: Redis, *payloads: bytes) -> None:
         await redis.rpush(NOTIFY, 1)
 
 
+async def due(redis: Redis, key: str) -> list[tuple[bytes, int]]:
+    """Return the jobs of a sorted set, each with the second from which on a worker takes it."""
+    return [(job, ceil(score)) for job, score in await redis.zrange(key, 0, -1, withscores=True)]
+
+
 async def state(redis: Redis) -> dict[str, object]:
     return {
         "list": await redis.lrange(LIST, 0, -1),
-        "delayed": [tuple(entry) for entry in await redis.zrange(DELAYED, 0, -1, withscores=True)],
-        "reserved": [tuple(entry) for entry in await redis.zrange(RESERVED, 0, -1, withscores=True)],
+        "delayed": await due(redis, DELAYED),
+        "reserved": await due(redis, RESERVED),
         "notify": await redis.llen(NOTIFY),
     }
 
@@ -75,7 +81,7 @@ async def test_jobs_come_in_order_with_their_attempt_counted(redis: Redis, queue
     assert await state(redis) == {
         "list": [payload("c")],
         "delayed": [],
-        "reserved": [(job.reserved, 1_800_000_090.0) for job in taken],
+        "reserved": [(job.reserved, 1_800_000_090) for job in taken],
         "notify": 1,
     }
 
@@ -108,6 +114,32 @@ async def test_delayed_and_expired_jobs_come_back_when_they_are_due(
     assert await reserve(queue) == []
     clock.now_s += 1
     assert [job.payload for job in await reserve(queue)] == [second.reserved]
+
+
+async def test_what_a_killed_worker_held_comes_back_in_the_order_of_the_queue(
+    redis: Redis, queue: ReservingQueue, clock: Clock
+) -> None:
+    names = [f"{number * 7919 % 1009:04}" for number in range(1_000)]
+    await push(redis, *map(payload, names))
+    await reserve(queue, 600)
+    clock.now_s += 0.05  # later in the same second
+    await reserve(queue, 400)
+    clock.now_s += 90
+    again = await reserve(queue, 1_000)
+    assert [json.loads(job.payload)["uuid"] for job in again] == names
+
+
+async def test_what_was_released_in_one_second_comes_back_in_the_order_of_its_release(
+    redis: Redis, queue: ReservingQueue, clock: Clock
+) -> None:
+    names = ["c", "a", "d", "b"]
+    await push(redis, *map(payload, names))
+    for job in await reserve(queue):
+        assert await queue.release(job, 10)
+        clock.now_s += 0.001
+    clock.now_s += 10
+    again = await reserve(queue)
+    assert [json.loads(job.payload)["uuid"] for job in again] == names
 
 
 async def test_hundreds_of_expired_jobs_come_back_at_once(

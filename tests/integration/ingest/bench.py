@@ -7,6 +7,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from math import ceil
 from typing import Any
 
 import asyncpg
@@ -62,9 +63,10 @@ class Bench:
     async def waiting(self) -> list[bytes]:
         return await self.redis.lrange(self.name, 0, -1)
 
-    async def delayed(self) -> list[tuple[int, float]]:
+    async def delayed(self) -> list[tuple[int, int]]:
+        """Return for each job its attempts, and the whole second from which on a worker takes it."""
         entries = await self.redis.zrange(f"{self.name}:delayed", 0, -1, withscores=True)
-        return [(json.loads(member)["attempts"], score) for member, score in entries]
+        return [(json.loads(member)["attempts"], ceil(score)) for member, score in entries]
 
     async def reserved(self) -> int:
         return int(await self.redis.zcard(f"{self.name}:reserved"))
