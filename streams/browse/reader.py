@@ -118,6 +118,25 @@ class OpenTopics:
                             yield record
             left -= await self._finished(left)
 
+    async def record_at(self, kind: str, partition: int, offset: int) -> TopicRecord | None:
+        """Return the record at an offset; None where the log has none there. Not to be mixed with a scan.
+
+        Raises:
+            Outage: Kafka does not answer.
+        """
+        [tp] = [tp for tp in self.ranges if self._kinds[tp.topic] == kind and tp.partition == partition]
+        held = self.ranges[tp]
+        if not held.start <= offset < held.end:
+            return None
+        self._consumer.pause(*(self.ranges.keys() - {tp}))
+        self._consumer.resume(tp)
+        self._consumer.seek(tp, offset)
+        heard = time.monotonic()
+        while time.monotonic() - heard <= STALL_LIMIT_S:
+            for records in (await self._next([tp], most=1)).values():
+                return records[0] if records[0].offset == offset else None
+        raise Outage("kafka", f"no record came for {STALL_LIMIT_S:g} s, though there is one")
+
     async def follow(self) -> AsyncGenerator[TopicRecord, None]:
         """Yield records as they come, for as long as it is asked; an outage of Kafka is waited out."""
         while True:
@@ -126,11 +145,11 @@ class OpenTopics:
                     if self._span.holds(record.written_ms):
                         yield record
 
-    async def _next(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, list[TopicRecord]]:
+    async def _next(
+        self, partitions: Sequence[TopicPartition], *, most: int = RECORDS_AT_ONCE
+    ) -> dict[TopicPartition, list[TopicRecord]]:
         try:
-            batches = await self._consumer.getmany(
-                *partitions, timeout_ms=POLL_MS, max_records=RECORDS_AT_ONCE
-            )
+            batches = await self._consumer.getmany(*partitions, timeout_ms=POLL_MS, max_records=most)
         except (KafkaError, OSError) as error:
             raise Outage("kafka", f"the topics cannot be read: {error!r}") from error
         return {

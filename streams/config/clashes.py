@@ -15,6 +15,9 @@ from streams.rules.payload import MAX_BYTES
 if TYPE_CHECKING:
     from streams.settings import Settings
 
+LEAST_HELD_S = 60.0
+"""A shorter time would be over before a message is put back."""
+
 
 class ClashesFound(ValueError):  # noqa: N818 - says what has happened
     """Settings do not go together."""
@@ -94,6 +97,24 @@ def _quota_clashes(settings: "Settings") -> Iterator[Clash]:
             f"QUOTA_BYTES_PER_S={number_shown(settings.quota_bytes_per_s)} with QUOTA_BURST_S="
             f"{number_shown(burst_s)} is less than the largest message, and a payload of {MAX_BYTES:,} bytes "
             "would never pass: raise either",
+        )
+    if settings.quota_action != "hold":
+        return
+    # As long as `streams.rejections.release` puts back what is held.
+    held_s = settings.dedupe_window_s / 2
+    if held_s < LEAST_HELD_S:
+        yield Clash(
+            {"quota_action", "dedupe_window_s"},
+            f"QUOTA_ACTION=hold with DEDUPE_WINDOW_S={number_shown(settings.dedupe_window_s)} puts back "
+            "nothing, since a message may be held for half of that: take reject, or a window of "
+            f"{number_shown(2 * LEAST_HELD_S)} s or more",
+        )
+    if settings.rejected_retention_s < held_s:
+        yield Clash(
+            {"quota_action", "rejected_retention_s"},
+            f"QUOTA_ACTION=hold with REJECTED_RETENTION_S={number_shown(settings.rejected_retention_s)} "
+            f"loses what is held for longer, which may be {number_shown(held_s)} s, half of "
+            "DEDUPE_WINDOW_S: raise it",
         )
 
 

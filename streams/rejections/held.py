@@ -1,18 +1,33 @@
 """Messages beyond a quota that are held back: found on metrics.rejected, and put back onto metrics.raw."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
+from itertools import groupby
 from typing import Protocol
 
-from streams.browse.filters import Filter
-from streams.browse.reader import Range, opened
+from xxhash import xxh3_64_intdigest
+
+from streams.browse.coordinate import Coordinate
+from streams.browse.messages import Browsed, TopicRecord, messages_of
+from streams.browse.reader import OpenTopics, Range, opened
+from streams.errors import MalformedRecord
 from streams.ingress.chunk_writer import KafkaChunkWriter
-from streams.models import Reason
-from streams.rejections.listing import Rejected, Selection, rejections
-from streams.rejections.marks import MarkWriter, marking, read_marks
-from streams.rejections.replay import ReturnedMessages, is_whole
+from streams.ingress.chunking import tenant_level
+from streams.models import Reason, RejectedMessage
+from streams.rejections.backlog import HeldMessage, HeldRecord, NextMessages, Place
+from streams.rejections.listing import Copies, Rejected
+from streams.rejections.marks import TOPIC as MARKS
+from streams.rejections.marks import MarkWriter, RecentMarks, marking, since_marked
+from streams.rejections.pace import Pace
+from streams.rejections.replay import ReturnedMessages
 from streams.settings import Settings
+from streams.wire import mark as mark_wire
+from streams.wire import rejected
 from streams.wire.mark import Fate
+
+
+class LogChanged(Exception):  # noqa: N818 - it is no error: everything is looked at once more
+    """metrics.rejected is not the log that was read: it was made anew, or set back."""
 
 
 class Returning(Protocol):
@@ -30,20 +45,32 @@ class Returning(Protocol):
 class HeldMessages(Protocol):
     """The messages that are held back. Every method raises `Outage` when Kafka does not answer."""
 
-    async def ends(self) -> Mapping[int, int]:
-        """Return by partition where metrics.rejected ends now."""
+    async def broker_ms(self) -> int:
+        """Return when the broker took the newest message, in milliseconds of Unix time; 0 for none."""
         ...
 
-    def found(
-        self, since_ms: int, starts: Mapping[int, int], ends: Mapping[int, int]
-    ) -> AsyncGenerator[Rejected, None]:
-        """Yield those that nobody has put back yet, of each partition in their order.
+    def begin(self, since_ms: int) -> None:
+        """Forget what was read, and begin with what was rejected at that Unix time in milliseconds."""
+        ...
 
-        Args:
-            since_ms: rejected at that Unix time in milliseconds at the earliest.
-            starts: by partition, what lies before is not looked at.
-            ends: by partition, what lies behind is not looked at.
+    def read(self) -> AsyncGenerator[HeldRecord, None]:
+        """Yield what came since it was read last, without what somebody has put back or dismissed.
+
+        Raises:
+            LogChanged: what was read before is not there any more.
         """
+        ...
+
+    async def fetch(self, chosen: Sequence[NextMessages]) -> list[list[Rejected]]:
+        """Return the messages of each that nobody has put back or dismissed meanwhile.
+
+        Raises:
+            LogChanged: one of the records is not the one that was read.
+        """
+        ...
+
+    def forget(self, before_ms: int) -> None:
+        """Forget what is known of messages that were rejected before that Unix time in milliseconds."""
         ...
 
     def returning(self) -> AbstractAsyncContextManager[Returning]:
@@ -56,30 +83,127 @@ class KafkaHeldMessages:
 
     Args:
         settings: name the topics.
+        pace: rests with what takes long.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, pace: Pace) -> None:
         self._settings = settings
+        self._pace = pace
+        self.begin(0)
 
-    async def ends(self) -> Mapping[int, int]:
-        """Return by partition where metrics.rejected ends now."""
+    def begin(self, since_ms: int) -> None:
+        """Forget what was read, and begin with what was rejected at that Unix time in milliseconds."""
+        self._since_ms = since_ms
+        self._next: dict[int, int] = {}
+        """By partition of metrics.rejected: the offset to go on at."""
+        self._before: dict[int, Place] = {}
+        """By partition: the record that was read last."""
+        self._copies = Copies()
+        self._marks = RecentMarks()
+        self._marks_next: dict[int, int] = {}
+
+    async def broker_ms(self) -> int:
+        """Return when the broker took the newest message, in milliseconds of Unix time; 0 for none."""
+        newest_ms = 0
+        async with opened(self._settings, ["raw", "rejected"], Range(newest=1)) as topics:
+            async for record in topics.scan():
+                newest_ms = max(newest_ms, record.written_ms)
+        return newest_ms
+
+    async def read(self) -> AsyncGenerator[HeldRecord, None]:
+        """Yield what came since it was read last, without what somebody has put back or dismissed."""
         async with opened(self._settings, ["rejected"], Range(newest=0)) as topics:
-            return {tp.partition: held.end for tp, held in topics.ranges.items()}
-
-    async def found(
-        self, since_ms: int, starts: Mapping[int, int], ends: Mapping[int, int]
-    ) -> AsyncGenerator[Rejected, None]:
-        """Yield those that nobody has put back yet, of each partition in their order."""
-        only = [partition for partition, end in ends.items() if starts.get(partition, 0) < end]
-        if not only:
+            ends = {tp.partition: held.end for tp, held in topics.ranges.items()}
+        if any(end < self._next.get(partition, 0) for partition, end in ends.items()):
+            raise LogChanged
+        new = [partition for partition, end in ends.items() if end > self._next.get(partition, 0)]
+        if not new:
             return
-        span = Range(since_ms=since_ms, only=only, starts=starts, ends=ends)
-        wanted = Selection(Filter(reasons=[Reason.QUOTA_EXCEEDED]), span)
-        marks = await read_marks(self._settings, since_ms=since_ms)
-        async with aclosing(rejections(self._settings, wanted, marks=marks)) as messages:
-            async for rejected in messages:
-                if is_whole(rejected):
-                    yield rejected
+        await self._read_marks()
+        # From the last one on that was read: by it the log is known again.
+        starts = {partition: place.offset for partition, place in self._before.items()}
+        span = Range(since_ms=self._since_ms, only=new, starts=starts, ends=ends)
+        async with opened(self._settings, ["rejected"], span) as topics, aclosing(topics.scan()) as records:
+            async for record in records:
+                with self._pace:
+                    held = self._held(record)
+                if held is not None:
+                    yield held
+                await self._pace.rest()
+        self._next |= {partition: max(ends[partition], self._next.get(partition, 0)) for partition in new}
+
+    def _held(self, record: TopicRecord) -> HeldRecord | None:
+        """Return what a record has that is to be put back, and note that it was read."""
+        place = Place(record.partition, record.offset, xxh3_64_intdigest(record.value))
+        before = self._before.get(record.partition)
+        if before is not None and before.offset == record.offset:
+            if before != place:
+                raise LogChanged
+            return None
+        self._before[record.partition] = place
+        self._next[record.partition] = record.offset + 1
+        messages = self._held_of(record)
+        return HeldRecord(*place[:2], record.written_ms, place.digest, messages) if messages else None
+
+    def _held_of(self, record: TopicRecord) -> list[HeldMessage]:
+        # Not by `messages_of`: in a flood there are thousands a second, of which few are ever put back.
+        try:
+            chunk = rejected.decode(record.value)
+        except MalformedRecord:
+            return []
+        if chunk.reason is not Reason.QUOTA_EXCEEDED or not chunk.messages:
+            return []
+        at, first = Coordinate(chunk.origin.partition, chunk.origin.offset), chunk.messages[0]
+        if self._copies.knows(Browsed(record, at, first, chunk.reason, chunk.stage)):
+            return []
+        browsed = _rejected_of(record) if self._marks.has_any(chunk.origin) else None
+        return [
+            HeldMessage(number, tenant_level(body.topic), _payload_bytes(body))
+            for number, body in enumerate(chunk.messages)
+            if body.size_bytes is None and body.topic
+            if browsed is None or not self._marks.has(browsed[number].message)
+        ]
+
+    async def fetch(self, chosen: Sequence[NextMessages]) -> list[list[Rejected]]:
+        """Return the messages of each that nobody has put back or dismissed meanwhile."""
+
+        def place_of(at: int) -> Place:
+            return chosen[at].place
+
+        await self._read_marks()
+        found: list[list[Rejected]] = [[] for _ in chosen]
+        only = {each.place.partition for each in chosen}
+        async with opened(self._settings, ["rejected"], Range(only=only)) as topics:
+            # By record: many tenants may have messages in the same one.
+            for place, group in groupby(sorted(range(len(chosen)), key=place_of), key=place_of):
+                messages = await self._at(topics, place)
+                for at in group:
+                    wanted = [messages[number] for number in chosen[at].numbers]
+                    found[at] = [one for one in wanted if not self._marks.has(one.message)]
+                await self._pace.rest()
+        return found
+
+    async def _at(self, topics: OpenTopics, place: Place) -> list[Rejected]:
+        record = await topics.record_at("rejected", place.partition, place.offset)
+        with self._pace:
+            if record is None or xxh3_64_intdigest(record.value) != place.digest:
+                raise LogChanged
+            return _rejected_of(record)
+
+    async def _read_marks(self) -> None:
+        """Read the marks that came since it was done last."""
+        span = Range(since_ms=since_marked(self._since_ms), starts=self._marks_next)
+        async with opened(self._settings, [MARKS], span) as topics, aclosing(topics.scan()) as records:
+            async for record in records:
+                with self._pace, suppress(MalformedRecord):
+                    _, digest = mark_wire.decode(record.value)
+                    self._marks.add(record.key, digest, record.written_ms)
+                await self._pace.rest()
+            self._marks_next = {tp.partition: held.end for tp, held in topics.ranges.items()}
+
+    def forget(self, before_ms: int) -> None:
+        """Forget what is known of messages that were rejected before that Unix time in milliseconds."""
+        self._marks.forget(since_marked(before_ms))
 
     @asynccontextmanager
     async def returning(self) -> AsyncIterator[Returning]:
@@ -91,6 +215,17 @@ class KafkaHeldMessages:
                 yield _Marked(ReturnedMessages(self._settings, writer), marker)
         finally:
             await writer.close()
+
+
+def _rejected_of(record: TopicRecord) -> list[Rejected]:
+    return [Rejected(each, None) for each in messages_of(record) if isinstance(each.body, RejectedMessage)]
+
+
+def _payload_bytes(body: RejectedMessage) -> int:
+    if (payload := body.payload) is not None:
+        return len(payload) if payload.isascii() else len(payload.encode("utf-8", "surrogatepass"))
+    # Four characters for three bytes; a quota need not know it to the byte.
+    return len(body.payload_base64 or "") * 3 // 4
 
 
 class _Marked:

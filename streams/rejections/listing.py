@@ -126,9 +126,17 @@ class Copies:
 
     def __init__(self) -> None:
         self._places: OrderedDict[int, int] = OrderedDict()
+        self._last: TopicRecord | None = None
+        self._is_copy = False
 
     def knows(self, message: Browsed) -> bool:
         """Tell whether the same rejection stood in another record before this one."""
+        # Once for each record, not for each message: a record may have thousands, and is hashed whole.
+        if message.record is not self._last:
+            self._last, self._is_copy = message.record, self._holds(message)
+        return self._is_copy
+
+    def _holds(self, message: Browsed) -> bool:
         at, record = message.coordinate, message.record
         told = f"{at.partition}-{at.offset}-{message.stage}-{message.reason}".encode()
         place = self._places.setdefault(xxh3_64_intdigest(told + record.value), record.offset)

@@ -2,6 +2,7 @@
 
 from array import array
 from bisect import bisect_left
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from streams.browse.messages import Browsed
 from streams.browse.reader import EVERYTHING, Range, opened
 from streams.errors import MalformedRecord
 from streams.kafka.standalone import PartitionWriter, writing
-from streams.models import Message, RejectedMessage
+from streams.models import Message, Origin, RejectedMessage
 from streams.settings import Settings
 from streams.wire import mark as wire
 from streams.wire.mark import Fate
@@ -76,14 +77,60 @@ async def read_marks(settings: Settings, *, since_ms: int | None = None) -> Mark
         Outage: Kafka does not answer.
     """
     pairs: list[tuple[int, Fate]] = []
-    # A message is marked after it was rejected, if perhaps by another broker's clock.
-    span = EVERYTHING if since_ms is None else Range(since_ms=max(0, since_ms - SLACK_MS))
+    span = EVERYTHING if since_ms is None else Range(since_ms=since_marked(since_ms))
     async with opened(settings, [TOPIC], span) as topics:
         async for record in topics.scan():
             with suppress(MalformedRecord):
                 mark, digest = wire.decode(record.value)
                 pairs.append((_identity(record.key, digest), mark))
     return Marks(pairs)
+
+
+def since_marked(since_ms: int) -> int:
+    """Return since when the marks were written of what was rejected at that time, in milliseconds, or later.
+
+    A message is marked after it was rejected, if perhaps by another broker's clock.
+    """
+    return max(0, since_ms - SLACK_MS)
+
+
+class RecentMarks:
+    """Marks as they come, by chunk; those of messages that nobody asks for any more can be forgotten."""
+
+    def __init__(self) -> None:
+        self._by_chunk: OrderedDict[bytes, tuple[int, array[int]]] = OrderedDict()
+        """When the newest of the chunk was written, and what they stand for; the oldest first."""
+
+    def __len__(self) -> int:
+        return sum(len(found) for _, found in self._by_chunk.values())
+
+    def add(self, key: bytes, digest: int, written_ms: int) -> None:
+        """Take in a mark.
+
+        Args:
+            key: of its record.
+            digest: of the message that it is about.
+            written_ms: when the broker took it, in milliseconds of Unix time.
+        """
+        chunk = key.rpartition(b"-")[0]
+        _, found = self._by_chunk.pop(chunk, (0, array("Q")))
+        found.append(_identity(key, digest))
+        self._by_chunk[chunk] = written_ms, found
+
+    def has_any(self, origin: Origin) -> bool:
+        """Tell whether any message of a chunk is marked."""
+        return b"%d-%d" % (origin.partition, origin.offset) in self._by_chunk
+
+    def has(self, message: Browsed) -> bool:
+        """Tell whether a rejected message is marked."""
+        at = message.coordinate
+        _, found = self._by_chunk.get(b"%d-%d" % (at.partition, at.offset), (0, ()))
+        return bool(found) and identity_of(message) in found
+
+    def forget(self, before_ms: int) -> None:
+        """Forget the marks that were written before that time."""
+        while self._by_chunk and next(iter(self._by_chunk.values()))[0] < before_ms:
+            self._by_chunk.popitem(last=False)
 
 
 class MarkWriter:

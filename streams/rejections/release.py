@@ -6,46 +6,103 @@ by two workers or after a kill: refine drops what was put back before, and what 
 ([decision 8](../../docs/adr/0008-a-replay-keeps-the-first-place.md)).
 
 refine knows later values for as long as it remembers ids. So what was held for half of that time is left to
-the operator, whose command reads further back.
+the operator, whose command reads further back. So is what is more than a quota lets back in that time.
+
+metrics.rejected is read once, however long it takes to put back what is there: `HeldBacklog` keeps the
+places.
 """
 
+import asyncio
 import logging
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
+from typing import NamedTuple
 
 from streams.background import Background
 from streams.counters import Note, Statistics
 from streams.errors import MetricStreamsError
+from streams.ingress.chunking import partition_of
 from streams.ingress.quota import Quota
 from streams.rejections.allowance import Allowance
-from streams.rejections.held import HeldMessages, KafkaHeldMessages
+from streams.rejections.backlog import GivenUp, HeldBacklog, NextMessages
+from streams.rejections.held import HeldMessages, KafkaHeldMessages, LogChanged
 from streams.rejections.listing import Rejected
-from streams.rejections.replay import MOST_AT_ONCE, put_back
+from streams.rejections.pace import Pace
 from streams.settings import Settings
 
 log = logging.getLogger(__name__)
 
 EVERY_S = 5.0
 """From the end of one turn to the next."""
-IDLE_SHARE = 9
-"""After a turn, it rests for so many times as long as that took."""
 SHARE_OF_WINDOW = 2
 """What was rejected within this part of the dedupe window is released."""
+READ_AT_ONCE_S = 20.0
+"""A turn reads for so long, and then puts back what it has, also where there is more."""
+MOST_AT_ONCE, MOST_BYTES_AT_ONCE = 2_000, 2 * 1024 * 1024
+"""What is put back and marked together."""
+MOST_PLACES = 200
+"""Of how many tenants and records that is at most: each record has to be fetched again."""
+MOST_BATCHES = 5
+"""In a turn."""
 WARNED_S = 60.0
 """Before the oldest message is left to the operator."""
+TOLD_EVERY_S = 600.0
+"""How often it is said at most that messages are given up."""
 
 HOLDING = (
     "%d messages are beyond the quota of their tenants (%d) and held back, most of tenant %s: %d. They are "
     "put back as the quota allows"
 )
 ALL_RELEASED = "all messages that were held back because of a quota are put back"
-GIVEN_UP = (
-    "of %d messages that are held back because of a quota, the oldest have been held for nearly %d s, "
-    "half of DEDUPE_WINDOW_S. From then on they are not put back by themselves, and stay on %s. Put them "
-    "back with metric-streams rejected replay --reason quota_exceeded, and raise the quota"
+NONE_LEFT = "nothing is held back because of a quota any more; %d messages were given up, and stay on %s"
+MEND = (
+    "Put them back with metric-streams rejected replay --reason quota_exceeded, and raise the quota. They "
+    "stay on %s until then"
 )
+SOON = (
+    "of %d messages that are held back because of a quota, the oldest have been held for nearly %d s, half "
+    "of DEDUPE_WINDOW_S. From then on they are not put back by themselves. " + MEND
+)
+GIVEN_UP = (
+    "messages beyond a quota are not put back by themselves any more, the last of tenant %s: %d were held "
+    "for %d s, half of DEDUPE_WINDOW_S, and %d are more than can be put back in that time. " + MEND
+)
+
+
+class Limits(NamedTuple):
+    """What becomes of messages that are held."""
+
+    quota: Quota
+    """Of each tenant."""
+    hold_s: float
+    """After so long a message is left to the operator."""
+    partitions: int
+    """Of metrics.raw."""
+    rejected_topic: str
+    """As it is called."""
+
+
+class _Term:
+    """What a worker knows for as long as it leads."""
+
+    def __init__(self, limits: Limits, began_ms: int, monotonic_s: float) -> None:
+        self.backlog = HeldBacklog(
+            most_of_one=limits.quota.messages_per_s * limits.hold_s,
+            most_bytes_of_one=limits.quota.bytes_per_s * limits.hold_s,
+        )
+        self.allowance = Allowance(limits.quota)
+        self.turned_s = monotonic_s - EVERY_S
+        self._began_ms, self._began_s = began_ms, monotonic_s
+        self._newest_ms = 0
+
+    def saw(self, written_ms: int) -> None:
+        """Take in when the broker took a message."""
+        self._newest_ms = max(self._newest_ms, written_ms)
+
+    def now_ms(self, monotonic_s: float) -> int:
+        """Return the Unix time in milliseconds, whatever our own clock does meanwhile."""
+        return max(self._newest_ms, self._began_ms + round((monotonic_s - self._began_s) * 1_000))
 
 
 class Release:
@@ -53,10 +110,8 @@ class Release:
 
     Args:
         held: where they are.
-        quota: of each tenant.
+        limits: what becomes of them.
         statistics: counts those that were put back.
-        rejected_topic: where they are, as it is called.
-        hold_s: seconds after which a message is left to the operator.
         leads: tells whether this worker should.
         clock: returns Unix time in seconds.
         monotonic: a clock in seconds that never goes back.
@@ -65,38 +120,32 @@ class Release:
     def __init__(
         self,
         held: HeldMessages,
-        quota: Quota,
+        limits: Limits,
         statistics: Statistics,
         *,
-        rejected_topic: str,
-        hold_s: float,
         leads: Callable[[], bool],
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._held = held
+        self._limits = limits
         self._statistics = statistics
-        self._rejected_topic = rejected_topic
-        self._hold_s = hold_s
         self._leads = leads
         self._clock = clock
         self._monotonic = monotonic
-        self._allowance = Allowance(quota)
-        self._began: float | None = None
-        """When the last turn began; None where this worker has not led until now."""
-        self._starts: dict[int, int] = {}
-        """By partition of metrics.rejected: before it, nothing is left to put back."""
-        self._left: Counter[str] = Counter()
-        """By tenant: messages that the last turn left."""
-        self._rests_until = 0.0
+        self._term: _Term | None = None
+        """None where this worker does not lead, or must look at everything once more."""
+        self._is_holding = False
+        self._given, self._given_since = GivenUp(), 0
+        """Given up and not told yet; and how many since holding began."""
+        self._told_at_s = self._warned_at_s = float("-inf")
         self._told = ""
-        self._warned = False
         self._releasing = Background(
             "what puts held messages back",
             self._release,
             EVERY_S,
             statistics,
-            meaning=f"Until it is mended, messages beyond a quota stay on {rejected_topic}",
+            meaning=f"Until it is mended, messages beyond a quota stay on {limits.rejected_topic}",
             first_at_once=False,
         )
 
@@ -110,21 +159,15 @@ class Release:
 
     @property
     def left(self) -> int:
-        """How many messages were held back when it looked last."""
-        return self._left.total()
+        """How many messages are held back, as far as this worker has looked."""
+        return 0 if self._term is None else len(self._term.backlog)
 
     async def _release(self) -> None:
-        began = self._monotonic()
-        if began < self._rests_until:
-            return
         try:
             await self.turn()
             self._told = ""
         except MetricStreamsError as error:
             self._tell(str(error))
-        ended = self._monotonic()
-        # With a long backlog a turn reads all of it: it must not take the worker from what comes in.
-        self._rests_until = ended + IDLE_SHARE * (ended - began)
 
     async def turn(self) -> int:
         """Put back what the quotas allow since the turn before; return how many messages.
@@ -133,65 +176,121 @@ class Release:
             MetricStreamsError: Kafka does not answer, or a topic is missing. The next turn goes on.
         """
         if not self._leads():
-            self._began = None
-            self._left.clear()
+            self._term, self._is_holding, self._given_since = None, False, 0
+            self._told_at_s = self._warned_at_s = float("-inf")
             return 0
-        now, before = self._monotonic(), self._began
-        self._began = now
-        if before is None:
-            # Others may have put back until now, and marked it: everything is looked at once more.
-            self._starts.clear()
-            before = now - EVERY_S
-        self._allowance.begin(now - before)
-        return await self._put_back()
+        term = self._term or await self._begun()
+        try:
+            await self._read(term)
+            since_ms = self._since_ms(term)
+            term.backlog.expire(since_ms)
+            self._held.forget(since_ms)
+            return await self._put_back(term)
+        except LogChanged:
+            self._term = None  # everything is looked at once more
+            return 0
+        finally:
+            self._report(term)
 
-    async def _put_back(self) -> int:
-        ends = await self._held.ends()
-        since_ms = round((self._clock() - self._hold_s) * 1_000)
-        starts, left, oldest_ms = dict(ends), Counter[str](), None
-        batch: list[Rejected] = []
+    async def _begun(self) -> _Term:
+        # Our clock may be behind: then what is too old would look new. Later values come by metrics.raw,
+        # so the broker's time of its newest record tells.
+        now_ms = max(round(self._clock() * 1_000), await self._held.broker_ms())
+        self._term = _Term(self._limits, now_ms, self._monotonic())
+        # Twice as far back as it puts back: what is too old by now is told, whoever led then.
+        self._held.begin(self._since_ms(self._term, times=2))
+        return self._term
+
+    def _since_ms(self, term: _Term, *, times: int = 1) -> int:
+        return max(0, term.now_ms(self._monotonic()) - round(times * self._limits.hold_s * 1_000))
+
+    async def _read(self, term: _Term) -> None:
+        until_s = self._monotonic() + READ_AT_ONCE_S
+        async with aclosing(self._held.read()) as records:
+            async for record in records:
+                term.saw(record.written_ms)
+                term.backlog.add(record, since_ms=self._since_ms(term))
+                if self._monotonic() >= until_s or not self._leads():
+                    return
+
+    async def _put_back(self, term: _Term) -> int:
+        now_s = self._monotonic()
+        term.allowance.begin(now_s - term.turned_s)
+        term.turned_s = now_s
         done = 0
-        async with aclosing(self._held.found(since_ms, self._starts, ends)) as found:
-            async for rejected in found:
-                tenant, record = rejected.message.names[0], rejected.message.record
-                if self._allowance.grants(tenant, len(put_back(rejected).payload_bytes())):
-                    batch.append(rejected)
-                else:
-                    left[tenant] += 1
-                    starts[record.partition] = min(starts[record.partition], record.offset)
-                    oldest_ms = record.written_ms if oldest_ms is None else min(oldest_ms, record.written_ms)
-                if len(batch) >= MOST_AT_ONCE:
-                    done += await self._settle(batch)
-                    batch = []
-        done += await self._settle(batch)
-        self._starts = starts
-        self._report(left, None if oldest_ms is None else (oldest_ms - since_ms) / 1e3)
-        self._left = left
+        for _ in range(MOST_BATCHES):
+            chosen = list(
+                term.backlog.choose(
+                    term.allowance.grants,
+                    most_messages=MOST_AT_ONCE,
+                    most_bytes=MOST_BYTES_AT_ONCE,
+                    most_chosen=MOST_PLACES,
+                )
+            )
+            if not chosen or not self._leads():
+                break
+            done += await self._settle(term, chosen)
         return done
 
-    async def _settle(self, batch: list[Rejected]) -> int:
-        if batch:
-            async with self._held.returning() as returning:
-                await returning.put_back(batch)
-            self._statistics.notes[Note.QUOTA_RELEASED] += len(batch)
-        return len(batch)
+    async def _settle(self, term: _Term, chosen: Sequence[NextMessages]) -> int:
+        """Put back what was chosen; return how many messages. A partition that takes none stops no other."""
+        found = await self._held.fetch(chosen)
+        parts: dict[int, list[tuple[NextMessages, list[Rejected]]]] = {}
+        for each, messages in zip(chosen, found, strict=True):
+            partition = partition_of(each.tenant, self._limits.partitions)
+            parts.setdefault(partition, []).append((each, messages))
+        async with self._held.returning() as returning:
+            outcomes = await asyncio.gather(
+                *(
+                    returning.put_back([one for _, messages in part for one in messages])
+                    for part in parts.values()
+                ),
+                return_exceptions=True,
+            )
+        done = 0
+        for part, outcome in zip(parts.values(), outcomes, strict=True):
+            if outcome is None:
+                for each, messages in part:
+                    term.backlog.taken(each)
+                    done += len(messages)
+        self._statistics.notes[Note.QUOTA_RELEASED] += done
+        for error in filter(None, outcomes):
+            raise error
+        return done
 
-    def _report(self, left: Counter[str], soon_over_s: float | None) -> None:
-        """Say when holding back begins and ends, and when some of it is about to be given up.
+    def _report(self, term: _Term) -> None:
+        """Say when holding back begins and ends, and when some of it is given up, or is about to be."""
+        backlog, topic, now_s = term.backlog, self._limits.rejected_topic, self._monotonic()
+        given = backlog.take_given()
+        self._given_since += given.too_old + given.too_many
+        self._given = GivenUp(
+            self._given.too_old + given.too_old,
+            self._given.too_many + given.too_many,
+            given.tenant or self._given.tenant,
+        )
+        if backlog and not self._is_holding:
+            self._is_holding = True
+            log.info(HOLDING, len(backlog), backlog.tenants, *backlog.worst)
+        self._warn(backlog, term.now_ms(now_s), now_s)
+        if self._given.tenant and now_s - self._told_at_s >= TOLD_EVERY_S:
+            self._told_at_s = now_s
+            too_old, too_many, tenant = self._given
+            self._given = GivenUp()
+            log.warning(GIVEN_UP, tenant, too_old, self._limits.hold_s, too_many, topic)
+        if self._is_holding and not backlog:
+            if self._given_since:
+                log.info(NONE_LEFT, self._given_since, topic)
+            else:
+                log.info(ALL_RELEASED)
+            self._is_holding, self._given_since = False, 0
 
-        Args:
-            left: by tenant, what is held back now.
-            soon_over_s: seconds after which the oldest of it is left to the operator.
-        """
-        if left and not self._left:
-            tenant, most = left.most_common(1)[0]
-            log.info(HOLDING, left.total(), len(left), tenant, most)
-        elif self._left and not left:
-            log.info(ALL_RELEASED)
-            self._warned = False
-        if soon_over_s is not None and soon_over_s < WARNED_S and not self._warned:
-            self._warned = True
-            log.warning(GIVEN_UP, left.total(), self._hold_s, self._rejected_topic)
+    def _warn(self, backlog: HeldBacklog, now_ms: int, now_s: float) -> None:
+        oldest_ms = backlog.oldest_ms
+        if oldest_ms is None or now_s - self._warned_at_s < TOLD_EVERY_S:
+            return
+        if (now_ms - oldest_ms) / 1e3 > self._limits.hold_s - WARNED_S:
+            self._warned_at_s = now_s
+            log.warning(SOON, len(backlog), self._limits.hold_s, self._limits.rejected_topic)
 
     def _tell(self, why: str) -> None:
         if why != self._told:
@@ -201,14 +300,14 @@ class Release:
 
 def release_of(settings: Settings, statistics: Statistics, leads: Callable[[], bool]) -> Release | None:
     """Return what puts back what is beyond a quota; None where the settings want none."""
-    quota = Quota.of(settings)
-    if quota is None or settings.quota_action != "hold":
+    if settings.quota_action != "hold":
         return None
-    return Release(
-        KafkaHeldMessages(settings),
+    # Without a quota by now, what was held before still goes back.
+    quota = Quota.of(settings) or Quota(float("inf"), float("inf"), settings.quota_burst_s)
+    limits = Limits(
         quota,
-        statistics,
-        rejected_topic=settings.rejected_topic,
-        hold_s=settings.dedupe_window_s / SHARE_OF_WINDOW,
-        leads=leads,
+        settings.dedupe_window_s / SHARE_OF_WINDOW,
+        settings.topic_partitions,
+        settings.rejected_topic,
     )
+    return Release(KafkaHeldMessages(settings, Pace()), limits, statistics, leads=leads)

@@ -205,15 +205,19 @@ class ReturnedMessages:
         for rejected in batch:
             partition = partition_of(tenant_level(rejected.body.topic), self._settings.topic_partitions)
             by_partition.setdefault(partition, []).append(encode(put_back(rejected)))
-        for partition, encoded in by_partition.items():
-            for chunk in chunks_of(encoded, self._settings):
-                # Before each record, since ingress may have written another term in between.
-                more = await self._tails.of(partition)
-                described = [*headers(len(chunk), **{REPLAY: "1"}), *more]
-                written.append(await self._writer.write(partition, join(chunk), described))
-        # All of them are queued first: one wait for Kafka instead of one for each record.
-        for each in written:
-            await each
+        try:
+            for partition, encoded in by_partition.items():
+                for chunk in chunks_of(encoded, self._settings):
+                    # Before each record, since ingress may have written another term in between.
+                    more = await self._tails.of(partition)
+                    described = [*headers(len(chunk), **{REPLAY: "1"}), *more]
+                    written.append(await self._writer.write(partition, join(chunk), described))
+        finally:
+            # All of them are queued first: one wait for Kafka instead of one for each record. To the end,
+            # also where one fails: else nobody would take in what became of the others.
+            outcomes = await asyncio.gather(*written, return_exceptions=True)
+        for error in filter(None, outcomes):
+            raise error
 
 
 def put_back(rejected: Rejected) -> Message:

@@ -4,6 +4,7 @@ A new leader of ingress looks at the newest records for the highest term and for
 (`streams.ingress.terms`). Records of a replay must not hide them, so they carry them on.
 """
 
+import asyncio
 import time
 from collections.abc import Callable
 
@@ -26,6 +27,7 @@ class Tails:
         self._monotonic = monotonic
         self._looked_at: float | None = None
         self._newest: dict[int, dict[str, bytes]] = {}
+        self._looking = asyncio.Lock()
 
     async def of(self, partition: int) -> Headers:
         """Return the headers that a record behind the end of a partition carries on.
@@ -33,10 +35,11 @@ class Tails:
         Raises:
             Outage: Kafka does not answer.
         """
-        now = self._monotonic()
-        if self._looked_at is None or now - self._looked_at > FRESH_S:
-            await self._look()
-            self._looked_at = self._monotonic()
+        async with self._looking:  # several partitions share a look
+            now = self._monotonic()
+            if self._looked_at is None or now - self._looked_at > FRESH_S:
+                await self._look()
+                self._looked_at = self._monotonic()
         found = self._newest.get(partition, {})
         return tuple((name, found[name]) for name in CARRIED if name in found)
 

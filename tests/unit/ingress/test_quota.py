@@ -134,6 +134,8 @@ def test_without_a_setting_there_is_no_quota() -> None:
     [
         ({"QUOTA_MESSAGES_PER_S": "0.01"}, "not one message would ever pass"),
         ({"QUOTA_BYTES_PER_S": "6000"}, "a payload of 65,536 bytes would never pass"),
+        ({"QUOTA_ACTION": "hold", "DEDUPE_WINDOW_S": "60"}, "a window of 120 s or more"),
+        ({"QUOTA_ACTION": "hold", "REJECTED_RETENTION_S": "1200"}, "which may be 1800 s, half of DEDUPE"),
         ({"QUOTA_MESSAGES_PER_S": "-1"}, "QUOTA_MESSAGES_PER_S"),
     ],
 )

@@ -1,5 +1,7 @@
 """What is put back: it keeps its first place, so that nothing doubles and no newer value is replaced."""
 
+import asyncio
+import gc
 from typing import Any
 
 import msgspec
@@ -7,13 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.browse.coordinate import Coordinate
 from streams.browse.messages import Browsed, TopicKind, TopicRecord, messages_of
+from streams.errors import DeliveryFailed
+from streams.ingress.chunk_writer import Written
 from streams.kafka.record_loop import Record
 from streams.models import UNKNOWN_EPOCH, FirstPlace, Message, Origin, Reason, RejectedMessage, Stage
+from streams.rejections import listing
 from streams.rejections.listing import Copies, Rejected
 from streams.rejections.marks import Marks, identity_of
-from streams.rejections.replay import chunks_of, put_back
+from streams.rejections.replay import ReturnedMessages, chunks_of, put_back
 from streams.rejections.superseded import accepted_of
+from streams.rejections.tail import Headers, Tails
 from streams.settings import Settings
 from streams.wire import raw, rejected, unique
 from streams.wire.headers import FIRSTS, REPLAY, read_firsts, written_firsts
@@ -208,3 +215,52 @@ def test_whatever_stands_in_a_header_no_reader_fails(value: bytes) -> None:
 def test_firsts_are_read_as_they_were_written() -> None:
     firsts = [(4, 1841, 0), (UNKNOWN_EPOCH, 0, 499)]
     assert read_firsts({FIRSTS: written_firsts(firsts).encode()}) == firsts
+
+
+class RefusingWriter:
+    """Takes each record, and then does not get it into Kafka."""
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def write(self, _partition: int, _value: bytes, _headers: object) -> Written:
+        written: Written = asyncio.get_running_loop().create_future()
+        written.get_loop().call_soon(written.set_exception, DeliveryFailed("metrics.raw", "refused"))
+        return written
+
+
+async def test_of_a_batch_that_kafka_refuses_no_failure_is_left_that_nobody_has_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def nothing(_tails: Tails, _partition: int) -> Headers:
+        return ()
+
+    monkeypatch.setattr(Tails, "of", nothing)
+    left: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: left.append(context))
+    settings = Settings.from_mapping({"CHUNK_MAX_MESSAGES": "1"})
+    returned = ReturnedMessages(settings, RefusingWriter())  # type: ignore[arg-type] # as much as is needed
+    body = RejectedMessage(0, f"metrics/{TENANT}/edge/cpu", "{}")
+    record = TopicRecord("rejected", 0, 0, 0, b"", {})
+    one = Rejected(Browsed(record, Coordinate(0, 0, 0), body), None)
+    with pytest.raises(DeliveryFailed):
+        await returned.write([one] * 10)
+    gc.collect()
+    await asyncio.sleep(0)
+    assert left == []
+
+
+def test_a_record_is_hashed_once_however_many_messages_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[int] = []
+
+    def digest(value: bytes) -> int:
+        hashed.append(len(value))
+        return 0
+
+    monkeypatch.setattr(listing, "xxh3_64_intdigest", digest)
+    body = RejectedMessage(0, "metrics/a/edge/cpu", "{}")
+    record, copies = TopicRecord("rejected", 0, 0, 0, b"x" * 1_000, {}), Copies()
+    for index in range(100):
+        assert not copies.knows(Browsed(record, Coordinate(0, 0, index), body))
+    assert len(hashed) == 1
