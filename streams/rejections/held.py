@@ -1,6 +1,6 @@
 """Messages beyond a quota that are held back: found on metrics.rejected, and put back onto metrics.raw."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
 from itertools import groupby
 from typing import Protocol
@@ -13,11 +13,11 @@ from streams.browse.reader import OpenTopics, Range, opened
 from streams.errors import MalformedRecord
 from streams.ingress.chunk_writer import KafkaChunkWriter
 from streams.ingress.chunking import tenant_level
-from streams.models import Reason, RejectedMessage
+from streams.models import Origin, Reason, RejectedMessage
 from streams.rejections.backlog import HeldMessage, HeldRecord, NextMessages, Place
 from streams.rejections.listing import Copies, Rejected
 from streams.rejections.marks import TOPIC as MARKS
-from streams.rejections.marks import MarkWriter, RecentMarks, marking, since_marked
+from streams.rejections.marks import MarkWriter, RecentMarks, identity_of, marking, since_marked
 from streams.rejections.pace import Pace
 from streams.rejections.replay import ReturnedMessages
 from streams.settings import Settings
@@ -156,12 +156,13 @@ class KafkaHeldMessages:
         at, first = Coordinate(chunk.origin.partition, chunk.origin.offset), chunk.messages[0]
         if self._copies.knows(Browsed(record, at, first, chunk.reason, chunk.stage)):
             return []
-        browsed = _rejected_of(record) if self._marks.has_any(chunk.origin) else None
+        marked = self._marks.of_chunk(chunk.origin)
+        browsed = _rejected_of(record) if marked else None
         return [
             HeldMessage(number, tenant_level(body.topic), _payload_bytes(body))
             for number, body in enumerate(chunk.messages)
             if body.size_bytes is None and body.topic
-            if browsed is None or not self._marks.has(browsed[number].message)
+            if browsed is None or identity_of(browsed[number].message) not in marked
         ]
 
     async def fetch(self, chosen: Sequence[NextMessages]) -> list[list[Rejected]]:
@@ -176,19 +177,22 @@ class KafkaHeldMessages:
         async with opened(self._settings, ["rejected"], Range(only=only)) as topics:
             # By record: many tenants may have messages in the same one.
             for place, group in groupby(sorted(range(len(chosen)), key=place_of), key=place_of):
-                messages = await self._at(topics, place)
+                messages, marked = await self._at(topics, place)
                 for at in group:
                     wanted = [messages[number] for number in chosen[at].numbers]
-                    found[at] = [one for one in wanted if not self._marks.has(one.message)]
+                    found[at] = [one for one in wanted if identity_of(one.message) not in marked]
                 await self._pace.rest()
         return found
 
-    async def _at(self, topics: OpenTopics, place: Place) -> list[Rejected]:
+    async def _at(self, topics: OpenTopics, place: Place) -> tuple[list[Rejected], Collection[int]]:
+        """Return the messages of a record, and which of them are marked."""
         record = await topics.record_at("rejected", place.partition, place.offset)
         with self._pace:
             if record is None or xxh3_64_intdigest(record.value) != place.digest:
                 raise LogChanged
-            return _rejected_of(record)
+            messages = _rejected_of(record)
+        at = messages[0].message.coordinate
+        return messages, self._marks.of_chunk(Origin(at.partition, at.offset))
 
     async def _read_marks(self) -> None:
         """Read the marks that came since it was done last."""

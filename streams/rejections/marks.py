@@ -3,7 +3,7 @@
 from array import array
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 
@@ -117,15 +117,10 @@ class RecentMarks:
         found.append(_identity(key, digest))
         self._by_chunk[chunk] = written_ms, found
 
-    def has_any(self, origin: Origin) -> bool:
-        """Tell whether any message of a chunk is marked."""
-        return b"%d-%d" % (origin.partition, origin.offset) in self._by_chunk
-
-    def has(self, message: Browsed) -> bool:
-        """Tell whether a rejected message is marked."""
-        at = message.coordinate
-        _, found = self._by_chunk.get(b"%d-%d" % (at.partition, at.offset), (0, ()))
-        return bool(found) and identity_of(message) in found
+    def of_chunk(self, origin: Origin) -> Collection[int]:
+        """Return what the marks of a chunk's messages stand for, as `identity_of` tells it."""
+        _, found = self._by_chunk.get(b"%d-%d" % (origin.partition, origin.offset), (0, ()))
+        return frozenset(found)
 
     def forget(self, before_ms: int) -> None:
         """Forget the marks that were written before that time."""
