@@ -183,6 +183,14 @@ async def test_a_clock_that_is_not_set_is_refused_in_either_way_of_reading() -> 
     assert bench.reasons() == [("timestamp_out_of_range", [0, 1])]
 
 
+async def test_a_clock_may_be_ahead_by_as_much_as_is_set() -> None:
+    bench = Bench(MAX_CLOCK_SKEW_S="60")
+    times = ["2026-11-23T14:01:00.000Z", "2026-11-23T14:01:01.000Z", "23 November 2026 14:00:59 UTC"]
+    await bench.refinery().refine([chunk(*(message({"value": 1, "timestamp": time}) for time in times))])
+    assert [index for index, *_ in bench.readings()] == [0, 2]
+    assert bench.reasons() == [("timestamp_out_of_range", [1])]
+
+
 async def test_what_was_accepted_stays_so_when_min_timestamp_is_raised() -> None:
     bench = Bench(MIN_TIMESTAMP="1970-01-01")
     usual = {"value": 1, "timestamp": "2001-01-01T00:00:12.000Z", "dedupe_id": "d-1"}

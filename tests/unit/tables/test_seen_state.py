@@ -120,6 +120,35 @@ def test_above_the_limit_the_oldest_decision_of_any_partition_goes() -> None:
     assert state.evictable(0, now=9.0, limit=1) == [Origin(1, 5)]
 
 
+def test_at_the_limit_nothing_goes_and_what_is_admitted_tells_what_must() -> None:
+    state = _state(max_ids=4)
+    assert state.admit(Origin(3, 1), _decision((1, 1), (2, 2), at=5), 10, 9) == []
+    assert state.admit(Origin(3, 2), _decision((3, 3), (4, 4), at=6), 10, 9) == []
+    assert state.admit(Origin(3, 3), _decision((5, 5), at=7), 10, 9) == [Origin(3, 1)]
+    assert state.admit(Origin(3, 4), _decision((6, 6), at=7), 10 + WINDOW_S, 1) == [Origin(3, 1)]
+    assert state.admit(Origin(3, 5), _decision((7, 7), at=7), 10 + WINDOW_S, 9) == [
+        Origin(3, offset) for offset in range(1, 5)
+    ]
+
+
+def test_decisions_of_one_moment_go_in_the_order_of_their_partitions() -> None:
+    state = _state(max_ids=1)
+    for partition in (2, 0, 1):
+        for offset in (1, 2):
+            state.add(Origin(partition, offset), _decision((9 * partition + offset, 1), at=5))
+    assert state.evictable(0, 5, 9) == [Origin(0, 1), Origin(1, 1), Origin(2, 1)]
+
+
+def test_what_was_removed_is_not_waited_for() -> None:
+    state = _state()
+    for offset in (1, 2, 3):
+        decision = msgspec.structs.replace(_decision((offset, 1)), unsettled=offset - 1)
+        state.add(Origin(0, offset), decision)
+    assert set(state.partition(0).unsettled) == {1, 2, 3}
+    state.remove(Origin(0, 2))
+    assert set(state.partition(0).unsettled) == {1, 3}
+
+
 def test_partitions_of_other_workers_are_forgotten() -> None:
     state = _state()
     state.add(Origin(0, 1), _decision((1, 1)))
