@@ -103,10 +103,8 @@ class OpenTopics:
         heard = time.monotonic()
         while left:
             batches = await self._next(list(left))
-            if batches:
-                heard = time.monotonic()
             # aiokafka tries again by itself, without a word, for as long as it is asked.
-            elif time.monotonic() - heard > STALL_LIMIT_S:
+            if not batches and time.monotonic() - heard > STALL_LIMIT_S:
                 raise Outage("kafka", f"no record came for {STALL_LIMIT_S:g} s, though there are more")
             for tp, records in batches.items():
                 end = self.ranges[tp].end
@@ -116,6 +114,8 @@ class OpenTopics:
                         self.read += 1
                         if self._span.holds(record.written_ms):
                             yield record
+            if batches:
+                heard = time.monotonic()  # behind them: whoever takes them may take their time
             left -= await self._finished(left)
 
     async def record_at(self, kind: str, partition: int, offset: int) -> TopicRecord | None:

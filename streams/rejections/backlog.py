@@ -1,18 +1,26 @@
 """What is held back because of a quota: where it is, tenant by tenant. Pure.
 
-It knows places and sizes, some ten bytes a message. The messages stay on metrics.rejected.
+It knows places and sizes: some ten bytes a message, and 500 for each record that has some of a tenant. The
+messages stay on metrics.rejected.
 """
 
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 MOST_TENANTS = 32_768
 """Whose messages are held at a time; names are invented easily."""
 MOST_MESSAGES = 4_000_000
-"""Of all tenants."""
+"""Of all tenants; fewer where there are few of each in a record."""
+MESSAGES_OF_A_RUN = 40
+"""What the messages that a tenant has in one record cost beside themselves, in messages."""
+SLICE = 1_000
+"""Tenants, or runs, that are looked at before others have a turn."""
+MOST_ASKED = 5_000
+"""Tenants that are asked about for one batch."""
 
 
 class HeldMessage(NamedTuple):
@@ -111,7 +119,7 @@ class HeldBacklog:
         self._most_tenants = most_tenants
         self._tenants: dict[str, _Tenant] = {}
         """Those whose turn is next come first."""
-        self._total = 0
+        self._total = self._cost = 0
         self._given = GivenUp()
 
     def __len__(self) -> int:
@@ -154,27 +162,38 @@ class HeldBacklog:
                 held = self._tenants[tenant] = _Tenant()
             if not held.runs or held.runs[-1].place != place:
                 held.runs.append(_Run(place, record.written_ms, array("I"), array("I")))
+                self._cost += MESSAGES_OF_A_RUN
             run = held.runs[-1]
             run.numbers.append(number)
             run.sizes.append(size_bytes)
             held.messages += 1
             held.size_bytes += size_bytes
             self._total += 1
+            self._cost += 1
 
     def _has_room(self, held: _Tenant | None) -> bool:
-        if self._total >= self._most:
+        if self._cost >= self._most:
             return False
         if held is None:
             return len(self._tenants) < self._most_tenants
         return held.messages < self._most_of_one and held.size_bytes < self._most_bytes_of_one
 
-    def expire(self, before_ms: int) -> None:
-        """Give up what was rejected before that time."""
+    def expire(self, before_ms: int) -> Iterator[None]:
+        """Give up what was rejected before that time; yield now and then, for others to have a turn."""
+        looked_at = 0
         for tenant, held in list(self._tenants.items()):
+            looked_at += 1
             while held.runs and held.runs[0].written_ms < before_ms:
                 many = len(held.runs[0])
                 self._given = self._given._replace(too_old=self._given.too_old + many, tenant=tenant)
                 self._take(tenant, many)
+                looked_at += 1
+                if looked_at >= SLICE:
+                    looked_at = 0
+                    yield
+            if looked_at >= SLICE:
+                looked_at = 0
+                yield
 
     def take_given(self) -> GivenUp:
         """Return what was given up since it was asked last."""
@@ -184,9 +203,9 @@ class HeldBacklog:
     def choose(
         self, grants: Callable[[str, int], bool], *, most_messages: int, most_bytes: int, most_chosen: int
     ) -> Iterator[NextMessages]:
-        """Yield what is next, of each tenant in its order; those of whom something was chosen come last then.
+        """Yield what is next, of each tenant in its order; whoever was asked about comes last then.
 
-        What is yielded stays until it is `taken`, which has to be before the next turn.
+        What is yielded stays until it is `taken`, which has to be before it is yielded again.
 
         Args:
             grants: tells whether a message of a tenant, of so many bytes, may go. It is asked once for each,
@@ -195,8 +214,9 @@ class HeldBacklog:
             most_bytes: of payloads, or one message.
             most_chosen: how many are yielded at most; each may be of a record of its own.
         """
-        for tenant in list(self._tenants):
-            held = self._tenants[tenant]
+        for tenant in list(islice(self._tenants, MOST_ASKED)):
+            # At once: where what was chosen cannot be put back, others come first the next time.
+            held = self._tenants[tenant] = self._tenants.pop(tenant)
             is_refused = False
             for run in held.runs:
                 numbers, size_bytes = list[int](), 0
@@ -218,10 +238,8 @@ class HeldBacklog:
                     break
 
     def taken(self, chosen: NextMessages) -> None:
-        """Forget messages that were put back, the oldest of their tenant; it comes last from now on."""
+        """Forget messages that were put back, the oldest of their tenant."""
         self._take(chosen.tenant, len(chosen.numbers))
-        if (held := self._tenants.pop(chosen.tenant, None)) is not None:
-            self._tenants[chosen.tenant] = held
 
     def _take(self, tenant: str, count: int) -> None:
         held = self._tenants[tenant]
@@ -230,7 +248,9 @@ class HeldBacklog:
         held.size_bytes -= sum(run.sizes[run.begin : run.begin + count])
         run.begin += count
         self._total -= count
+        self._cost -= count
         if not run:
             held.runs.popleft()
+            self._cost -= MESSAGES_OF_A_RUN
         if not held.runs:
             del self._tenants[tenant]

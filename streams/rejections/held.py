@@ -25,6 +25,9 @@ from streams.wire import mark as mark_wire
 from streams.wire import rejected
 from streams.wire.mark import Fate
 
+USUAL_TOPIC = 512
+"""Characters of a topic that count for nothing; a longer one can be as large as the largest payload."""
+
 
 class LogChanged(Exception):  # noqa: N818 - it is no error: everything is looked at once more
     """metrics.rejected is not the log that was read: it was made anew, or set back."""
@@ -159,7 +162,7 @@ class KafkaHeldMessages:
         marked = self._marks.of_chunk(chunk.origin)
         browsed = _rejected_of(record) if marked else None
         return [
-            HeldMessage(number, tenant_level(body.topic), _payload_bytes(body))
+            HeldMessage(number, tenant_level(body.topic), _size_bytes(body))
             for number, body in enumerate(chunk.messages)
             if body.size_bytes is None and body.topic
             if browsed is None or identity_of(browsed[number].message) not in marked
@@ -178,9 +181,10 @@ class KafkaHeldMessages:
             # By record: many tenants may have messages in the same one.
             for place, group in groupby(sorted(range(len(chosen)), key=place_of), key=place_of):
                 messages, marked = await self._at(topics, place)
-                for at in group:
-                    wanted = [messages[number] for number in chosen[at].numbers]
-                    found[at] = [one for one in wanted if identity_of(one.message) not in marked]
+                with self._pace:
+                    for at in group:
+                        wanted = [messages[number] for number in chosen[at].numbers]
+                        found[at] = [one for one in wanted if identity_of(one.message) not in marked]
                 await self._pace.rest()
         return found
 
@@ -191,6 +195,9 @@ class KafkaHeldMessages:
             if record is None or xxh3_64_intdigest(record.value) != place.digest:
                 raise LogChanged
             messages = _rejected_of(record)
+            # Without the record's value, which would else be kept for as long as one of its messages.
+            bare = record._replace(value=b"")
+            messages = [Rejected(each.message._replace(record=bare), None) for each in messages]
         at = messages[0].message.coordinate
         return messages, self._marks.of_chunk(Origin(at.partition, at.offset))
 
@@ -202,6 +209,7 @@ class KafkaHeldMessages:
                 with self._pace, suppress(MalformedRecord):
                     _, digest = mark_wire.decode(record.value)
                     self._marks.add(record.key, digest, record.written_ms)
+                self._marks_next[record.partition] = record.offset + 1
                 await self._pace.rest()
             self._marks_next = {tp.partition: held.end for tp, held in topics.ranges.items()}
 
@@ -223,6 +231,11 @@ class KafkaHeldMessages:
 
 def _rejected_of(record: TopicRecord) -> list[Rejected]:
     return [Rejected(each, None) for each in messages_of(record) if isinstance(each.body, RejectedMessage)]
+
+
+def _size_bytes(body: RejectedMessage) -> int:
+    """Return what a message counts for: its payload, as in a quota, and what is too long of its topic."""
+    return _payload_bytes(body) + max(0, len(body.topic) - USUAL_TOPIC)
 
 
 def _payload_bytes(body: RejectedMessage) -> int:

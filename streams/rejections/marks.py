@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from xxhash import xxh3_64_intdigest
 
 from streams.browse.messages import Browsed
-from streams.browse.reader import EVERYTHING, Range, opened
+from streams.browse.reader import opened
 from streams.errors import MalformedRecord
 from streams.kafka.standalone import PartitionWriter, writing
 from streams.models import Message, Origin, RejectedMessage
@@ -65,20 +65,18 @@ def _identity(key: bytes, digest: int) -> int:
     return xxh3_64_intdigest(key + digest.to_bytes(8))
 
 
-async def read_marks(settings: Settings, *, since_ms: int | None = None) -> Marks:
+async def read_marks(settings: Settings) -> Marks:
     """Read the marks that hold now.
 
     Args:
         settings: name the topic.
-        since_ms: of messages that were rejected at that Unix time in milliseconds or later; None for all.
 
     Raises:
         MetricStreamsError: the topic does not exist.
         Outage: Kafka does not answer.
     """
     pairs: list[tuple[int, Fate]] = []
-    span = EVERYTHING if since_ms is None else Range(since_ms=since_marked(since_ms))
-    async with opened(settings, [TOPIC], span) as topics:
+    async with opened(settings, [TOPIC]) as topics:
         async for record in topics.scan():
             with suppress(MalformedRecord):
                 mark, digest = wire.decode(record.value)

@@ -16,7 +16,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from typing import NamedTuple
 
 from streams.background import Background
@@ -26,7 +26,7 @@ from streams.ingress.chunking import partition_of
 from streams.ingress.quota import Quota
 from streams.rejections.allowance import Allowance
 from streams.rejections.backlog import GivenUp, HeldBacklog, NextMessages
-from streams.rejections.held import HeldMessages, KafkaHeldMessages, LogChanged
+from streams.rejections.held import HeldMessages, KafkaHeldMessages, LogChanged, Returning
 from streams.rejections.listing import Rejected
 from streams.rejections.pace import Pace
 from streams.settings import Settings
@@ -39,7 +39,9 @@ SHARE_OF_WINDOW = 2
 """What was rejected within this part of the dedupe window is released."""
 READ_AT_ONCE_S = 20.0
 """A turn reads for so long, and then puts back what it has, also where there is more."""
-MOST_AT_ONCE, MOST_BYTES_AT_ONCE = 2_000, 2 * 1024 * 1024
+MOST_ELAPSED_S = 60.0
+"""Of the time since the turn before, so much is given away: after an outage not all of it at once."""
+MOST_AT_ONCE, MOST_BYTES_AT_ONCE = 1_000, 2 * 1024 * 1024
 """What is put back and marked together."""
 MOST_PLACES = 200
 """Of how many tenants and records that is at most: each record has to be fetched again."""
@@ -55,6 +57,9 @@ HOLDING = (
     "put back as the quota allows"
 )
 ALL_RELEASED = "all messages that were held back because of a quota are put back"
+AHEAD_S = 60.0
+"""By how much the time may be ahead, as it was when leading began."""
+CHANGED = "%s is not the log that was read: it was made anew, or set back. All of it is looked at once more"
 NONE_LEFT = "nothing is held back because of a quota any more; %d messages were given up, and stay on %s"
 MEND = (
     "Put them back with metric-streams rejected replay --reason quota_exceeded, and raise the quota. They "
@@ -86,23 +91,29 @@ class Limits(NamedTuple):
 class _Term:
     """What a worker knows for as long as it leads."""
 
-    def __init__(self, limits: Limits, began_ms: int, monotonic_s: float) -> None:
+    def __init__(self, limits: Limits, clock_ms: int, broker_ms: int, monotonic_s: float) -> None:
         self.backlog = HeldBacklog(
             most_of_one=limits.quota.messages_per_s * limits.hold_s,
             most_bytes_of_one=limits.quota.bytes_per_s * limits.hold_s,
         )
         self.allowance = Allowance(limits.quota)
         self.turned_s = monotonic_s - EVERY_S
-        self._began_ms, self._began_s = began_ms, monotonic_s
-        self._newest_ms = 0
-
-    def saw(self, written_ms: int) -> None:
-        """Take in when the broker took a message."""
-        self._newest_ms = max(self._newest_ms, written_ms)
+        # Our clock may be behind: then what is too old would look new. Later values come by metrics.raw, so
+        # the broker's time of its newest record tells.
+        self._ahead_ms = max(0, clock_ms - broker_ms)
+        self._broker_ms, self._began_s = broker_ms, monotonic_s
 
     def now_ms(self, monotonic_s: float) -> int:
         """Return the Unix time in milliseconds, whatever our own clock does meanwhile."""
-        return max(self._newest_ms, self._began_ms + round((monotonic_s - self._began_s) * 1_000))
+        return self._least_ms(monotonic_s) + self._ahead_ms
+
+    def is_ahead(self, clock_ms: int, monotonic_s: float) -> bool:
+        """Tell whether our clock was ahead when this began, and has been mended since."""
+        latest_ms = max(clock_ms, self._least_ms(monotonic_s))
+        return self.now_ms(monotonic_s) - latest_ms > AHEAD_S * 1_000
+
+    def _least_ms(self, monotonic_s: float) -> int:
+        return self._broker_ms + round((monotonic_s - self._began_s) * 1_000)
 
 
 class Release:
@@ -179,24 +190,30 @@ class Release:
             self._term, self._is_holding, self._given_since = None, False, 0
             self._told_at_s = self._warned_at_s = float("-inf")
             return 0
+        if self._term is not None and self._term.is_ahead(self._clock_ms(), self._monotonic()):
+            self._term = None
         term = self._term or await self._begun()
+        has_read_all = False
         try:
-            await self._read(term)
+            has_read_all = await self._read(term)
             since_ms = self._since_ms(term)
-            term.backlog.expire(since_ms)
-            self._held.forget(since_ms)
+            for _ in term.backlog.expire(since_ms):
+                await asyncio.sleep(0)
             return await self._put_back(term)
         except LogChanged:
-            self._term = None  # everything is looked at once more
+            log.warning(CHANGED, self._limits.rejected_topic)
+            self._term, self._is_holding, self._given_since = None, False, 0
             return 0
         finally:
-            self._report(term)
+            if self._term is term:
+                self._report(term, has_read_all=has_read_all)
+
+    def _clock_ms(self) -> int:
+        return round(self._clock() * 1_000)
 
     async def _begun(self) -> _Term:
-        # Our clock may be behind: then what is too old would look new. Later values come by metrics.raw,
-        # so the broker's time of its newest record tells.
-        now_ms = max(round(self._clock() * 1_000), await self._held.broker_ms())
-        self._term = _Term(self._limits, now_ms, self._monotonic())
+        broker_ms = await self._held.broker_ms()
+        self._term = _Term(self._limits, self._clock_ms(), broker_ms, self._monotonic())
         # Twice as far back as it puts back: what is too old by now is told, whoever led then.
         self._held.begin(self._since_ms(self._term, times=2))
         return self._term
@@ -204,49 +221,46 @@ class Release:
     def _since_ms(self, term: _Term, *, times: int = 1) -> int:
         return max(0, term.now_ms(self._monotonic()) - round(times * self._limits.hold_s * 1_000))
 
-    async def _read(self, term: _Term) -> None:
+    async def _read(self, term: _Term) -> bool:
+        """Take in what came; return whether that is all."""
+        self._held.forget(self._since_ms(term, times=2))
         until_s = self._monotonic() + READ_AT_ONCE_S
         async with aclosing(self._held.read()) as records:
             async for record in records:
-                term.saw(record.written_ms)
                 term.backlog.add(record, since_ms=self._since_ms(term))
                 if self._monotonic() >= until_s or not self._leads():
-                    return
+                    return False
+        return True
 
     async def _put_back(self, term: _Term) -> int:
         now_s = self._monotonic()
-        term.allowance.begin(now_s - term.turned_s)
+        term.allowance.begin(min(now_s - term.turned_s, MOST_ELAPSED_S))
         term.turned_s = now_s
         done = 0
-        for _ in range(MOST_BATCHES):
-            chosen = list(
-                term.backlog.choose(
-                    term.allowance.grants,
-                    most_messages=MOST_AT_ONCE,
-                    most_bytes=MOST_BYTES_AT_ONCE,
-                    most_chosen=MOST_PLACES,
-                )
-            )
-            if not chosen or not self._leads():
-                break
-            done += await self._settle(term, chosen)
+        async with AsyncExitStack() as stack:
+            way: Returning | None = None
+            for _ in range(MOST_BATCHES):
+                chosen = self._chosen(term)
+                if not chosen or not self._leads():
+                    break
+                if way is None:  # one connection for a turn, and none where nothing may go
+                    way = await stack.enter_async_context(self._held.returning())
+                done += await self._settle(term, chosen, way)
         return done
 
-    async def _settle(self, term: _Term, chosen: Sequence[NextMessages]) -> int:
+    def _chosen(self, term: _Term) -> list[NextMessages]:
+        most = {"most_messages": MOST_AT_ONCE, "most_bytes": MOST_BYTES_AT_ONCE, "most_chosen": MOST_PLACES}
+        return list(term.backlog.choose(term.allowance.grants, **most))
+
+    async def _settle(self, term: _Term, chosen: Sequence[NextMessages], way: Returning) -> int:
         """Put back what was chosen; return how many messages. A partition that takes none stops no other."""
         found = await self._held.fetch(chosen)
         parts: dict[int, list[tuple[NextMessages, list[Rejected]]]] = {}
         for each, messages in zip(chosen, found, strict=True):
             partition = partition_of(each.tenant, self._limits.partitions)
             parts.setdefault(partition, []).append((each, messages))
-        async with self._held.returning() as returning:
-            outcomes = await asyncio.gather(
-                *(
-                    returning.put_back([one for _, messages in part for one in messages])
-                    for part in parts.values()
-                ),
-                return_exceptions=True,
-            )
+        batches = ([one for _, messages in part for one in messages] for part in parts.values())
+        outcomes = await asyncio.gather(*map(way.put_back, batches), return_exceptions=True)
         done = 0
         for part, outcome in zip(parts.values(), outcomes, strict=True):
             if outcome is None:
@@ -258,7 +272,7 @@ class Release:
             raise error
         return done
 
-    def _report(self, term: _Term) -> None:
+    def _report(self, term: _Term, *, has_read_all: bool) -> None:
         """Say when holding back begins and ends, and when some of it is given up, or is about to be."""
         backlog, topic, now_s = term.backlog, self._limits.rejected_topic, self._monotonic()
         given = backlog.take_given()
@@ -266,18 +280,18 @@ class Release:
         self._given = GivenUp(
             self._given.too_old + given.too_old,
             self._given.too_many + given.too_many,
-            given.tenant or self._given.tenant,
+            given.tenant if given.too_old or given.too_many else self._given.tenant,
         )
         if backlog and not self._is_holding:
             self._is_holding = True
             log.info(HOLDING, len(backlog), backlog.tenants, *backlog.worst)
         self._warn(backlog, term.now_ms(now_s), now_s)
-        if self._given.tenant and now_s - self._told_at_s >= TOLD_EVERY_S:
+        if self._given[:2] != (0, 0) and now_s - self._told_at_s >= TOLD_EVERY_S:
             self._told_at_s = now_s
             too_old, too_many, tenant = self._given
             self._given = GivenUp()
             log.warning(GIVEN_UP, tenant, too_old, self._limits.hold_s, too_many, topic)
-        if self._is_holding and not backlog:
+        if self._is_holding and not backlog and has_read_all:
             if self._given_since:
                 log.info(NONE_LEFT, self._given_since, topic)
             else:

@@ -8,6 +8,7 @@ message's coordinate in metrics.raw, ``b"3-1841-4"``. Value, all on one line:
 A coordinate comes again where metrics.raw is made anew, so the digest of the message belongs to it.
 """
 
+import re
 from enum import StrEnum
 
 import msgspec
@@ -16,7 +17,7 @@ from xxhash import xxh3_64_intdigest
 from streams.errors import MalformedRecord
 from streams.models import Message, RejectedMessage
 
-LONGEST_BYTES = 1_024
+_DIGEST = re.compile("[0-9a-f]{16}")
 
 
 class Fate(StrEnum):
@@ -61,6 +62,8 @@ def decode(value: bytes) -> tuple[Fate, int]:
     """
     try:
         record = _decoder.decode(value)
-        return record.mark, int(record.digest, 16)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedRecord(f"not a mark: {error}") from error
+    if not _DIGEST.fullmatch(record.digest):
+        raise MalformedRecord("not a mark: its digest is not 16 hexadecimal digits")
+    return record.mark, int(record.digest, 16)

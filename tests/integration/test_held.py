@@ -2,19 +2,23 @@
 
 from collections.abc import Sequence
 from contextlib import aclosing
+from types import SimpleNamespace
 
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from streams.errors import Outage
 from streams.kafka.admin import ensure_topics
 from streams.models import Origin, Reason, RejectedMessage, Stage
+from streams.rejections import held as module
 from streams.rejections.backlog import HeldBacklog, HeldRecord, NextMessages, Place
 from streams.rejections.held import KafkaHeldMessages, LogChanged
 from streams.rejections.listing import Rejected
 from streams.rejections.marks import marking
 from streams.rejections.pace import Pace
 from streams.settings import Settings
+from streams.wire import mark as mark_wire
 from streams.wire import rejected
 from streams.wire.mark import Fate
 from tests.parts.eventually import eventually
@@ -136,6 +140,44 @@ async def test_the_messages_of_many_tenants_in_the_same_records_are_each_ones_ow
     for each, found in zip(wanted, await held.fetch(wanted), strict=True):
         of_one = range(int(each.tenant[1:]), 50, 7)
         assert [one.body.payload for one in found] == [f"{each.place.offset}-{index}" for index in of_one]
+
+
+async def test_of_a_record_nothing_is_kept_but_the_messages_that_are_next(
+    settings: Settings, held: KafkaHeldMessages
+) -> None:
+    await write(settings, record(1, ["x" * 1_000] * 50))
+    [next_messages] = chosen(await read(held))
+    [[one]] = await held.fetch([next_messages._replace(numbers=[7])])
+    assert (one.body.index, one.message.record.value, one.first.index) == (7, b"", 7)
+
+
+async def test_a_topic_counts_for_what_is_too_long_of_it(settings: Settings, held: KafkaHeldMessages) -> None:
+    long = RejectedMessage(0, "metrics/a/" + "b" * 60_000, "x")
+    await write(settings, rejected.encode(Origin(0, 1), Stage.QUOTA, Reason.QUOTA_EXCEEDED, [long]))
+    [found] = await read(held)
+    assert found.messages[0].size_bytes > 59_000
+
+
+async def test_marks_that_were_read_before_an_outage_are_not_read_again(
+    settings: Settings, held: KafkaHeldMessages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await write(settings, record(1, ["a", "b", "c"]))
+    [found] = await held.fetch(chosen(await read(held)))
+    await mark(settings, *found)
+    decoded: list[bytes] = []
+
+    def decode(value: bytes) -> tuple[Fate, int]:
+        decoded.append(value)
+        if len(decoded) == 2:
+            raise Outage("kafka", "away")
+        return mark_wire.decode(value)
+
+    fresh = KafkaHeldMessages(settings, Pace())
+    monkeypatch.setattr(module, "mark_wire", SimpleNamespace(decode=decode))
+    with pytest.raises(Outage):
+        await read(fresh)
+    assert await read(fresh) == []
+    assert len(decoded) == 4  # each once, and that of the outage twice
 
 
 async def test_what_refine_emitted_twice_is_one_rejection(

@@ -8,7 +8,15 @@ import pytest
 
 from streams.ingress.quota import Quota
 from streams.rejections.allowance import Allowance
-from streams.rejections.backlog import GivenUp, HeldBacklog, HeldMessage, HeldRecord, NextMessages
+from streams.rejections.backlog import (
+    MESSAGES_OF_A_RUN,
+    SLICE,
+    GivenUp,
+    HeldBacklog,
+    HeldMessage,
+    HeldRecord,
+    NextMessages,
+)
 
 PLENTY = 10**9
 
@@ -104,7 +112,7 @@ def test_a_batch_is_of_so_many_records_and_tenants_at_most(most: int) -> None:
     [
         ({"most_of_one": 3}, {"a": 3, "b": 2}),
         ({"most_bytes_of_one": 25}, {"a": 3, "b": 2}),
-        ({"most": 4}, {"a": 4}),
+        ({"most": MESSAGES_OF_A_RUN + 4}, {"a": 4}),
         ({"most_tenants": 1}, {"a": 6}),
     ],
 )
@@ -124,7 +132,7 @@ def test_what_is_too_old_is_given_up_also_what_came_too_late() -> None:
     held.add(record(1, "a", "a", written_ms=10))
     held.add(record(2, "b", "a", written_ms=20))
     assert held.oldest_ms == 10
-    held.expire(20)
+    assert list(held.expire(20)) == []
     held.add(record(3, "c", written_ms=19), since_ms=20)
     assert held.take_given() == GivenUp(too_old=3, tenant="c")
     assert held.oldest_ms == 20
@@ -140,6 +148,31 @@ def test_places_cost_some_ten_bytes_a_message_and_little_more_a_tenant() -> None
     size_bytes, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert size_bytes < 100_000 * 16
+
+
+def test_where_each_message_is_another_tenants_fewer_are_held() -> None:
+    held = backlog(most=100_000, most_tenants=PLENTY)
+    tracemalloc.start()
+    for offset in range(20):
+        held.add(record(offset, *(f"{offset}-{number}" for number in range(1_000))))
+    size_bytes, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(held) == pytest.approx(100_000 / (MESSAGES_OF_A_RUN + 1), abs=1)
+    assert size_bytes < 100_000 * 32
+    for each in chosen(held):
+        assert len(each.numbers) == 1
+    while len(held):
+        chosen(held)
+    held.add(record(99, "a"))
+    assert len(held) == 1
+
+
+def test_others_have_turns_while_much_expires() -> None:
+    held = backlog()
+    for offset in range(3 * SLICE):
+        held.add(record(offset, "a"))
+    assert 3 <= len(list(held.expire(1))) <= 4
+    assert held.take_given() == GivenUp(too_old=3 * SLICE, tenant="a")
 
 
 def test_an_allowance_of_one_kind_is_no_limit_of_the_other() -> None:

@@ -12,12 +12,21 @@ from streams.browse.coordinate import Coordinate
 from streams.browse.messages import Browsed, TopicRecord
 from streams.counters import Note, Statistics
 from streams.errors import Outage
+from streams.ingress.chunking import partition_of
 from streams.ingress.quota import Quota
 from streams.models import Reason, RejectedMessage, Stage
 from streams.rejections.backlog import HeldMessage, HeldRecord, NextMessages
 from streams.rejections.held import LogChanged
 from streams.rejections.listing import Rejected
-from streams.rejections.release import EVERY_S, MOST_PLACES, TOLD_EVERY_S, Limits, Release, release_of
+from streams.rejections.release import (
+    EVERY_S,
+    MOST_ELAPSED_S,
+    MOST_PLACES,
+    TOLD_EVERY_S,
+    Limits,
+    Release,
+    release_of,
+)
 from streams.settings import Settings
 
 HOLD_S = 1_800.0
@@ -39,6 +48,7 @@ class FakeHeld:
         self.refused = ""
         """The payload with which a batch is refused."""
         self.read_so_far = 0
+        self.away = False
         self.newest_ms = 0
         self._since_ms = 0
         self._next = {0: 0, 1: 0}
@@ -60,6 +70,8 @@ class FakeHeld:
         self._since_ms, self._next = since_ms, {0: 0, 1: 0}
 
     async def read(self) -> AsyncGenerator[HeldRecord, None]:
+        if self.away:
+            raise Outage("kafka", "away")
         for partition, records in self.records.items():
             if len(records) < self._next[partition]:
                 raise LogChanged
@@ -266,6 +278,59 @@ async def test_a_partition_of_raw_that_takes_nothing_holds_up_no_other() -> None
     assert bench.held.put_back_so_far == of_b
     bench.held.refused = ""
     assert await bench.turn_after(5) == [f"a{number}" for number in range(10)]
+
+
+async def test_also_where_it_has_more_tenants_than_are_tried_at_once() -> None:
+    bench = Bench(messages_per_s=2)
+    names = [name for name in map("t{}".format, range(800)) if partition_of(name, PARTITIONS) == 0]
+    for name in names[: MOST_PLACES + 50]:
+        bench.held.reject(name, "refused")
+    bench.held.reject(ELSEWHERE, "taken")
+    bench.held.refused = "refused"
+    for _ in range(2):
+        with pytest.raises(Outage):
+            await bench.turn_after(5)
+    assert bench.held.put_back_so_far == ["taken"]
+
+
+async def test_after_an_outage_a_minute_of_the_quota_comes_at_once_and_no_more() -> None:
+    bench = Bench(messages_per_s=2)
+    bench.reject("a", 1_000)
+    await bench.turn_after(5)
+    assert len(await bench.turn_after(HOLD_S / 2)) == 2 * MOST_ELAPSED_S
+
+
+async def test_what_is_given_up_of_a_topic_without_a_tenant_is_told(said: pytest.LogCaptureFixture) -> None:
+    bench = Bench()
+    bench.held.reject("", "x")
+    await bench.turn_after(HOLD_S + 1)
+    assert "the last of tenant : 1 were held for 1800 s" in said.text
+
+
+async def test_what_was_not_read_to_the_end_is_not_told_as_put_back(said: pytest.LogCaptureFixture) -> None:
+    bench = Bench(messages_per_s=0.1)
+    bench.reject("a", 50)
+    await bench.turn_after(5)
+    bench.held.make_anew()
+    bench.reject("a", 10)
+    await bench.turn_after(20)
+    bench.held.away = True
+    with pytest.raises(Outage):
+        await bench.turn_after(5)
+    assert "all messages that were held back" not in said.text
+    assert said.text.count("is not the log that was read") == 1
+
+
+@pytest.mark.parametrize("windows", [1.5, 3.0])
+async def test_a_clock_that_was_ahead_when_it_began_to_lead_counts_until_it_is_mended(windows: float) -> None:
+    bench = Bench(messages_per_s=1)
+    bench.clock_ahead_s = windows * HOLD_S
+    bench.held.newest_ms = round(UNIX_S * 1_000)
+    await bench.turn_after(5)
+    bench.clock_ahead_s = 0.0
+    sent = bench.reject("a", 3)
+    await bench.turn_after(5)
+    assert bench.held.put_back_so_far == sent
 
 
 async def test_a_worker_that_does_not_lead_puts_nothing_back_and_later_looks_at_everything() -> None:

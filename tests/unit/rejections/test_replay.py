@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from streams.browse.coordinate import Coordinate
 from streams.browse.messages import Browsed, TopicKind, TopicRecord, messages_of
-from streams.errors import DeliveryFailed
+from streams.errors import DeliveryFailed, MalformedRecord
 from streams.ingress.chunk_writer import Written
 from streams.kafka.record_loop import Record
 from streams.models import UNKNOWN_EPOCH, FirstPlace, Message, Origin, Reason, RejectedMessage, Stage
@@ -249,6 +249,12 @@ async def test_of_a_batch_that_kafka_refuses_no_failure_is_left_that_nobody_has_
     gc.collect()
     await asyncio.sleep(0)
     assert left == []
+
+
+@pytest.mark.parametrize("digest", ["-1", "f" * 17, "0x00000000000001", ""])
+def test_a_mark_whose_digest_is_none_is_no_mark(digest: str) -> None:
+    with pytest.raises(MalformedRecord):
+        decode(b'{"mark":"replayed","digest":"%s","at":"2026-11-23T14:00:00Z"}' % digest.encode())
 
 
 def test_a_record_is_hashed_once_however_many_messages_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
