@@ -202,13 +202,14 @@ class OrderedConsumer(driver.Consumer):
                 except Bug as bug:
                     # Out of here it would reach Faust, which acknowledges the agent's record, or nobody at
                     # all. The partition stays held, readiness fails, and in the end the watchdog acts.
-                    statistics.notes[Note.BUGS] += 1
-                    log.error(
-                        "a bug: cannot work out the position of %s. It is not read until that succeeds",
-                        name,
-                        exc_info=bug.cause,
-                    )
                     self.cursor(tp).held_up_by = BUG
+                    if not self.is_stopping:  # then what it needs ends around it, and it is ended itself
+                        statistics.notes[Note.BUGS] += 1
+                        log.error(
+                            "a bug: cannot work out the position of %s. It is not read until that succeeds",
+                            name,
+                            exc_info=bug.cause,
+                        )
                 await asyncio.sleep(delay_s)
             raise AssertionError("delays never end")
         finally:

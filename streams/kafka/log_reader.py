@@ -145,7 +145,7 @@ class KafkaLogReader:
             log = await self._range(consumer, tp)
             # A fetch beyond the end would wait for records to come.
             first, end = max(start, log.start), min(start + count, log.end)
-            return await _fetch(consumer, tp, first, end) if first < end else []
+            return await self._fetch(consumer, tp, first, end) if first < end else []
 
         return await self._ask(tp, ask)
 
@@ -162,6 +162,35 @@ class KafkaLogReader:
     async def _range(consumer: AIOKafkaConsumer, tp: TopicPartition) -> LogRange:
         starts, ends = await consumer.beginning_offsets([tp]), await consumer.end_offsets([tp])
         return LogRange(starts[tp], ends[tp])
+
+    async def _fetch(
+        self, consumer: AIOKafkaConsumer, tp: TopicPartition, start: int, end: int
+    ) -> list[LogRecord]:
+        """Return the records from `start` up to, not including, `end`, all of which the log has.
+
+        Raises:
+            TimeoutError: if none comes, though the log has more.
+        """
+        consumer.assign([tp])
+        consumer.seek(tp, start)
+        found: list[LogRecord] = []
+        while await consumer.position(tp) < end:
+            batches = await consumer.getmany(tp, timeout_ms=REQUEST_TIMEOUT_MS, max_records=end - start)
+            found += [
+                LogRecord(record.offset, record.value or b"", dict(record.headers), record.timestamp)
+                for record in batches.get(tp, [])
+                if record.offset < end
+            ]
+            if not batches and await self._has_more(consumer, tp, end):
+                # What did not come proves nothing: taken for a log without it, decisions would be dropped.
+                raise TimeoutError(f"no record came within {REQUEST_TIMEOUT_MS / 1e3:g} s")
+            if not batches:
+                break  # the log lost them meanwhile
+        return found
+
+    async def _has_more(self, consumer: AIOKafkaConsumer, tp: TopicPartition, end: int) -> bool:
+        log, at = await self._range(consumer, tp), int(await consumer.position(tp))
+        return log.start <= at < min(log.end, end)
 
     async def _ask(self, tp: TP, question: "Question[T]") -> T:
         # One at a time, since the consumer is assigned to one partition.
@@ -192,26 +221,6 @@ class KafkaLogReader:
             )
             self._consumer = await started(consumer, consumer.stop)
         return self._consumer
-
-
-async def _fetch(consumer: AIOKafkaConsumer, tp: TopicPartition, start: int, end: int) -> list[LogRecord]:
-    """Return the records from `start` up to, not including, `end`, all of which the log has."""
-    consumer.assign([tp])
-    consumer.seek(tp, start)
-    found: list[LogRecord] = []
-    while not found or found[-1].offset < end - 1:
-        batches = await consumer.getmany(tp, timeout_ms=REQUEST_TIMEOUT_MS, max_records=end - start)
-        records = batches.get(tp, [])
-        if not records:
-            break  # the log lost them meanwhile, or the broker is away: the caller asks again
-        found += [
-            LogRecord(record.offset, record.value or b"", dict(record.headers), record.timestamp)
-            for record in records
-            if record.offset < end
-        ]
-        if records[-1].offset >= end - 1:
-            break
-    return found
 
 
 class Question(Protocol[T_co]):

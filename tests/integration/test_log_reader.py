@@ -206,3 +206,21 @@ async def test_a_topic_that_does_not_exist_is_an_outage(
         with pytest.raises(Outage, match=f"{unique}.missing"):
             await question
     await reader.stop()
+
+
+async def test_what_does_not_come_is_an_outage_and_no_proof_that_it_is_gone(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not isinstance(subject.reader, KafkaLogReader):
+        pytest.skip("the fake has all that it has at once")
+    await subject.write([b"a", b"b", b"c"])
+    whole = await subject.reader.read(subject.tp, 0, 3)
+    assert [record.value for record in whole] == [b"a", b"b", b"c"]
+
+    async def nothing(*_partitions: TopicPartition, **_limits: int) -> dict[TopicPartition, list[object]]:
+        return {}
+
+    monkeypatch.setattr(subject.reader._consumer, "getmany", nothing)
+    with pytest.raises(Outage, match=r"raw\[1\] cannot be read"):
+        await subject.reader.read(subject.tp, 1)
+    assert await subject.reader.read(subject.tp, 0, 3) == whole  # by a connection of its own

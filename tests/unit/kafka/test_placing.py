@@ -38,7 +38,9 @@ class Consumer(OrderedConsumer):
     def __init__(self, source: "Source | Deaf") -> None:
         self.refused: list[MetricStreamsError] = []
         self.sent_to: list[int] = []
-        self.app: Any = SimpleNamespace(statistics=Statistics(), refuse=self.refused.append)
+        self.app: Any = SimpleNamespace(
+            statistics=Statistics(), refuse=self.refused.append, should_stop=False
+        )
         self.cursors = {}
         self._sources: Any = {RAW.topic: source}
         self._ranges = {}
@@ -68,6 +70,14 @@ async def test_after_an_outage_or_a_bug_the_position_is_asked_for_again(
     assert consumer.sent_to == [PLACE.offset]
     assert consumer.cursor(RAW).expected == PLACE.offset
     assert len(caplog.records) == 2 * isinstance(trouble, ValueError)
+
+
+async def test_what_fails_because_the_worker_ends_is_told_as_no_bug(caplog: pytest.LogCaptureFixture) -> None:
+    consumer = Consumer(Source(RuntimeError("Event loop is closed"), PLACE))
+    consumer.app.should_stop = True
+    await consumer.reposition(RAW)
+    assert caplog.records == []
+    assert not consumer.app.statistics.notes
 
 
 @pytest.mark.parametrize("refusal", [StartupRefused("another group"), NewerFormat("a row", 3, 2)])
