@@ -58,7 +58,6 @@ class NextMessages(NamedTuple):
     tenant: str
     place: Place
     numbers: list[int]
-    size_bytes: int
 
 
 class GivenUp(NamedTuple):
@@ -219,19 +218,18 @@ class HeldBacklog:
             held = self._tenants[tenant] = self._tenants.pop(tenant)
             is_refused = False
             for run in held.runs:
-                numbers, size_bytes = list[int](), 0
+                numbers = list[int]()
                 for at in range(run.begin, len(run.numbers)):
                     if most_messages <= 0 or most_bytes <= 0:
                         break
                     if is_refused := not grants(tenant, run.sizes[at]):
                         break
                     numbers.append(run.numbers[at])
-                    size_bytes += run.sizes[at]
                     most_messages -= 1
                     most_bytes -= run.sizes[at]
                 if numbers:
                     most_chosen -= 1
-                    yield NextMessages(tenant, run.place, numbers, size_bytes)
+                    yield NextMessages(tenant, run.place, numbers)
                 if most_messages <= 0 or most_bytes <= 0 or most_chosen <= 0:
                     return
                 if is_refused:

@@ -99,9 +99,6 @@ class RecentMarks:
         self._by_chunk: OrderedDict[bytes, tuple[int, array[int]]] = OrderedDict()
         """When the newest of the chunk was written, and what they stand for; the oldest first."""
 
-    def __len__(self) -> int:
-        return sum(len(found) for _, found in self._by_chunk.values())
-
     def add(self, key: bytes, digest: int, written_ms: int) -> None:
         """Take in a mark.
 

@@ -49,6 +49,8 @@ MOST_BATCHES = 5
 """In a turn."""
 WARNED_S = 60.0
 """Before the oldest message is left to the operator."""
+AHEAD_S = 60.0
+"""By how much the time may be ahead, as it was when leading began."""
 TOLD_EVERY_S = 600.0
 """How often it is said at most that messages are given up."""
 
@@ -57,8 +59,6 @@ HOLDING = (
     "put back as the quota allows"
 )
 ALL_RELEASED = "all messages that were held back because of a quota are put back"
-AHEAD_S = 60.0
-"""By how much the time may be ahead, as it was when leading began."""
 CHANGED = "%s is not the log that was read: it was made anew, or set back. All of it is looked at once more"
 NONE_LEFT = "nothing is held back because of a quota any more; %d messages were given up, and stay on %s"
 MEND = (

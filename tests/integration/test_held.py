@@ -238,4 +238,4 @@ async def test_a_record_that_retention_took_is_no_longer_the_one_that_was_read(
 ) -> None:
     await write(settings, record(1, ["a"]))
     with pytest.raises(LogChanged):
-        await held.fetch([NextMessages("a", Place(0, 7, 1), [0], 1)])
+        await held.fetch([NextMessages("a", Place(0, 7, 1), [0])])

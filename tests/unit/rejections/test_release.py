@@ -138,6 +138,12 @@ class Bench:
         await self.release.turn()
         return self.held.put_back_so_far[before:]
 
+    async def fail_after(self, *waits_s: float) -> None:
+        """Let turns come that each end in an outage."""
+        for wait_s in waits_s:
+            with pytest.raises(Outage):
+                await self.turn_after(wait_s)
+
 
 @pytest.fixture
 def said(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
@@ -182,13 +188,9 @@ async def test_what_was_held_for_too_long_is_left_to_the_operator_and_said_befor
     bench = Bench(messages_per_s=0.1)
     bench.reject("a", 150)
     bench.held.outages = 4
-    for after_s in (5, HOLD_S / 2 - 10):
-        with pytest.raises(Outage):
-            await bench.turn_after(after_s)
+    await bench.fail_after(5, HOLD_S / 2 - 10)
     assert "the oldest have been held" not in said.text
-    for after_s in (HOLD_S / 2 - 10, 10):
-        with pytest.raises(Outage):
-            await bench.turn_after(after_s)
+    await bench.fail_after(HOLD_S / 2 - 10, 10)
     assert said.text.count("the oldest have been held for nearly 1800 s") == 1
     assert "rejected replay --reason quota_exceeded" in said.text
     left = bench.release.left
@@ -222,9 +224,7 @@ async def test_each_leadership_warns_of_its_own(said: pytest.LogCaptureFixture) 
         bench.leads = True
         bench.reject("a", 100)
         bench.held.outages = 2
-        for after_s in (5, HOLD_S - 30):
-            with pytest.raises(Outage):
-                await bench.turn_after(after_s)
+        await bench.fail_after(5, HOLD_S - 30)
         bench.leads = False
         await bench.turn_after(86_400)
     assert said.text.count("the oldest have been held") == 2
@@ -272,9 +272,7 @@ async def test_a_partition_of_raw_that_takes_nothing_holds_up_no_other() -> None
     bench.reject("a", 20)
     of_b = bench.reject(ELSEWHERE, 20)
     bench.held.refused = "a0"
-    for _ in range(2):
-        with pytest.raises(Outage):
-            await bench.turn_after(5)
+    await bench.fail_after(5, 5)
     assert bench.held.put_back_so_far == of_b
     bench.held.refused = ""
     assert await bench.turn_after(5) == [f"a{number}" for number in range(10)]
@@ -287,9 +285,7 @@ async def test_also_where_it_has_more_tenants_than_are_tried_at_once() -> None:
         bench.held.reject(name, "refused")
     bench.held.reject(ELSEWHERE, "taken")
     bench.held.refused = "refused"
-    for _ in range(2):
-        with pytest.raises(Outage):
-            await bench.turn_after(5)
+    await bench.fail_after(5, 5)
     assert bench.held.put_back_so_far == ["taken"]
 
 
@@ -357,7 +353,8 @@ async def test_who_leads_no_more_ends_in_the_middle_of_a_turn() -> None:
         bench.held.put_back_so_far += [each.body.payload or "" for each in batch]
         bench.leads = False
 
-    bench.held.put_back = put_back  # type: ignore[method-assign]
+    # Another one leads from the first batch on.
+    bench.held.put_back = put_back  # type: ignore[method-assign] # of this bench alone
     assert len(await bench.turn_after(5)) == MOST_PLACES
 
 
