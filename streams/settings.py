@@ -345,6 +345,12 @@ class Settings(BaseModel):
         return None, [line for name, item in found.items() for line in _value_lines(name, item)] + clashes
 
     @property
+    def quota_hold_s(self) -> float:
+        """Seconds after which a message that is held back is left to the operator."""
+        # refine knows later values for as long as it remembers ids, and the way there takes time.
+        return self.dedupe_window_s / 2
+
+    @property
     def raw_topic(self) -> str:
         """The topic with what devices sent, in chunks."""
         return f"{self.topic_prefix}.raw"

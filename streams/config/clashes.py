@@ -100,8 +100,7 @@ def _quota_clashes(settings: "Settings") -> Iterator[Clash]:
         )
     if settings.quota_action != "hold":
         return
-    # As long as `streams.rejections.release` puts back what is held.
-    held_s = settings.dedupe_window_s / 2
+    held_s = settings.quota_hold_s
     if held_s < LEAST_HELD_S:
         yield Clash(
             {"quota_action", "dedupe_window_s"},

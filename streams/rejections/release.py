@@ -35,8 +35,6 @@ log = logging.getLogger(__name__)
 
 EVERY_S = 5.0
 """From the end of one turn to the next."""
-SHARE_OF_WINDOW = 2
-"""What was rejected within this part of the dedupe window is released."""
 READ_AT_ONCE_S = 20.0
 """A turn reads for so long, and then puts back what it has, also where there is more."""
 MOST_ELAPSED_S = 60.0
@@ -320,7 +318,7 @@ def release_of(settings: Settings, statistics: Statistics, leads: Callable[[], b
     quota = Quota.of(settings) or Quota(float("inf"), float("inf"), settings.quota_burst_s)
     limits = Limits(
         quota,
-        settings.dedupe_window_s / SHARE_OF_WINDOW,
+        settings.quota_hold_s,
         settings.topic_partitions,
         settings.rejected_topic,
     )
