@@ -15,9 +15,12 @@ class Broker(Part):
 
     Attributes:
         versions: of MQTT that it speaks.
+        drops_hasty_subscribers: whether it may close a connection whose SUBSCRIBE comes right behind the
+            CONNACK. Whoever connects again is served, as ingress does it.
     """
 
     versions: tuple[str, ...] = ("5", "3.1.1")
+    drops_hasty_subscribers = False
 
     def __init__(self) -> None:
         self._home = _installed(self.name)
@@ -53,10 +56,14 @@ class Aedes(Broker):
 
 
 class Moquette(Broker):
-    """Moquette."""
+    """Moquette: marks a client as connected only after its CONNACK is out, and drops what comes before that.
+
+    Version 0.17 says "SUBSCRIBE received on already closed connection" then: 8 of 3,000 under load.
+    """
 
     name = "moquette"
     versions = ("3.1.1",)
+    drops_hasty_subscribers = True
 
     def _argv(self) -> Sequence[str]:
         (self.directory / "config").mkdir(exist_ok=True)
