@@ -1,14 +1,19 @@
 """The jobs that a worker has reserved and not settled yet."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from streams.counters import Count, Statistics
+from streams.errors import Outage
 from streams.ingest.outage_wait import OutageWait
 from streams.laravel.reserve import ReservedJob, ReservingQueue
+from streams.tasks import ended_well
 
 log = logging.getLogger(__name__)
+
+BEAT_EVERY_S = 1.0
 
 
 class Reservations:
@@ -35,9 +40,11 @@ class Reservations:
         """Put back what the block has not settled, for whatever reason it ends: no try is used."""
         self._held = dict.fromkeys(jobs)
         self._statistics.messages[Count.JOBS_TAKEN] += len(jobs)
+        beating = asyncio.create_task(self._beat(), name="ingest beat")
         try:
             yield
         finally:
+            await ended_well(beating)
             if self._held:
                 # By an error, a cancellation, or because there was no time left for them.
                 left = list(self._held)
@@ -51,6 +58,14 @@ class Reservations:
         self._statistics.messages[how] += len(jobs)
         for job in jobs:
             self._held.pop(job, None)
+
+    async def _beat(self) -> None:
+        """Show that we live, so that nobody takes these jobs for a dead one's."""
+        while True:
+            await asyncio.sleep(BEAT_EVERY_S)
+            # Without Redis nobody can look either.
+            with suppress(Outage):
+                await self._queue.beat()
 
     async def _put_back(self, jobs: Sequence[ReservedJob]) -> None:
         returned = await self._outage_wait.wait_out(lambda: self._queue.put_back(jobs))

@@ -5,6 +5,7 @@ fails no job: the reserved jobs go back to where they were, and the worker waits
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from enum import Enum
 
@@ -15,6 +16,7 @@ from streams.ingest.batch import Batch
 from streams.ingest.failing import exhausted_message, is_exhausted
 from streams.ingest.outage_wait import OutageWait
 from streams.ingest.outcomes import Outcomes
+from streams.ingest.predecessors import Predecessors
 from streams.ingest.prepared_job import PreparedJob
 from streams.ingest.reservations import Reservations
 from streams.ingest.stoppable_store import StoppableStore
@@ -77,6 +79,7 @@ class IngestWorker:
         self._max_jobs = 1 if until is Until.ONE_JOB else MAX_JOBS
         self._outage_wait = OutageWait(statistics, limit or WaitLimit())
         self._store = StoppableStore(store, self._outage_wait)
+        self._predecessors = Predecessors(queue, lambda: self._outage_wait.is_over, self._outage_wait.pause)
         self._reservations = Reservations(queue, self._outage_wait, statistics)
         self._outcomes = Outcomes(
             queue,
@@ -100,6 +103,15 @@ class IngestWorker:
             ForeignJob: the queue holds a job of another class; it is where it was.
             NotFinished: nothing could be done for as long as the limit says.
         """
+        try:
+            await self._run()
+        finally:
+            # What could not be put back is the successor's to take. Else it need not look whether we live.
+            if not self._reservations:
+                with suppress(Outage):
+                    await self._queue.hold_nothing()
+
+    async def _run(self) -> None:
         waits = delays()
         while not self._outage_wait.is_over:
             try:
@@ -119,6 +131,8 @@ class IngestWorker:
     async def turn(self) -> int:
         """Take what is there and settle it; return how many jobs that were."""
         await self._outage_wait.be_sure(self._check)
+        if self._outage_wait.is_over:
+            return 0
         jobs = await self._queue.reserve(max_jobs=self._max_jobs, max_bytes=MAX_BYTES)
         self._outage_wait.redis_answers()
         if jobs:
@@ -132,9 +146,12 @@ class IngestWorker:
         return len(jobs)
 
     async def _check(self) -> None:
-        """Return if jobs can be settled in both places, before any is taken."""
+        """Return if jobs can be settled in both places, and those that came earlier are in front."""
         await self._queue.check()
         await self._store.check()
+        if await self._predecessors.settle():
+            # One of them may be what killed its worker: alone, it uses up no other's tries.
+            self._max_jobs = 1
 
     def _learn(self, too_many: int) -> None:
         """Take fewer jobs at once where there was no time for all, until there is."""

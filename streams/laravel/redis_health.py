@@ -78,12 +78,13 @@ def _lacking(what: str, said: str = "") -> Outage:
 def ingest_health(redis: Redis, prefix: str, queue: str) -> QueueHealth:
     """Ask for what `streams.laravel.reserve` does."""
     keys = QueueKeys.of(prefix, queue)
+    later = (keys.delayed, keys.reserved)
     writes: list[Command] = [
         ("ltrim", keys.list, 0, -1),
         ("ltrim", keys.notify, 0, -1),
-        *(("zremrangebyrank", key, 1, 0) for key in (keys.delayed, keys.reserved)),
-        *(("zrem", key, NOBODY) for key in (keys.delayed, keys.reserved)),
-        *(("zadd", key, "XX", 0, NOBODY) for key in (keys.delayed, keys.reserved)),
+        *(("zremrangebyrank", key, 1, 0) for key in later),
+        *(("zrem", key, NOBODY) for key in (*later, keys.held)),
+        *(("zadd", key, "XX", 0, NOBODY) for key in (*later, keys.held)),
     ]
     needs: list[Command] = [
         *writes,
@@ -92,10 +93,10 @@ def ingest_health(redis: Redis, prefix: str, queue: str) -> QueueHealth:
         ("lpush", keys.list, "job"),
         *(("rpush", key, 1) for key in (keys.list, keys.notify)),
         ("blpop", keys.notify, 1),
-        *(("zrangebyscore", key, "-inf", 0) for key in (keys.delayed, keys.reserved)),
-        *(("zcount", key, "-inf", 0) for key in (keys.delayed, keys.reserved)),
-        *(("zcard", key) for key in (keys.delayed, keys.reserved)),
-        ("zscore", keys.reserved, NOBODY),
+        *(("zrangebyscore", key, "-inf", 0) for key in (*later, keys.held)),
+        *(("zcount", key, "-inf", 0) for key in later),
+        *(("zcard", key) for key in later),
+        *(("zscore", key, NOBODY) for key in (keys.reserved, keys.held)),
         ("publish", channel_of(prefix, SOME_TENANT), ""),
     ]
     return QueueHealth(redis, keys=keys, needs=needs, writes=writes, memory=MemoryGuard(redis))

@@ -4,18 +4,19 @@ from typing import NamedTuple, Self
 
 
 class QueueKeys(NamedTuple):
-    """The keys of one queue."""
+    """The keys of one queue: Laravel's, and ``held``, which tells which ``ingest`` holds which jobs."""
 
     list: str
     delayed: str
     reserved: str
     notify: str
+    held: str
 
     @classmethod
     def of(cls, prefix: str, queue: str) -> Self:
         """Name the keys of a queue, with Laravel's prefix for all keys before them."""
         name = f"{prefix}queues:{queue}"
-        return cls(name, *(f"{name}:{kind}" for kind in ("delayed", "reserved", "notify")))
+        return cls(name, *(f"{name}:{kind}" for kind in ("delayed", "reserved", "notify", "held")))
 
 
 def fence_key(prefix: str, topics: str) -> str:

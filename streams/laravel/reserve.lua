@@ -1,7 +1,8 @@
 -- Takes jobs of the queue, once those that are due again are back in it.
--- KEYS: queue, delayed, reserved, notify.
--- ARGV: now, when the first reservation expires, the most jobs and bytes, how many were announced by BLPOP.
--- Returns pairs: the job as it was, and as it stands in reserved.
+-- KEYS: queue, delayed, reserved, notify, held.
+-- ARGV: now, when the first reservation expires, the most jobs and bytes, how many were announced by BLPOP, who takes
+-- them, and the mark of what was taken before.
+-- Returns the new mark, empty if nothing was taken, and pairs: the job as it was, and as it stands in reserved.
 --
 -- The effect of so many pops in a row, but in an order in which a crash in the middle leaves a job in two
 -- places rather than in none. A payload that a pop would destroy (no JSON object with a number of attempts) is
@@ -9,11 +10,15 @@
 --
 -- Redis keeps members of one score in the order of their bytes. So each job expires a microsecond behind the one
 -- before it: what a killed worker held comes back as it was pushed, and at the time that a pop would name.
+--
+-- The mark says who holds which jobs: the holder, when its first and its last one expire, and their ids. Its score
+-- counts the holder's beats.
 
 -- What no job is: a member that is removed, or changed, without any effect.
 local nobody = 'metric-streams: no job at all'
-local queue, delayed, reserved, notify = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local queue, delayed, reserved, notify, held = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local now, expires, most_jobs, most_bytes, woken = ARGV[1], ARGV[2] + 0, ARGV[3] + 0, ARGV[4] + 0, ARGV[5] + 0
+local holder, old_mark = ARGV[6], ARGV[7]
 
 redis.call('lindex', queue, 0)
 redis.call('ltrim', queue, 0, -1)
@@ -21,6 +26,8 @@ redis.call('ltrim', notify, 0, -1)
 redis.call('zremrangebyrank', delayed, 1, 0)
 redis.call('zremrangebyrank', reserved, 1, 0)
 redis.call('zadd', reserved, 'XX', 0, nobody)
+redis.call('zadd', held, 'XX', 0, nobody)
+redis.call('zrem', held, old_mark)
 
 local function bring_back(from)
   local due = redis.call('zrangebyscore', from, '-inf', now)
@@ -34,23 +41,32 @@ end
 local function next_attempt(job)
   local decoded = cjson.decode(job)
   decoded['attempts'] = decoded['attempts'] + 1
-  return cjson.encode(decoded)
+  return cjson.encode(decoded), decoded['id']
 end
 
 bring_back(delayed)
 bring_back(reserved)
 
-local taken, size_bytes = {}, 0
+-- As text: Lua would write a number with fewer digits.
+local function place(i) return string.format('%.6f', expires + i / 1e6) end
+
+local taken, ids, size_bytes = {}, {}, 0
 for i = 0, most_jobs - 1 do
   local job = redis.call('lindex', queue, i)
   if not job or (i > 0 and size_bytes + #job > most_bytes) then break end
   size_bytes = size_bytes + #job
-  local readable, copy = pcall(next_attempt, job)
+  local readable, copy, id = pcall(next_attempt, job)
   if not readable then copy = job end
-  -- As text: Lua would write a number with fewer digits.
-  redis.call('zadd', reserved, string.format('%.6f', expires + i / 1e6), copy)
+  redis.call('zadd', reserved, place(i), copy)
   taken[#taken + 1] = {job, copy}
+  -- A job of another's may have none, or one that would not be a word of the mark.
+  if readable and type(id) == 'string' and string.find(id, '^%w+$') then ids[#ids + 1] = id end
+end
+local mark = ''
+if #ids > 0 then
+  mark = table.concat({holder, place(0), place(#taken - 1), table.concat(ids, ' ')}, ' ')
+  redis.call('zadd', held, 0, mark)
 end
 if #taken > 0 then redis.call('ltrim', queue, #taken, -1) end
 if #taken > woken then redis.call('ltrim', notify, #taken - woken, -1) end
-return taken
+return {mark, taken}

@@ -7,6 +7,7 @@ Workers of both kinds can share a queue, and either can die: the other gets its 
 """
 
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, Self
 
@@ -29,6 +30,15 @@ def due(now_s: float, delay_s: int) -> str:
     '1800000009.250001'
     """
     return f"{now_s + delay_s - 1 + 1e-6:.6f}"
+
+
+def taken_at(mark: str) -> float:
+    """Return the order of a holder's mark among others: what was taken first has the least.
+
+    >>> taken_at("5f0c 1800000089.900001 1800000089.900002 id-1 id-2")
+    1800000089.900001
+    """
+    return float(mark.split(" ", 2)[1])
 
 
 class ReservedJob(NamedTuple):
@@ -85,12 +95,15 @@ class ReservingQueue:
         self._prefix = prefix
         self._retry_after_s = retry_after_s
         self._clock = clock
-        self._list, self._delayed, self._reserved, self._notify = QueueKeys.of(prefix, queue)
+        self._list, self._delayed, self._reserved, self._notify, self._held = QueueKeys.of(prefix, queue)
+        self._holder = uuid.uuid4().hex
+        self._mark = ""
         self._woken = 0
         self._reserved_at = 0.0
         self._health = ingest_health(redis, prefix, queue)
-        self._reserve, self._complete, self._release, self._put_back = (
-            redis.register_script(script(name)) for name in ("reserve", "complete", "release", "put_back")
+        self._reserve, self._complete, self._release, self._put_back, self._take_back, self._beat = (
+            redis.register_script(script(name))
+            for name in ("reserve", "complete", "release", "put_back", "take_back", "beat")
         )
 
     @classmethod
@@ -108,13 +121,15 @@ class ReservingQueue:
         self._reserved_at = self._clock()
         # Whole seconds: Laravel compares with PHP's time().
         now = int(self._reserved_at)
-        taken = await answered(
+        expires = due(self._reserved_at, self._retry_after_s)
+        mark, taken = await answered(
             self._reserve(
-                keys=[self._list, self._delayed, self._reserved, self._notify],
-                args=[now, due(self._reserved_at, self._retry_after_s), max_jobs, max_bytes, self._woken],
+                keys=[self._list, self._delayed, self._reserved, self._notify, self._held],
+                args=[now, expires, max_jobs, max_bytes, self._woken, self._holder, self._mark],
             )
         )
         self._woken = 0
+        self._mark = mark.decode()
         return [ReservedJob(payload, reserved) for payload, reserved in taken]
 
     @property
@@ -168,6 +183,39 @@ class ReservingQueue:
         arguments = [part for job in jobs for part in (job.reserved, job.payload)]
         keys = [self._reserved, self._list, self._notify]
         return int(await answered(self._put_back(keys=keys, args=arguments)))
+
+    async def holders(self) -> dict[str, float]:
+        """Return the marks of all that hold jobs, or died while they did, with the beats of each."""
+        found = await answered(self._redis.zrangebyscore(self._held, "-inf", "+inf", withscores=True))
+        return {mark.decode(): beats for mark, beats in found}
+
+    def is_ours(self, mark: str) -> bool:
+        """Tell whether a mark is this worker's."""
+        return mark.startswith(self._holder)
+
+    async def beat(self) -> None:
+        """Show that we live and work on what we hold. Due every second while we hold jobs."""
+        if self._mark:
+            await answered(self._beat(keys=[self._held], args=[self._mark]))
+
+    async def hold_nothing(self) -> None:
+        """Take our mark away: nobody need wait for us."""
+        if self._mark:
+            await answered(self._redis.zrem(self._held, self._mark))
+            self._mark = ""
+
+    async def take_back(self, mark: str, beats: float) -> int:
+        """Put what a holder will not settle any more back to the front in its old order, its try counted.
+
+        Args:
+            mark: the holder's.
+            beats: of that holder, as they were seen last. If there are more by now, it lives.
+
+        Returns:
+            How many jobs there were.
+        """
+        keys = [self._reserved, self._list, self._notify, self._held]
+        return int(await answered(self._take_back(keys=keys, args=[mark, beats])))
 
     async def backlog(self) -> Backlog:
         """Count the jobs, all at the same moment."""

@@ -72,7 +72,12 @@ class Bench:
         return int(await self.redis.zcard(f"{self.name}:reserved"))
 
     async def is_empty(self) -> bool:
-        return not await self.redis.keys(f"{self.prefix}*")
+        """Tell whether there is no job; a worker's mark of what it held goes with its next turn."""
+        found = {key.decode() for key in await self.redis.keys(f"{self.prefix}*")}
+        return found <= {f"{self.name}:held"}
+
+    async def holds_nothing(self) -> bool:
+        return not await self.redis.exists(f"{self.name}:held")
 
 
 def metric(dedupe_id: str | None = None, value: float = 42.17, agent_id: str = "edge-7") -> JobMetric:
