@@ -16,6 +16,7 @@ from tests.parts.process import MissingPartError, Part, PartFailedError, find_pr
 _REPOSITORY = Path(__file__).parents[2]
 _METADATA_API, _METADATA_VERSION = 3, 1
 # A small heap and no late compilation: it starts sooner, and a test's load is small.
+# What .ci/kafka/archive keeps saves it loading its classes.
 _JVM = ("-Xms256m", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto")
 _LOG4J = """\
 status = warn
@@ -93,7 +94,9 @@ class Kafka(Part):
     def main(self, name: str) -> list[str]:
         """Return how a program of Kafka is run, by the name of its class."""
         logging = f"-Dlog4j2.configurationFile={self.directory / 'log4j2.properties'}"
-        return [str(self._java), *_JVM, logging, "-cp", f"{self._libraries}/*", name]
+        archive = self._libraries.with_name("classes.jsa")
+        loaded = [f"-XX:SharedArchiveFile={archive}"] if archive.exists() else []
+        return [str(self._java), *_JVM, *loaded, logging, "-cp", f"{self._libraries}/*", name]
 
     def _format(self) -> None:
         (self.directory / "log4j2.properties").write_text(_LOG4J)
