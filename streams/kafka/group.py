@@ -83,6 +83,11 @@ class KafkaGroup:
             Outage: if Kafka does not answer.
         """
         try:
+            # Who cannot be reached is away. Tansu can, and breaks the connection at the question.
+            await self._connected()
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise Outage("kafka", f"no connection, so the group cannot be described: {error!r}") from error
+        try:
             return await self._describe()
         except (IncompatibleBrokerVersion, UnsupportedVersionError, KafkaConnectionError):
             return None
@@ -96,12 +101,16 @@ class KafkaGroup:
             with suppress(KafkaError, OSError):
                 await admin.close()
 
-    async def _describe(self) -> GroupState:
-        """Ask Kafka."""
+    async def _connected(self) -> AIOKafkaAdminClient:
         if self._admin is None:
             admin = new_admin(self._settings, timeout_ms=REQUEST_TIMEOUT_MS)
             self._admin = await started(admin, admin.close)
-        (response,) = await self._admin.describe_consumer_groups([self._settings.consumer_group])
+        return self._admin
+
+    async def _describe(self) -> GroupState:
+        """Ask Kafka."""
+        admin = await self._connected()
+        (response,) = await admin.describe_consumer_groups([self._settings.consumer_group])
         (group,) = response.groups
         # Later versions of the answer have more fields, at the end.
         _error, _name, state, _type, _protocol, members, *_ = group
