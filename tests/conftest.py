@@ -2,6 +2,8 @@
 
 A part that is not installed skips the tests that need it, and the last lines say which and what installs it;
 where the environment has CI set, it fails them, so that nothing is left out unnoticed.
+
+Tests marked ``long`` run with ``--long`` alone. Each is a variant of one that always runs.
 """
 
 import os
@@ -35,12 +37,26 @@ hypothesis.settings.load_profile("untimed")
 INSTALL = ".ci/install"
 MENDED = f"; {INSTALL} installs it"
 """How the reason ends of a skip that this command mends."""
+LONG = "a variant that takes long; ./dev test --long runs it"
 
 
 def real(make: Callable[[], T]) -> T:
     """Make a part, or skip (in CI: fail) the test that asked for it."""
     with _left_out_where_missing():
         return make()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the long variants be asked for."""
+    parser.addoption("--long", action="store_true", help="run the variants that take long as well")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the long variants where they were not asked for."""
+    if not config.getoption("--long"):
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(pytest.mark.skip(LONG))
 
 
 def pytest_configure() -> None:

@@ -110,6 +110,7 @@ async def test_the_id_is_changed_as_the_guide_says_and_nothing_is_lost_or_double
     assert not await take_session(pipeline.mosquitto, DEFAULT)
 
 
+@pytest.mark.long
 async def test_an_id_that_is_changed_without_the_guide_is_told_and_its_session_can_be_taken_up_again(
     pipeline: Pipeline,
 ) -> None:

@@ -166,6 +166,7 @@ async def test_a_rejected_message_is_found_explained_and_replayed_by_clicking(
     assert complaints == []
 
 
+@pytest.mark.long
 async def test_a_thousand_that_are_put_back_from_the_page_and_again_by_the_command_land_once(
     pipeline: Pipeline, browser: Browser
 ) -> None:
@@ -220,6 +221,7 @@ async def test_every_worker_of_the_group_is_on_any_workers_page(pipeline: Pipeli
     await expect(page.get_by_text("silent for")).to_be_visible(timeout=IN_TIME_MS)
 
 
+@pytest.mark.long
 async def test_a_device_that_fell_silent_is_found(pipeline: Pipeline, browser: Browser) -> None:
     worker = pipeline.worker()
     await publish(pipeline, pipeline.tenants[0], [SOUND, SOUND.replace("1", "2"), "{"])

@@ -183,6 +183,7 @@ def test_on_a_terminal_a_table_lives_and_a_ledger_ends_it_all_within_80_columns(
         assert shown == sorted(shown)
 
 
+@pytest.mark.long
 def test_json_is_the_last_line_on_a_terminal_that_asks_for_it() -> None:
     with on_a_terminal("--seconds", "2", "--json", columns=140) as (process, terminal):
         text = written_on(terminal)
@@ -190,6 +191,7 @@ def test_json_is_the_last_line_on_a_terminal_that_asks_for_it() -> None:
     assert ledger("\n".join(lines_on(text)))["missing"] == 0
 
 
+@pytest.mark.long
 def test_a_terminal_that_is_closed_ends_all_of_it() -> None:
     with on_a_terminal() as (process, terminal):
         text = ""
@@ -203,6 +205,7 @@ def test_a_terminal_that_is_closed_ends_all_of_it() -> None:
     assert not directory.exists()
 
 
+@pytest.mark.long
 def test_a_reader_that_goes_away_ends_all_of_it() -> None:
     with subprocess.Popen(COMMAND, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         text = b""

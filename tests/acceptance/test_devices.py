@@ -62,6 +62,7 @@ async def test_devices_are_listed_with_their_counts_also_after_a_restart(pipelin
     assert max(map(len, table.splitlines())) <= 80
 
 
+@pytest.mark.long
 async def test_a_hundred_thousand_devices_are_written_and_read_in_bounded_pieces(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -208,7 +208,7 @@ async def test_where_all_is_well_nothing_is_broken_and_the_command_says_so(scene
     assert told["well"] is True
 
 
-@pytest.mark.parametrize("part", ["mqtt", "redis", "kafka", "postgres"])
+@pytest.mark.parametrize("part", [pytest.param("mqtt", marks=pytest.mark.long), "redis", "kafka", "postgres"])
 async def test_a_server_that_is_away_is_named(scene: Scene, postgres: Postgres, part: str) -> None:
     pipeline = scene.pipeline
     servers: dict[str, Part] = {
@@ -226,7 +226,7 @@ async def test_a_server_that_is_away_is_named(scene: Scene, postgres: Postgres, 
     await scene.is_well()
 
 
-@pytest.mark.parametrize("part", ["redis", "mqtt"])
+@pytest.mark.parametrize("part", [pytest.param("redis", marks=pytest.mark.long), "mqtt"])
 async def test_a_server_that_hangs_is_named_in_time(scene: Scene, part: str) -> None:
     server: Part = scene.redis if part == "redis" else scene.pipeline.mosquitto
     server.pause()
@@ -321,6 +321,7 @@ async def test_what_is_wrong_with_kafka_is_named(scene: Scene) -> None:
     await scene.fires("PartDown kafka")
 
 
+@pytest.mark.long
 async def test_a_raw_topic_that_was_made_anew_is_named(scene: Scene) -> None:
     bootstrap = scene.pipeline.kafka.bootstrap
     spec = topic_specs(Settings.from_mapping(scene.environment))[0]
@@ -357,6 +358,7 @@ async def test_another_client_with_our_id_is_named(scene: Scene) -> None:
         await ended(usurper)
 
 
+@pytest.mark.long
 async def test_a_filter_that_matches_nothing_is_named(
     scene: Scene, own: Callable[[Callable[[], Part]], Any]
 ) -> None:
@@ -370,6 +372,7 @@ async def test_a_filter_that_matches_nothing_is_named(
     assert await asyncio.to_thread(deaf.status, "/health/ready") == 200  # it does what it was told to
 
 
+@pytest.mark.long
 async def test_a_clock_that_is_off_by_an_hour_is_named(
     scene: Scene, tmp_path: Path, own: Callable[[Callable[[], Part]], Any]
 ) -> None:

@@ -88,7 +88,7 @@ async def last_values(pipeline: Pipeline) -> dict[str | None, float]:
     return values
 
 
-@pytest.mark.parametrize("held_in", ["chunker", "producer"])
+@pytest.mark.parametrize("held_in", ["chunker", pytest.param("producer", marks=pytest.mark.long)])
 async def test_each_id_ends_with_its_last_value_when_a_frozen_leader_has_come_back(
     pipeline: Pipeline, held_in: str
 ) -> None:

@@ -76,7 +76,11 @@ async def test_one_redis_and_kafka_a_then_b_then_a(histories: Histories, own: Ow
         worker.remove()
 
 
-@pytest.mark.parametrize("ahead_s", [50 * 60, -6 * HOUR_S], ids=["50 minutes ahead", "6 hours behind"])
+@pytest.mark.parametrize(
+    "ahead_s",
+    [50 * 60, pytest.param(-6 * HOUR_S, marks=pytest.mark.long)],
+    ids=["50 minutes ahead", "6 hours behind"],
+)
 async def test_the_first_start_has_a_wrong_clock_and_raw_is_made_anew_when_it_is_right(
     histories: Histories, tmp_path: Path, ahead_s: int
 ) -> None:
@@ -95,7 +99,11 @@ async def test_the_first_start_has_a_wrong_clock_and_raw_is_made_anew_when_it_is
         worker.stop()
 
 
-@pytest.mark.parametrize("hours", [[-6], [6, 0]], ids=["back", "ahead and right again"])
+@pytest.mark.parametrize(
+    "hours",
+    [[-6], pytest.param([6, 0], marks=pytest.mark.long)],
+    ids=["back", "ahead and right again"],
+)
 async def test_decisions_leave_the_window_though_the_clock_jumps(
     histories: Histories, tmp_path: Path, hours: list[int]
 ) -> None:

@@ -8,8 +8,6 @@ from tests.acceptance.histories.pipeline import Histories, page
 from tests.parts.eventually import eventually
 from tests.parts.worker import Worker
 
-running_or_not = pytest.mark.parametrize("runs", [True, False], ids=["worker runs", "worker is stopped"])
-
 
 async def test_kafka_comes_back_with_an_older_copy_of_its_data(histories: Histories) -> None:
     worker = histories.worker()
@@ -22,7 +20,9 @@ async def test_kafka_comes_back_with_an_older_copy_of_its_data(histories: Histor
     await histories.arrive(await histories.publish_to_both(30))
 
 
-@running_or_not
+@pytest.mark.parametrize(
+    "runs", [True, pytest.param(False, marks=pytest.mark.long)], ids=["worker runs", "worker is stopped"]
+)
 async def test_an_earlier_value_that_a_device_sends_again_counts_when_kafka_has_forgotten_the_later_one(
     histories: Histories, *, runs: bool
 ) -> None:
@@ -43,6 +43,7 @@ async def test_an_earlier_value_that_a_device_sends_again_counts_when_kafka_has_
     assert (await histories.queued())[name] == 3
 
 
+@pytest.mark.long
 async def test_kafka_goes_back_twice_under_a_running_worker(histories: Histories) -> None:
     histories.worker()
     await histories.arrive(await histories.publish_to_both(10))
@@ -53,6 +54,7 @@ async def test_kafka_goes_back_twice_under_a_running_worker(histories: Histories
     await histories.arrive(await histories.publish_to_both(30))
 
 
+@pytest.mark.long
 async def test_after_kafka_has_gone_back_the_groups_lag_is_told_as_it_is(histories: Histories) -> None:
     histories.worker()
     await histories.arrive(await histories.publish_to_both(10))
@@ -65,6 +67,7 @@ async def test_after_kafka_has_gone_back_the_groups_lag_is_told_as_it_is(histori
     await eventually(histories.nothing_is_behind, 90.0)
 
 
+@pytest.mark.long
 async def test_kafka_goes_back_to_before_the_first_message(histories: Histories) -> None:
     worker = histories.worker()
     copy = histories.copy_of_kafka()
@@ -75,6 +78,7 @@ async def test_kafka_goes_back_to_before_the_first_message(histories: Histories)
     await histories.arrive(await histories.publish_to_both(60))
 
 
+@pytest.mark.long
 async def test_kafka_goes_back_and_has_grown_past_the_old_fence_before_a_worker_looks(
     histories: Histories,
 ) -> None:
@@ -150,6 +154,7 @@ async def test_the_tail_of_unique_alone_is_lost_and_it_has_grown_before_handoff_
     await histories.arrive(await refined_while_redis_is_away(histories, 40))
 
 
+@pytest.mark.long
 async def test_the_tail_of_raw_and_of_unique_is_lost_to_different_places(histories: Histories) -> None:
     worker = histories.worker()
     await histories.arrive(await histories.publish(60))
@@ -210,7 +215,7 @@ async def tells_of_the_cut(worker: Worker, records: int) -> None:
     assert "othing is lost" not in worker.log_text(), worker.log_tail()
 
 
-@running_or_not
+@pytest.mark.parametrize("runs", [True, False], ids=["worker runs", "worker is stopped"])
 async def test_redis_comes_back_as_it_was_before_a_partitions_first_fence(
     histories: Histories, *, runs: bool
 ) -> None:
