@@ -106,6 +106,15 @@ class OutageWait:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), self._limit.within(delay_s))
 
+    async def rest(self, delay_s: float) -> None:
+        """Wait so long, or until `stop`, whatever the limit of the run."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), delay_s)
+
+    def doubt(self) -> None:
+        """Check again before the next turn: Redis may be another, or have forgotten something."""
+        self._is_sure = False
+
     def is_away(self, outage: Outage) -> None:
         """Take in that a part gave no answer.
 

@@ -64,10 +64,11 @@ class Outcomes:
         ours = await self._outage_wait.wait_out(lambda: self._queue.complete(done))
         self._reservations.settled([reserved for reserved, _ in done], Count.JOBS_DONE)
         if not all(ours):
+            self._outage_wait.doubt()
             log.warning(
-                "wrote the rows of %d jobs that this worker no longer holds. The worker that took them "
-                "writes and publishes them again. Rows with a dedupe id are not doubled. If this comes "
-                "often, raise QUEUE_RETRY_AFTER_S",
+                "wrote the rows of %d jobs that this worker no longer holds: another took them, or Redis "
+                "came back from an older copy. They are written and published again; rows with a dedupe id "
+                "are not doubled. If this comes often, raise QUEUE_RETRY_AFTER_S",
                 ours.count(False),
             )
 
@@ -128,6 +129,7 @@ class Outcomes:
         ours = await self._outage_wait.wait_out(lambda: self._queue.release(taken.reserved, delay_s))
         self._reservations.settled([taken.reserved], Count.JOBS_RELEASED)
         if not ours:
+            self._outage_wait.doubt()
             log.warning("job %s failed here, but another worker has it by now: %s", taken.job.uuid, refusal)
             return
         log.warning(

@@ -28,6 +28,9 @@ class Predecessors:
         queue: of this worker.
         is_over: whether this worker was told to stop.
         pause: waits so many seconds, or until this worker is told to stop.
+
+    Attributes:
+        have_left_jobs: whether the last look found any that are to be put back; also where that then failed.
     """
 
     def __init__(
@@ -39,6 +42,7 @@ class Predecessors:
         self._queue = queue
         self._is_over = is_over
         self._pause = pause
+        self.have_left_jobs = False
 
     async def settle(self) -> int:
         """Return when nobody's jobs are in doubt any more: at once where no other holds any.
@@ -51,13 +55,13 @@ class Predecessors:
         Raises:
             Outage: Redis does not answer. Nobody could beat, so the next call begins anew.
         """
+        self.have_left_jobs = False
         silent = await self._queue.holders()
         ours = {mark: beats for mark, beats in silent.items() if self._queue.is_ours(mark)}
         others = silent.keys() - ours.keys()
         if others:
-            log.info(
-                "%d others hold jobs; sees within %g s who lives", len(others), LOOK_EVERY_S * SILENT_LOOKS
-            )
+            within_s = LOOK_EVERY_S * SILENT_LOOKS
+            log.info("other holders of jobs: %d; sees within %g s which of them live", len(others), within_s)
         for _ in range(SILENT_LOOKS if others else 0):
             await self._pause(LOOK_EVERY_S)
             if self._is_over():
@@ -66,18 +70,20 @@ class Predecessors:
             # One with another mark or another beat has done something since.
             silent = {mark: beats for mark, beats in silent.items() if found.get(mark) == beats}
             if silent.keys() <= ours.keys():
+                log.info("all of them live")
                 break
         return await self._take_back(silent)
 
     async def _take_back(self, silent: dict[str, float]) -> int:
         # What was taken last goes back first, so that what was taken first ends in front.
         taken = 0
+        self.have_left_jobs = bool(silent)
         for mark in sorted(silent, key=taken_at, reverse=True):
             taken += await self._queue.take_back(mark, silent[mark])
         if taken:
             log.warning(
-                "put %d jobs back in front, in their order, a try of each used: their worker died, or did "
-                "not hear that it had them, or Redis has forgotten that they were done",
+                "jobs that are put back in front, in their order: %d. Their worker died, or did not hear "
+                "that it had them, or Redis has forgotten that they were done",
                 taken,
             )
         return taken

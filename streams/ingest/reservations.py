@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from streams.counters import Count, Statistics
 from streams.errors import Outage
@@ -44,14 +44,12 @@ class Reservations:
         try:
             yield
         finally:
-            await ended_well(beating)
-            if self._held:
-                # By an error, a cancellation, or because there was no time left for them.
-                left = list(self._held)
-                try:
-                    await self._put_back(left)
-                finally:
-                    self._statistics.messages[Count.JOBS_RETURNED] += len(left)
+            try:
+                if self._held:
+                    # By an error, a cancellation, or because there was no time left for them.
+                    await self._return(list(self._held))
+            finally:
+                await ended_well(beating)
 
     def settled(self, jobs: Sequence[ReservedJob], how: Count) -> None:
         """Take in what became of some of them."""
@@ -63,11 +61,23 @@ class Reservations:
         """Show that we live, so that nobody takes these jobs for a dead one's."""
         while True:
             await asyncio.sleep(BEAT_EVERY_S)
-            # Without Redis nobody can look either.
-            with suppress(Outage):
-                await self._queue.beat()
+            try:
+                is_there = await self._queue.beat()
+            except Outage:
+                is_there = False
+            if not is_there:
+                # Of an outage that is over by the next turn nobody else may have heard.
+                self._outage_wait.doubt()
+
+    async def _return(self, left: Sequence[ReservedJob]) -> None:
+        try:
+            await self._put_back(left)
+        finally:
+            self._statistics.messages[Count.JOBS_RETURNED] += len(left)
 
     async def _put_back(self, jobs: Sequence[ReservedJob]) -> None:
         returned = await self._outage_wait.wait_out(lambda: self._queue.put_back(jobs))
+        if returned < len(jobs):
+            self._outage_wait.doubt()
         log.info("put %d jobs back at the front of the queue, unchanged", returned)
         self._held.clear()

@@ -79,7 +79,7 @@ class IngestWorker:
         self._max_jobs = 1 if until is Until.ONE_JOB else MAX_JOBS
         self._outage_wait = OutageWait(statistics, limit or WaitLimit())
         self._store = StoppableStore(store, self._outage_wait)
-        self._predecessors = Predecessors(queue, lambda: self._outage_wait.is_over, self._outage_wait.pause)
+        self._predecessors = Predecessors(queue, lambda: self._outage_wait.is_over, self._outage_wait.rest)
         self._reservations = Reservations(queue, self._outage_wait, statistics)
         self._outcomes = Outcomes(
             queue,
@@ -149,9 +149,12 @@ class IngestWorker:
         """Return if jobs can be settled in both places, and those that came earlier are in front."""
         await self._queue.check()
         await self._store.check()
-        if await self._predecessors.settle():
-            # One of them may be what killed its worker: alone, it uses up no other's tries.
-            self._max_jobs = 1
+        try:
+            await self._predecessors.settle()
+        finally:
+            if self._predecessors.have_left_jobs:
+                # One of them may be what killed its worker: alone, it uses up few tries of others.
+                self._max_jobs = 1
 
     def _learn(self, too_many: int) -> None:
         """Take fewer jobs at once where there was no time for all, until there is."""

@@ -2,7 +2,8 @@
 -- KEYS: queue, delayed, reserved, notify, held.
 -- ARGV: now, when the first reservation expires, the most jobs and bytes, how many were announced by BLPOP, who takes
 -- them, and the mark of what was taken before.
--- Returns the new mark, empty if nothing was taken, and pairs: the job as it was, and as it stands in reserved.
+-- Returns nothing, and takes nothing, if this Redis has forgotten what became of the jobs that the holder held before,
+-- or the holder has not heard of some. Else the new mark, empty if nothing was taken, and pairs: the job as it was, and as it stands in reserved.
 --
 -- The effect of so many pops in a row, but in an order in which a crash in the middle leaves a job in two
 -- places rather than in none. A payload that a pop would destroy (no JSON object with a number of attempts) is
@@ -27,7 +28,20 @@ redis.call('zremrangebyrank', delayed, 1, 0)
 redis.call('zremrangebyrank', reserved, 1, 0)
 redis.call('zadd', reserved, 'XX', 0, nobody)
 redis.call('zadd', held, 'XX', 0, nobody)
-redis.call('zrem', held, old_mark)
+
+-- Whether what the holder held before is as it left it: its mark there, none of its jobs, and no other mark of its.
+local function is_as_it_was()
+  if old_mark ~= '' then
+    local first, last = string.match(old_mark, '^%S+ (%S+) (%S+)')
+    if not redis.call('zscore', held, old_mark) or redis.call('zcount', reserved, first, last) > 0 then return false end
+  end
+  for _, mark in ipairs(redis.call('zrangebyscore', held, '-inf', '+inf')) do
+    if mark ~= old_mark and string.sub(mark, 1, #holder) == holder then return false end
+  end
+  return true
+end
+if not is_as_it_was() then return false end
+if old_mark ~= '' then redis.call('zrem', held, old_mark) end
 
 local function bring_back(from)
   local due = redis.call('zrangebyscore', from, '-inf', now)
@@ -60,7 +74,7 @@ for i = 0, most_jobs - 1 do
   redis.call('zadd', reserved, place(i), copy)
   taken[#taken + 1] = {job, copy}
   -- A job of another's may have none, or one that would not be a word of the mark.
-  if readable and type(id) == 'string' and string.find(id, '^%w+$') then ids[#ids + 1] = id end
+  if readable and type(id) == 'string' and #id <= 64 and string.find(id, '^%S+$') then ids[#ids + 1] = id end
 end
 local mark = ''
 if #ids > 0 then

@@ -6,6 +6,7 @@ first, raises its ``attempts`` through cjson, and keeps that copy in ``:reserved
 Workers of both kinds can share a queue, and either can die: the other gets its jobs back.
 """
 
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,6 +14,7 @@ from typing import NamedTuple, Self
 
 from redis.asyncio import Redis
 
+from streams.errors import Outage
 from streams.laravel.redis_health import ingest_health
 from streams.laravel.redis_keys import QueueKeys
 from streams.laravel.redis_outages import answered
@@ -30,6 +32,14 @@ def due(now_s: float, delay_s: int) -> str:
     '1800000009.250001'
     """
     return f"{now_s + delay_s - 1 + 1e-6:.6f}"
+
+
+MARK = re.compile(r"[0-9a-f]{32} \d+\.\d{6} \d+\.\d{6}( \S+)+\Z")
+"""Who, when the first and the last of its jobs expire, and their ids."""
+FORGOTTEN = (
+    "what this worker held is not as it left it: Redis came back from an older copy, an answer was lost, or "
+    "another ingest took this one for dead. It looks again who holds what"
+)
 
 
 def taken_at(mark: str) -> float:
@@ -117,18 +127,25 @@ class ReservingQueue:
         )
 
     async def reserve(self, *, max_jobs: int, max_bytes: int) -> list[ReservedJob]:
-        """Take jobs from the front, in order: at most `max_jobs` and `max_bytes`, but one in any case."""
+        """Take jobs from the front, in order: at most `max_jobs` and `max_bytes`, but one in any case.
+
+        Raises:
+            Outage: Redis does not answer, or what this worker held before is not as it left it.
+        """
         self._reserved_at = self._clock()
         # Whole seconds: Laravel compares with PHP's time().
         now = int(self._reserved_at)
         expires = due(self._reserved_at, self._retry_after_s)
-        mark, taken = await answered(
+        answer = await answered(
             self._reserve(
                 keys=[self._list, self._delayed, self._reserved, self._notify, self._held],
                 args=[now, expires, max_jobs, max_bytes, self._woken, self._holder, self._mark],
             )
         )
+        if answer is None:
+            raise Outage("redis", FORGOTTEN)
         self._woken = 0
+        mark, taken = answer
         self._mark = mark.decode()
         return [ReservedJob(payload, reserved) for payload, reserved in taken]
 
@@ -181,22 +198,31 @@ class ReservingQueue:
             How many were still ours to put back.
         """
         arguments = [part for job in jobs for part in (job.reserved, job.payload)]
-        keys = [self._reserved, self._list, self._notify]
-        return int(await answered(self._put_back(keys=keys, args=arguments)))
+        keys = [self._reserved, self._list, self._notify, self._held]
+        returned = int(await answered(self._put_back(keys=keys, args=[self._mark, *arguments])))
+        self._mark = ""
+        return returned
 
     async def holders(self) -> dict[str, float]:
-        """Return the marks of all that hold jobs, or died while they did, with the beats of each."""
+        """Return the marks of all that hold jobs, or died while they did, with the beats of each.
+
+        What is no mark is another program's, and left alone.
+        """
         found = await answered(self._redis.zrangebyscore(self._held, "-inf", "+inf", withscores=True))
-        return {mark.decode(): beats for mark, beats in found}
+        marks = {mark.decode(errors="replace"): beats for mark, beats in found}
+        return {mark: beats for mark, beats in marks.items() if MARK.match(mark)}
 
     def is_ours(self, mark: str) -> bool:
         """Tell whether a mark is this worker's."""
         return mark.startswith(self._holder)
 
-    async def beat(self) -> None:
-        """Show that we live and work on what we hold. Due every second while we hold jobs."""
-        if self._mark:
-            await answered(self._beat(keys=[self._held], args=[self._mark]))
+    async def beat(self) -> bool:
+        """Show that we live and work on what we hold. Due every second while we hold jobs.
+
+        Returns:
+            Whether our mark is still there.
+        """
+        return not self._mark or await answered(self._beat(keys=[self._held], args=[self._mark])) is not None
 
     async def hold_nothing(self) -> None:
         """Take our mark away: nobody need wait for us."""
@@ -205,7 +231,9 @@ class ReservingQueue:
             self._mark = ""
 
     async def take_back(self, mark: str, beats: float) -> int:
-        """Put what a holder will not settle any more back to the front in its old order, its try counted.
+        """Put what a holder will not settle any more back to the front in its old order.
+
+        A try of each is used, but not where it was ourselves: then no job has ended its worker.
 
         Args:
             mark: the holder's.
@@ -215,7 +243,11 @@ class ReservingQueue:
             How many jobs there were.
         """
         keys = [self._reserved, self._list, self._notify, self._held]
-        return int(await answered(self._take_back(keys=keys, args=[mark, beats])))
+        counted = int(not self.is_ours(mark))
+        taken = int(await answered(self._take_back(keys=keys, args=[mark, beats, counted])))
+        if mark == self._mark:
+            self._mark = ""
+        return taken
 
     async def backlog(self) -> Backlog:
         """Count the jobs, all at the same moment."""

@@ -10,7 +10,7 @@ from streams.wire import rejected
 from tests.faults.direct import Direct
 from tests.faults.fleet import Device
 from tests.faults.ledger import Ledger, Pushed, Row, settle
-from tests.faults.messages import FLOOD_DEVICE
+from tests.faults.messages import DIRECT_DEVICE, FLOOD_DEVICE
 from tests.faults.stack import QUEUE, TOPICS, Stack
 from tests.parts.topics import read_topic
 
@@ -28,6 +28,7 @@ class Accounts:
     def __init__(self, stack: Stack, devices: Sequence[Device], flooded: bytearray) -> None:
         self.flooded = flooded
         self.direct = Direct()
+        self._of_new_tenants: list[Direct] = []
         self._kept_rejections: list[str] = []
         self._stack = stack
         self._devices = devices
@@ -35,7 +36,13 @@ class Accounts:
     @property
     def rows_due(self) -> int:
         """How many rows the acknowledged messages must have become."""
-        return sum(device.rows_due for device in self._devices) + self.direct.rows_due
+        directs = [self.direct, *self._of_new_tenants]
+        return sum(device.rows_due for device in (*self._devices, *directs))
+
+    def direct_of_a_new_tenant(self) -> Direct:
+        """Return what writes the messages of a tenant that has just been added."""
+        self._of_new_tenants.append(Direct(DIRECT_DEVICE - 1 - len(self._of_new_tenants)))
+        return self._of_new_tenants[-1]
 
     async def rows(self) -> int:
         """Count the rows that are there."""
@@ -60,7 +67,8 @@ class Accounts:
         rows: list[Row] = [tuple(row) for row in await self._query(ROWS)]
         payloads = self._kept_rejections + await self._rejections()
         states = {device.number: device.state for device in self._devices}
-        states |= {FLOOD_DEVICE: self.flooded, self.direct.number: self.direct.state}
+        states |= {each.number: each.state for each in (self.direct, *self._of_new_tenants)}
+        states |= {FLOOD_DEVICE: self.flooded}
         tap = self._stack.tap
         pushed = Pushed(dict(tap.last), tap.before, tap.gaps)
         return await asyncio.to_thread(settle, states, rows, payloads, pushed)

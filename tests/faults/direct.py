@@ -16,15 +16,17 @@ RECEIVED_AT = "2026-11-23T14:00:00.000000Z"
 
 
 class Direct:
-    """Writes messages of one device, and knows which of them are owed.
+    """Writes messages of one device of one tenant, and knows which of them are owed.
+
+    Args:
+        number: the device's. A correction must reach the tenant of what it corrects, so each has its own.
 
     Attributes:
         state: for each message `SENT`, which may be missing, or `ACKED`, which may not.
     """
 
-    number = DIRECT_DEVICE
-
-    def __init__(self) -> None:
+    def __init__(self, number: int = DIRECT_DEVICE) -> None:
+        self.number = number
         self.state = bytearray()
 
     @property

@@ -103,7 +103,7 @@ async def _postgres_takes_over(scene: Scene) -> None:
 
 async def _add_a_tenant(scene: Scene) -> None:
     """Add a tenant that the old primary never hears of; what comes for it must land as well."""
-    tenant, direct = str(uuid.uuid4()), scene.accounts.direct
+    tenant, direct = str(uuid.uuid4()), scene.accounts.direct_of_a_new_tenant()
     await add_tenants(scene.stack.postgres.url, [tenant])
     where = (scene.stack.bootstrap, TOPIC_OF["raw"], partition_of(tenant, PARTITIONS), tenant)
     direct.owe(await direct.write(*where, OF_A_NEW_TENANT))

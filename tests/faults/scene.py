@@ -16,6 +16,10 @@ class Settled(Protocol):
 
     direct: Direct
 
+    def direct_of_a_new_tenant(self) -> Direct:
+        """Return what writes the messages of a tenant that has just been added."""
+        ...
+
     async def is_settled(self) -> bool:
         """Return whether every acknowledged message has landed or was rejected."""
         ...

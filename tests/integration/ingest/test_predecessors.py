@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import asyncpg
 import pytest
@@ -13,6 +13,7 @@ from streams.database.session import DatabaseSession
 from streams.errors import Outage
 from streams.ingest.predecessors import SILENT_LOOKS, Predecessors
 from streams.ingest.store import FakeMetricStore, PostgresStore
+from streams.ingest.wait_limit import WaitLimit
 from streams.ingest.worker import IngestWorker, Until
 from streams.laravel.job import Job
 from streams.laravel.redis_client import connect
@@ -112,6 +113,54 @@ async def test_a_job_at_a_time_at_first_since_one_of_them_may_be_what_kills(
     assert [await worker.turn() for _ in range(4)] == [1, 2, 4, 1]
 
 
+@pytest.mark.parametrize("job_id", ["5f0c19a2-92ce-495b-86e6-986f871bedf9", "of:another,application"])
+async def test_whatever_words_the_ids_of_jobs_are(bench: Bench, queues: Queues, job_id: str) -> None:
+    """Those of Horizon are uuids."""
+    await bench.push(metric("d-1", 1.0), id=job_id)
+    assert await hold(queues()) == 1
+    await bench.push(metric("d-1", 2.0))
+    store = FakeMetricStore()
+    await until_empty(make_worker(queues(), store, until=Until.EMPTY))
+    assert [value_of(store, number) for number in range(2)] == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("member", ["", "x", b"\xff", "h notanumber 2 i", f"{'a' * 32} 1 x i"])
+async def test_what_is_no_mark_is_left_alone(bench: Bench, queues: Queues, member: str | bytes) -> None:
+    await bench.redis.zadd(f"{bench.name}:held", {member: 0})
+    await bench.push(metric("d-1"))
+    store = FakeMetricStore()
+    await until_empty(make_worker(queues(), store, until=Until.EMPTY))
+    assert len(store.jobs) == 1
+    assert await bench.redis.zcard(f"{bench.name}:held") == 1
+
+
+async def test_what_was_put_back_leaves_no_mark(bench: Bench, queues: Queues) -> None:
+    store = FakeMetricStore()
+    worker = make_worker(queues(), store)
+    await worker.turn()
+    await bench.push(metric("d-1"))
+    store.away = True
+    with pytest.raises(Outage):
+        await worker.turn()
+    assert len(await bench.waiting()) == 1
+    assert await bench.holds_nothing()
+
+
+async def test_a_living_worker_is_not_robbed_though_a_run_has_no_time_left(
+    bench: Bench, queues: Queues
+) -> None:
+    """A run that may wait no longer for its parts looks as long as any other."""
+    now_s = 0.0
+    limit = WaitLimit(1, clock=lambda: now_s)
+    limit.check(Outage("postgres", "away for as long as the run may wait"))
+    now_s = 1.0
+    async with slowly_at_work(bench, queues) as store:
+        run = make_worker(queues(), FakeMetricStore(), until=Until.EMPTY, limit=limit)
+        assert await run.turn() == 0
+        assert await bench.reserved() == 1
+    assert [job.metrics[0].dedupe_id for job in store.jobs] == ["d-1"]
+
+
 async def test_the_try_of_a_dead_worker_counts(bench: Bench, queues: Queues) -> None:
     await bench.push(metric("d-1"), attempts=4, maxTries=5)
     assert await hold(queues()) == 1
@@ -121,25 +170,32 @@ async def test_the_try_of_a_dead_worker_counts(bench: Bench, queues: Queues) -> 
     assert len(store.failed) == 1
 
 
-async def test_what_a_living_worker_holds_is_left_to_it(bench: Bench, queues: Queues) -> None:
-    await bench.push(metric("d-1"))
-    living, released = FakeMetricStore(), asyncio.Event()
-    write = living.write
+@asynccontextmanager
+async def slowly_at_work(bench: Bench, queues: Queues) -> AsyncIterator[FakeMetricStore]:
+    """Let a worker hold a job, and write it only in the end."""
+    store, released = FakeMetricStore(), asyncio.Event()
+    write = store.write
 
-    async def slow(jobs: object) -> int:
+    async def slow(jobs: Sequence[Job]) -> int:
         await released.wait()
-        return await write(jobs)  # type: ignore[arg-type]  # as it was called
+        return await write(jobs)
 
-    living.write = slow  # type: ignore[method-assign]
-    async with running(make_worker(queues(), living)):
+    store.write = slow  # type: ignore[method-assign]
+    await bench.push(metric("d-1"))
+    async with running(make_worker(queues(), store)):
         await eventually(bench.reserved)
+        yield store
+        released.set()
+        await eventually(lambda: store.jobs)
+
+
+async def test_what_a_living_worker_holds_is_left_to_it(bench: Bench, queues: Queues) -> None:
+    async with slowly_at_work(bench, queues) as living:
         other = FakeMetricStore()
         async with running(make_worker(queues(), other)):
             await bench.push(metric("d-2"))
             await eventually(lambda: other.jobs)
             assert await bench.reserved() == 1
-        released.set()
-        await eventually(lambda: living.jobs)
     assert [job.metrics[0].dedupe_id for job in other.jobs] == ["d-2"]
     assert [job.metrics[0].dedupe_id for job in living.jobs] == ["d-1"]
     assert await bench.is_empty()
@@ -253,7 +309,10 @@ class LosesAnswers(Redis):
         return answer
 
 
-async def test_what_it_took_without_hearing_of_it_comes_first(bench: Bench, clock: Clock) -> None:
+@pytest.mark.parametrize("times", [1, 5])
+async def test_what_it_took_without_hearing_of_it_comes_first_and_uses_no_try(
+    bench: Bench, clock: Clock, times: int
+) -> None:
     redis = LosesAnswers.from_url(bench.redis_url)
     queue = ReservingQueue(
         redis, prefix=bench.prefix, queue="default", retry_after_s=RETRY_AFTER_S, clock=clock
@@ -261,11 +320,17 @@ async def test_what_it_took_without_hearing_of_it_comes_first(bench: Bench, cloc
     store = FakeMetricStore()
     worker = make_worker(queue, store)
     await worker.turn()
-    await bench.push(metric("d-1", 1.0))
+    await bench.push(metric("d-1", 1.0), attempts=4, maxTries=5)
+    for _ in range(times):
+        redis.loses = True
+        with pytest.raises(Outage):
+            await queue.reserve(max_jobs=100, max_bytes=1_000_000)
+        assert await Predecessors(queue).settle() == 1
     redis.loses = True
+    with pytest.raises(Outage):
+        await queue.reserve(max_jobs=100, max_bytes=1_000_000)
+    await bench.push(metric("d-1", 2.0))
     async with running(worker):
-        await eventually(lambda: not redis.loses)
-        await bench.push(metric("d-1", 2.0))
         await eventually(lambda: len(store.jobs) == 2)
     assert [value_of(store, number) for number in range(2)] == [1.0, 2.0]
     assert await bench.is_empty()
@@ -273,10 +338,14 @@ async def test_what_it_took_without_hearing_of_it_comes_first(bench: Bench, cloc
     await redis.aclose()
 
 
+@pytest.mark.parametrize("noticed", [True, False])
 async def test_what_redis_has_forgotten_that_it_was_done_is_done_again_in_its_order(
-    bench: Bench, queues: Queues
+    bench: Bench, queues: Queues, *, noticed: bool
 ) -> None:
-    """Redis comes back as it was when the first job was held: the second one is in the list again."""
+    """Redis comes back as it was when the first job was held: the second one is in the list again.
+
+    Also where no command of the worker's met the outage.
+    """
     store = FakeMetricStore()
     write, saved = store.write, {}
 
@@ -293,9 +362,12 @@ async def test_what_redis_has_forgotten_that_it_was_done_is_done_again_in_its_or
     async with running(make_worker(queues(), store)):
         await eventually(lambda: len(store.jobs) == 2)
         await eventually(bench.is_empty)
-        for key, value in saved.items():
-            await bench.redis.restore(key, 0, value)
-        await bench.redis.client_kill_filter(_type="normal", skipme=True)
+        async with bench.redis.pipeline(transaction=True) as at_once:
+            for key, value in saved.items():
+                at_once.restore(key, 0, value, replace=True)
+            await at_once.execute()
+        if noticed:
+            await bench.redis.client_kill_filter(_type="normal", skipme=True)
         await eventually(lambda: len(store.jobs) == 4)
         await eventually(bench.is_empty)
     assert [value_of(store, number) for number in range(4)] == [1.0, 2.0, 1.0, 2.0]
