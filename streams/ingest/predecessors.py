@@ -72,7 +72,9 @@ class Predecessors:
             if silent.keys() <= ours.keys():
                 log.info("all of them live")
                 break
-        return await self._take_back(silent)
+        taken = await self._take_back(silent)
+        self._queue.begin_anew()
+        return taken
 
     async def _take_back(self, silent: dict[str, float]) -> int:
         # What was taken last goes back first, so that what was taken first ends in front.

@@ -224,6 +224,10 @@ class ReservingQueue:
         """
         return not self._mark or await answered(self._beat(keys=[self._held], args=[self._mark])) is not None
 
+    def begin_anew(self) -> None:
+        """Forget what we held: whatever Redis had of it is back in the queue."""
+        self._mark = ""
+
     async def hold_nothing(self) -> None:
         """Take our mark away: nobody need wait for us."""
         if self._mark:
@@ -244,10 +248,7 @@ class ReservingQueue:
         """
         keys = [self._reserved, self._list, self._notify, self._held]
         counted = int(not self.is_ours(mark))
-        taken = int(await answered(self._take_back(keys=keys, args=[mark, beats, counted])))
-        if mark == self._mark:
-            self._mark = ""
-        return taken
+        return int(await answered(self._take_back(keys=keys, args=[mark, beats, counted])))
 
     async def backlog(self) -> Backlog:
         """Count the jobs, all at the same moment."""
