@@ -136,14 +136,19 @@ class Bench:
         if next(self._workers) == "laravel":
             await asyncio.to_thread(self.laravel.work, jobs, now=now)
         else:
-            await self._ingest(now).turn()
+            queue = self._reserving(now)
+            await self._ingest(now, queue).turn()
+            await queue.hold_nothing()  # as one that ends in good order
 
     async def abandon(self, *, now: int) -> None:
         """Let the way's worker take the next job, and die in the middle of it."""
         if next(self._workers) == "laravel":
             await asyncio.to_thread(self.laravel.reserve, now=now)
         else:
-            await self._reserving(now).reserve(max_jobs=1, max_bytes=1)
+            queue = self._reserving(now)
+            await queue.reserve(max_jobs=1, max_bytes=1)
+            # Without its mark, by which the next ingest would run the job sooner than Laravel's worker does.
+            await queue.hold_nothing()
 
     async def execute(self, statement: str) -> None:
         """Run an SQL statement."""
@@ -166,10 +171,10 @@ class Bench:
         value = unique.encode(Origin(3, 1_000 + self._pushed), readings)
         return Record(3, self._pushed, value, {"epoch": b"1"})
 
-    def _ingest(self, now: int) -> IngestWorker:
+    def _ingest(self, now: int, queue: ReservingQueue) -> IngestWorker:
         assert self._session is not None
         return IngestWorker(
-            self._reserving(now),
+            queue,
             PostgresStore(self._session),
             queue_name="default",
             statistics=Statistics(),
