@@ -56,6 +56,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not config.getoption("--long"):
         for item in items:
             if item.get_closest_marker("long"):
+                # Skipped rather than deselected: so the last lines count them.
                 item.add_marker(pytest.mark.skip(LONG))
 
 

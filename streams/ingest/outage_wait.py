@@ -103,8 +103,7 @@ class OutageWait:
 
     async def pause(self, delay_s: float) -> None:
         """Wait so long, or until `stop`, or until the limit of the run is reached."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), self._limit.within(delay_s))
+        await self.rest(self._limit.within(delay_s))
 
     async def rest(self, delay_s: float) -> None:
         """Wait so long, or until `stop`, whatever the limit of the run."""
