@@ -51,7 +51,7 @@ class Ledger:
     wrong_last_pushes: int = 0
     """Of those, which were pushed last with another value than the correction's."""
     wrong_last_values: int = 0
-    """Of those, whose row has another value. A job that is tried again lands behind those that came later."""
+    """Of those, whose row has another value: a job was run again behind those that came later."""
     brought_back: int = 0
     """Of those, which had the correction's value until Kafka lost the correction but not what it corrects.
 
@@ -77,6 +77,7 @@ class Ledger:
             + self.wrongly_landed
             + self.extra
             + self.wrong_last_pushes
+            + self.wrong_last_values
         )
 
     def blame(self, what: str, example: object) -> None:

@@ -45,13 +45,6 @@ ALONE = {
     *("records-deleted", "redis-before-first-fence"),
 }
 """Kinds beside which nothing else happens: they destroy what was acknowledged."""
-REORDERS = {
-    *("die-at", "kill", "stop", "freeze"),
-    *("cut", "stall", "slow", "slow-postgres"),
-    *("restart", "crash", "outage", "failover", "rebalance-without", "redis-set-back"),
-    *("redis-before-first-fence", "power-loss", "disk-full"),
-}
-"""Kinds by which a job may be tried again behind later ones, where ingest or what it talks to is hit."""
 CALM_S = 15.0
 """Before each of a few faults that were asked for by name."""
 
@@ -104,11 +97,6 @@ class Plan:
     def faults(self) -> list[Fault]:
         """Return all faults."""
         return [step.fault for lane in self.lanes.values() for step in lane]
-
-    def keeps_job_order(self) -> bool:
-        """Tell whether no fault lets a job of ingest's be tried again behind later ones."""
-        harmless = {"worker", "leader", "kafka", "mosquitto", "worker-kafka", "worker-mosquitto"}
-        return not any(fault.kind in REORDERS and fault.target not in harmless for fault in self.faults())
 
 
 def long_form(seed: int, rate: float = 850.0) -> Plan:

@@ -135,7 +135,6 @@ class Storm:
         too_long = self._drains.too_long_s if self._plan.in_bounds else {}
         ok = (
             ledger.adds_up
-            and not (self._plan.keeps_job_order() and ledger.wrong_last_values)
             and not (swallowed or too_long or None in told.values())
             and all(code == os.EX_CONFIG for code in scene.intruders_ended)
             and not (pushes.doubled or failed_jobs or queued)

@@ -141,7 +141,8 @@ def test_a_value_that_was_right_until_kafka_lost_it_is_counted_apart() -> None:
 
 def test_an_old_value_in_the_row_is_counted() -> None:
     old = [(*row(1)[:3], value_of(1)) if one == row(1) else one for one in rows()]
-    assert settle(acked(), old, rejected(), Pushed(values(), {})).wrong_last_values == 1
+    ledger = settle(acked(), old, rejected(), Pushed(values(), {}))
+    assert (ledger.adds_up, ledger.wrong_last_values, ledger.wrong_last_pushes) == (False, 1, 0)
 
 
 def test_a_correction_that_was_not_acknowledged_owes_no_value() -> None:

@@ -15,7 +15,6 @@ from tests.faults.plan import (
     OF_BROKERS,
     OF_DISKS,
     OF_STANDBYS,
-    REORDERS,
     SERVERS,
     Fault,
     Plan,
@@ -76,16 +75,8 @@ def test_a_storm_of_some_faults_has_these_alone() -> None:
 def test_every_kind_belongs_to_a_form_and_has_a_bound() -> None:
     forms = (long_form, histories_form, disks_form, brokers_form)
     assert set().union(*(form(1).counts() for form in forms)) == set(KINDS) == set(FAULTS) == set(BOUNDS_S)
-    assert set(KINDS) >= ALONE | REORDERS | OF_DISKS | OF_BROKERS | OF_STANDBYS
+    assert set(KINDS) >= ALONE | OF_DISKS | OF_BROKERS | OF_STANDBYS
 
 
 def test_the_document_shows_the_bounds() -> None:
     assert table() in GUARANTEES.read_text()
-
-
-def test_rows_tell_the_last_value_where_no_job_is_tried_again() -> None:
-    assert these([Fault("freeze", "leader", 23), Fault("outage", "kafka", 5)]).keeps_job_order()
-    assert not these([Fault("freeze", "ingest", 23)]).keeps_job_order()
-    assert not these([Fault("outage", "redis+kafka", 5)]).keeps_job_order()
-    assert not these([Fault("failover", "redis", 20)]).keeps_job_order()
-    assert not these([Fault("cut", "worker-redis", 5)]).keeps_job_order()
