@@ -86,10 +86,17 @@ async def _examine(named: NamedCheck, limit_s: float) -> _Result:
 
 def _away(named: NamedCheck, outage: Outage) -> _Result:
     if outage.part != named.part:
-        seen = f"{named.what}: not looked at, since {outage.part} does not answer"
-        return _Result([warning(named.part, seen, f"See the line of {outage.part}")])
+        return _Result([_not_looked_at(named, outage)])
     mend = CREDENTIALS if _is_refused(outage) else outage.mend or _mend(outage.part)
     return _Result([broken(named.part, outage.seen, mend)], is_away=True)
+
+
+def _not_looked_at(named: NamedCheck, outage: Outage) -> Finding:
+    if outage.mend:
+        # It may answer, and refuse us this one thing. Its own line need not say so.
+        return warning(named.part, f"{named.what}: not looked at: {outage.part}: {outage.seen}", outage.mend)
+    seen = f"{named.what}: not looked at, since {outage.part} does not answer"
+    return warning(named.part, seen, f"See the line of {outage.part}")
 
 
 def _is_refused(outage: Outage) -> bool:

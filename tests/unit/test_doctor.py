@@ -98,6 +98,12 @@ async def test_that_a_part_is_away_is_said_once_and_by_others_as_not_looked_at()
     assert all(each.mend for each in found)
 
 
+async def test_a_right_that_one_check_lacks_is_told_there_since_the_parts_own_line_may_be_well() -> None:
+    lacks = raising(Outage("redis", "no right. Grant it", seen="NOPERM zrevrange", mend="Grant it"))
+    found = await examine([NamedCheck("queue", "who works", lacks)], 5)
+    assert found[0] == warning("queue", "who works: not looked at: redis: NOPERM zrevrange", "Grant it")
+
+
 @pytest.mark.parametrize(
     ("error", "mend"),
     [
