@@ -13,6 +13,7 @@ from streams.commands.base import PlainCommand, command
 from streams.counters import Statistics
 from streams.database.session import DatabaseSession
 from streams.errors import NotFinished
+from streams.ingest.caution import Caution
 from streams.ingest.report import SETTLED, Report
 from streams.ingest.store import PostgresStore
 from streams.ingest.wait_limit import WaitLimit
@@ -57,6 +58,7 @@ class IngestRun:
         self._until = until
         self._concurrency = concurrency
         self._was_told_to_stop = False
+        self._caution = Caution()
         limit_s = 0 if until is Until.STOPPED else settings.ingest_wait_limit_s
         self._limit = WaitLimit(limit_s, self._settled)
 
@@ -120,6 +122,7 @@ class IngestRun:
             delete_when_missing_models=self._settings.job_delete_when_missing_models,
             until=self._until,
             limit=self._limit,
+            caution=self._caution,
         )
 
     async def _serve(self, clients: AsyncExitStack, queue: ReservingQueue, report: Report) -> None:

@@ -41,7 +41,8 @@ class Batch:
         What there is no time for is left: done late, it would be done twice, and an attempt lost.
 
         Raises:
-            Outage: the store is away, or takes no rows at all; nobody's try is used.
+            Outage: the store is away, or takes no rows at all, or Redis does not know that we hold the jobs;
+                nobody's try is used.
         """
         await self._settle(jobs)
         await self._judge()
@@ -49,6 +50,8 @@ class Batch:
     async def _settle(self, jobs: Sequence[PreparedJob]) -> None:
         if not jobs or self._queue.is_late:
             return
+        # Who stood still may have been taken for dead. What others have written since must stand.
+        await self._queue.confirm()
         try:
             rows = await self._store.write([taken.job for taken in jobs])
         except RowsRefused as refusal:

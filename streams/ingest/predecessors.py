@@ -12,13 +12,14 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from streams.laravel.reserve import ReservingQueue, taken_at
+from streams.ingest.caution import Caution
+from streams.ingest.holder_watch import SILENT_LOOKS, HolderWatch
+from streams.laravel.marks import Mark
+from streams.laravel.reserve import ReservingQueue
 
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 1.0
-SILENT_LOOKS = 10
-"""So many looks in a row must find no beat. One is due between any two of them."""
 
 
 class Predecessors:
@@ -26,23 +27,22 @@ class Predecessors:
 
     Args:
         queue: of this worker.
+        caution: of this process: what a dead one held may have killed it.
         is_over: whether this worker was told to stop.
         pause: waits so many seconds, or until this worker is told to stop.
-
-    Attributes:
-        have_left_jobs: whether the last look found any that are to be put back; also where that then failed.
     """
 
     def __init__(
         self,
         queue: ReservingQueue,
+        caution: Caution | None = None,
         is_over: Callable[[], bool] = lambda: False,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._queue = queue
+        self._caution = caution or Caution()
         self._is_over = is_over
         self._pause = pause
-        self.have_left_jobs = False
 
     async def settle(self) -> int:
         """Return when nobody's jobs are in doubt any more: at once where no other holds any.
@@ -55,33 +55,42 @@ class Predecessors:
         Raises:
             Outage: Redis does not answer. Nobody could beat, so the next call begins anew.
         """
-        self.have_left_jobs = False
-        silent = await self._queue.holders()
-        ours = {mark: beats for mark, beats in silent.items() if self._queue.is_ours(mark)}
-        others = silent.keys() - ours.keys()
-        if others:
+        # One after the other: what one puts back, another worker of this process must not take at once.
+        async with self._caution.alone():
+            return await self._settle()
+
+    async def _settle(self) -> int:
+        watch = HolderWatch()
+        found = await self._look(watch)
+        if watch.suspects:
             within_s = LOOK_EVERY_S * SILENT_LOOKS
-            log.info("other holders of jobs: %d; sees within %g s which of them live", len(others), within_s)
-        for _ in range(SILENT_LOOKS if others else 0):
+            others = watch.suspects
+            log.info("other holders of jobs: %d; sees within %g s which of them live", others, within_s)
+        while watch.suspects:
             await self._pause(LOOK_EVERY_S)
             if self._is_over():
                 return 0
-            found = await self._queue.holders()
-            # One with another mark or another beat has done something since.
-            silent = {mark: beats for mark, beats in silent.items() if found.get(mark) == beats}
-            if silent.keys() <= ours.keys():
-                log.info("all of them live")
-                break
-        taken = await self._take_back(silent)
+            found = await self._look(watch)
+        left = {
+            mark: beats for mark, beats in found.items() if self._queue.is_ours(mark) or watch.is_dead(mark)
+        }
+        taken = await self._take_back(left)
         self._queue.begin_anew()
         return taken
 
-    async def _take_back(self, silent: dict[str, float]) -> int:
+    async def _look(self, watch: HolderWatch) -> dict[Mark, float]:
+        found = await self._queue.holders()
+        watch.look({mark: beats for mark, beats in found.items() if not self._queue.is_ours(mark)})
+        return found
+
+    async def _take_back(self, left: dict[Mark, float]) -> int:
         # What was taken last goes back first, so that what was taken first ends in front.
         taken = 0
-        self.have_left_jobs = bool(silent)
-        for mark in sorted(silent, key=taken_at, reverse=True):
-            taken += await self._queue.take_back(mark, silent[mark])
+        for mark in sorted(left, key=lambda each: each.taken_at, reverse=True):
+            if not self._queue.is_ours(mark):
+                # Before it is done: the answer may be lost.
+                self._caution.beware(mark.jobs)
+            taken += await self._queue.take_back(mark, left[mark])
         if taken:
             log.warning(
                 "jobs that are put back in front, in their order: %d. Their worker died, or did not hear "

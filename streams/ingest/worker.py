@@ -13,6 +13,7 @@ from streams.backoff import delays
 from streams.counters import Statistics
 from streams.errors import ForeignJob, MalformedRecord, Outage
 from streams.ingest.batch import Batch
+from streams.ingest.caution import Caution
 from streams.ingest.failing import exhausted_message, is_exhausted
 from streams.ingest.outage_wait import OutageWait
 from streams.ingest.outcomes import Outcomes
@@ -54,6 +55,7 @@ class IngestWorker:
         delete_when_missing_models: whether the job's class says so, as Laravel before 13 asks it.
         until: when it ends by itself.
         limit: how long it waits for parts that are away; by default for ever.
+        caution: of the process, where it has several workers.
         clock: the time in UTC.
     """
 
@@ -69,6 +71,7 @@ class IngestWorker:
         delete_when_missing_models: bool = False,
         until: Until = Until.STOPPED,
         limit: WaitLimit | None = None,
+        caution: Caution | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._queue = queue
@@ -79,7 +82,10 @@ class IngestWorker:
         self._max_jobs = 1 if until is Until.ONE_JOB else MAX_JOBS
         self._outage_wait = OutageWait(statistics, limit or WaitLimit())
         self._store = StoppableStore(store, self._outage_wait)
-        self._predecessors = Predecessors(queue, lambda: self._outage_wait.is_over, self._outage_wait.rest)
+        self._caution = caution or Caution()
+        self._predecessors = Predecessors(
+            queue, self._caution, lambda: self._outage_wait.is_over, self._outage_wait.rest
+        )
         self._reservations = Reservations(queue, self._outage_wait, statistics)
         self._outcomes = Outcomes(
             queue,
@@ -131,9 +137,16 @@ class IngestWorker:
     async def turn(self) -> int:
         """Take what is there and settle it; return how many jobs that were."""
         await self._outage_wait.be_sure(self._check)
-        if self._outage_wait.is_over:
-            return 0
-        jobs = await self._queue.reserve(max_jobs=self._max_jobs, max_bytes=MAX_BYTES)
+        async with self._caution.turn() as carefully:
+            if self._outage_wait.is_over:
+                return 0
+            taken = await self._take(1 if carefully else self._max_jobs)
+            if carefully:
+                self._caution.passed(taken)
+            return taken
+
+    async def _take(self, max_jobs: int) -> int:
+        jobs = await self._queue.reserve(max_jobs=max_jobs, max_bytes=MAX_BYTES)
         self._outage_wait.redis_answers()
         if jobs:
             async with self._reservations.holding(jobs):
@@ -149,12 +162,7 @@ class IngestWorker:
         """Return if jobs can be settled in both places, and those that came earlier are in front."""
         await self._queue.check()
         await self._store.check()
-        try:
-            await self._predecessors.settle()
-        finally:
-            if self._predecessors.have_left_jobs:
-                # One of them may be what killed its worker: alone, it uses up few tries of others.
-                self._max_jobs = 1
+        await self._predecessors.settle()
 
     def _learn(self, too_many: int) -> None:
         """Take fewer jobs at once where there was no time for all, until there is."""

@@ -3,5 +3,5 @@
 -- Returns the beats; nothing for one without a mark.
 
 -- Redis lets the first write of a script alone fail for want of memory; this one needs none.
-redis.call('zrem', KEYS[1], 'metric-streams: no job at all')
+redis.call('zrem', KEYS[1], nobody)
 return redis.call('zadd', KEYS[1], 'XX', 'INCR', 1, ARGV[1])

@@ -3,7 +3,8 @@
 -- ARGV: now, when the first reservation expires, the most jobs and bytes, how many were announced by BLPOP, who takes
 -- them, and the mark of what was taken before.
 -- Returns nothing, and takes nothing, if this Redis has forgotten what became of the jobs that the holder held before,
--- or the holder has not heard of some. Else the new mark, empty if nothing was taken, and pairs: the job as it was, and as it stands in reserved.
+-- or the holder has not heard of some. Else the new mark, empty if nothing was taken, and for each job: as it was, as
+-- it stands in reserved, and its place there.
 --
 -- The effect of so many pops in a row, but in an order in which a crash in the middle leaves a job in two
 -- places rather than in none. A payload that a pop would destroy (no JSON object with a number of attempts) is
@@ -12,11 +13,8 @@
 -- Redis keeps members of one score in the order of their bytes. So each job expires a microsecond behind the one
 -- before it: what a killed worker held comes back as it was pushed, and at the time that a pop would name.
 --
--- The mark says who holds which jobs: the holder, when its first and its last one expire, and their ids. Its score
--- counts the holder's beats.
+-- The score of a mark counts the holder's beats.
 
--- What no job is: a member that is removed, or changed, without any effect.
-local nobody = 'metric-streams: no job at all'
 local queue, delayed, reserved, notify, held = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local now, expires, most_jobs, most_bytes, woken = ARGV[1], ARGV[2] + 0, ARGV[3] + 0, ARGV[4] + 0, ARGV[5] + 0
 local holder, old_mark = ARGV[6], ARGV[7]
@@ -32,8 +30,7 @@ redis.call('zadd', held, 'XX', 0, nobody)
 -- Whether what the holder held before is as it left it: its mark there, none of its jobs, and no other mark of its.
 local function is_as_it_was()
   if old_mark ~= '' then
-    local first, last = string.match(old_mark, '^%S+ (%S+) (%S+)')
-    if not redis.call('zscore', held, old_mark) or redis.call('zcount', reserved, first, last) > 0 then return false end
+    if not redis.call('zscore', held, old_mark) or #left_of(reserved, old_mark) > 0 then return false end
   end
   for _, mark in ipairs(redis.call('zrangebyscore', held, '-inf', '+inf')) do
     if mark ~= old_mark and string.sub(mark, 1, #holder) == holder then return false end
@@ -72,13 +69,12 @@ for i = 0, most_jobs - 1 do
   local readable, copy, id = pcall(next_attempt, job)
   if not readable then copy = job end
   redis.call('zadd', reserved, place(i), copy)
-  taken[#taken + 1] = {job, copy}
-  -- A job of another's may have none, or one that would not be a word of the mark.
-  if readable and type(id) == 'string' and #id <= 64 and string.find(id, '^%S+$') then ids[#ids + 1] = id end
+  taken[#taken + 1] = {job, copy, place(i)}
+  if readable and is_word(id) then ids[#ids + 1] = id end
 end
 local mark = ''
 if #ids > 0 then
-  mark = table.concat({holder, place(0), place(#taken - 1), table.concat(ids, ' ')}, ' ')
+  mark = mark_of(holder, place(0), place(#taken - 1), ids)
   redis.call('zadd', held, 0, mark)
 end
 if #taken > 0 then redis.call('ltrim', queue, #taken, -1) end

@@ -6,7 +6,6 @@ first, raises its ``attempts`` through cjson, and keeps that copy in ``:reserved
 Workers of both kinds can share a queue, and either can die: the other gets its jobs back.
 """
 
-import re
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,6 +14,7 @@ from typing import NamedTuple, Self
 from redis.asyncio import Redis
 
 from streams.errors import Outage
+from streams.laravel.marks import Mark
 from streams.laravel.redis_health import ingest_health
 from streams.laravel.redis_keys import QueueKeys
 from streams.laravel.redis_outages import answered
@@ -34,21 +34,10 @@ def due(now_s: float, delay_s: int) -> str:
     return f"{now_s + delay_s - 1 + 1e-6:.6f}"
 
 
-MARK = re.compile(r"[0-9a-f]{32} \d+\.\d{6} \d+\.\d{6}( \S+)+\Z")
-"""Who, when the first and the last of its jobs expire, and their ids."""
 FORGOTTEN = (
     "what this worker held is not as it left it: Redis came back from an older copy, an answer was lost, or "
     "another ingest took this one for dead. It looks again who holds what"
 )
-
-
-def taken_at(mark: str) -> float:
-    """Return the order of a holder's mark among others: what was taken first has the least.
-
-    >>> taken_at("5f0c 1800000089.900001 1800000089.900002 id-1 id-2")
-    1800000089.900001
-    """
-    return float(mark.split(" ", 2)[1])
 
 
 class ReservedJob(NamedTuple):
@@ -58,6 +47,8 @@ class ReservedJob(NamedTuple):
     """As it was in the list: what a worker reads and what goes into failed_jobs."""
     reserved: bytes
     """As it is in ``:reserved``: what settles it."""
+    place: bytes
+    """Its score there. At another place it is another worker's, who took it since."""
 
 
 class Broadcast(NamedTuple):
@@ -106,14 +97,17 @@ class ReservingQueue:
         self._retry_after_s = retry_after_s
         self._clock = clock
         self._list, self._delayed, self._reserved, self._notify, self._held = QueueKeys.of(prefix, queue)
-        self._holder = uuid.uuid4().hex
-        self._mark = ""
+        self._holder = uuid.uuid4().hex.encode()
+        self._mark = b""
         self._woken = 0
         self._reserved_at = 0.0
         self._health = ingest_health(redis, prefix, queue)
-        self._reserve, self._complete, self._release, self._put_back, self._take_back, self._beat = (
-            redis.register_script(script(name))
-            for name in ("reserve", "complete", "release", "put_back", "take_back", "beat")
+        self._reserve, self._complete, self._delete, self._release, self._put_back = (
+            redis.register_script(script("held", name))
+            for name in ("reserve", "complete", "delete", "release", "put_back")
+        )
+        self._take_back, self._beat, self._leave = (
+            redis.register_script(script("held", name)) for name in ("take_back", "beat", "leave")
         )
 
     @classmethod
@@ -145,9 +139,8 @@ class ReservingQueue:
         if answer is None:
             raise Outage("redis", FORGOTTEN)
         self._woken = 0
-        mark, taken = answer
-        self._mark = mark.decode()
-        return [ReservedJob(payload, reserved) for payload, reserved in taken]
+        self._mark, taken = answer
+        return [ReservedJob(*each) for each in taken]
 
     @property
     def is_late(self) -> bool:
@@ -175,7 +168,8 @@ class ReservingQueue:
 
     async def delete(self, job: ReservedJob) -> bool:
         """Delete a job; return whether it was still ours."""
-        return bool(await answered(self._redis.zrem(self._reserved, job.reserved)))
+        deleted = self._delete(keys=[self._reserved], args=[job.reserved, job.place])
+        return bool(await answered(deleted))
 
     async def release(self, job: ReservedJob, delay_s: int, *, counted: bool = True) -> bool:
         """Let a job be tried again after a delay; return whether it was still ours.
@@ -188,7 +182,7 @@ class ReservingQueue:
         available_at = due(self._clock(), delay_s)
         left = job.reserved if counted else job.payload
         keys = [self._reserved, self._delayed]
-        released = self._release(keys=keys, args=[job.reserved, available_at, left])
+        released = self._release(keys=keys, args=[job.reserved, job.place, available_at, left])
         return bool(await answered(released))
 
     async def put_back(self, jobs: Sequence[ReservedJob]) -> int:
@@ -197,24 +191,24 @@ class ReservingQueue:
         Returns:
             How many were still ours to put back.
         """
-        arguments = [part for job in jobs for part in (job.reserved, job.payload)]
+        arguments = [part for job in jobs for part in (job.reserved, job.place, job.payload)]
         keys = [self._reserved, self._list, self._notify, self._held]
         returned = int(await answered(self._put_back(keys=keys, args=[self._mark, *arguments])))
-        self._mark = ""
+        self._mark = b""
         return returned
 
-    async def holders(self) -> dict[str, float]:
+    async def holders(self) -> dict[Mark, float]:
         """Return the marks of all that hold jobs, or died while they did, with the beats of each.
 
         What is no mark is another program's, and left alone.
         """
         found = await answered(self._redis.zrangebyscore(self._held, "-inf", "+inf", withscores=True))
-        marks = {mark.decode(errors="replace"): beats for mark, beats in found}
-        return {mark: beats for mark, beats in marks.items() if MARK.match(mark)}
+        marks = ((Mark.read(text), beats) for text, beats in found)
+        return {mark: beats for mark, beats in marks if mark is not None}
 
-    def is_ours(self, mark: str) -> bool:
+    def is_ours(self, mark: Mark) -> bool:
         """Tell whether a mark is this worker's."""
-        return mark.startswith(self._holder)
+        return mark.holder == self._holder
 
     async def beat(self) -> bool:
         """Show that we live and work on what we hold. Due every second while we hold jobs.
@@ -224,20 +218,30 @@ class ReservingQueue:
         """
         return not self._mark or await answered(self._beat(keys=[self._held], args=[self._mark])) is not None
 
+    async def confirm(self) -> None:
+        """Return if what we hold is still ours.
+
+        Raises:
+            Outage: it is not, or Redis does not answer.
+        """
+        if not await self.beat():
+            raise Outage("redis", FORGOTTEN)
+
     def begin_anew(self) -> None:
         """Forget what we held: whatever Redis had of it is back in the queue."""
-        self._mark = ""
+        self._mark = b""
 
     async def hold_nothing(self) -> None:
-        """Take our mark away: nobody need wait for us."""
+        """Take our mark away: nobody need wait for us. It stays if Redis forgot that a job was done."""
         if self._mark:
-            await answered(self._redis.zrem(self._held, self._mark))
-            self._mark = ""
+            await answered(self._leave(keys=[self._reserved, self._held], args=[self._mark]))
+            self._mark = b""
 
-    async def take_back(self, mark: str, beats: float) -> int:
+    async def take_back(self, mark: Mark, beats: float) -> int:
         """Put what a holder will not settle any more back to the front in its old order.
 
-        A try of each is used, but not where it was ourselves: then no job has ended its worker.
+        A try is used where another held one job alone, which may have ended it. Of several nobody knows which
+        one did. And what we held ourselves has not ended us.
 
         Args:
             mark: the holder's.
@@ -247,8 +251,8 @@ class ReservingQueue:
             How many jobs there were.
         """
         keys = [self._reserved, self._list, self._notify, self._held]
-        counted = int(not self.is_ours(mark))
-        return int(await answered(self._take_back(keys=keys, args=[mark, beats, counted])))
+        counted = int(mark.jobs == 1 and not self.is_ours(mark))
+        return int(await answered(self._take_back(keys=keys, args=[mark.text, beats, counted])))
 
     async def backlog(self) -> Backlog:
         """Count the jobs, all at the same moment."""
@@ -272,5 +276,6 @@ class ReservingQueue:
 
     def _announced(self, job: ReservedJob, publication: Broadcast) -> Iterator[bytes | str]:
         yield job.reserved
+        yield job.place
         yield self._prefix + publication.channel
         yield publication.message

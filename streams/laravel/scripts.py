@@ -13,6 +13,7 @@ from importlib import resources
 
 
 @cache
-def script(name: str) -> str:
-    """Return the text of a script by its file's name without ``.lua``."""
-    return resources.files("streams.laravel").joinpath(f"{name}.lua").read_text(encoding="utf-8")
+def script(*names: str) -> str:
+    """Return the text of a script by its file's name without ``.lua``, behind what it shares with others."""
+    package = resources.files("streams.laravel")
+    return "\n".join(package.joinpath(f"{name}.lua").read_text(encoding="utf-8") for name in names)

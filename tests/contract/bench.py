@@ -148,7 +148,7 @@ class Bench:
             queue = self._reserving(now)
             await queue.reserve(max_jobs=1, max_bytes=1)
             # Without its mark, by which the next ingest would run the job sooner than Laravel's worker does.
-            await queue.hold_nothing()
+            await self._redis.delete(f"{self._prefix}queues:default:held")
 
     async def execute(self, statement: str) -> None:
         """Run an SQL statement."""

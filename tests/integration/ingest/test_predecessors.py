@@ -1,6 +1,7 @@
 """What an ingest held when it died is run before what came later, so that the last value wins."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -11,13 +12,18 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from streams.database.session import DatabaseSession
 from streams.errors import Outage
-from streams.ingest.predecessors import SILENT_LOOKS, Predecessors
+from streams.ingest.caution import Caution
+from streams.ingest.holder_watch import SILENT_LOOKS
+from streams.ingest.predecessors import Predecessors
 from streams.ingest.store import FakeMetricStore, PostgresStore
 from streams.ingest.wait_limit import WaitLimit
 from streams.ingest.worker import IngestWorker, Until
+from streams.ingest.worker_pool import WorkerPool
 from streams.laravel.job import Job
+from streams.laravel.marks import Mark
 from streams.laravel.redis_client import connect
-from streams.laravel.reserve import ReservingQueue, taken_at
+from streams.laravel.reserve import Broadcast, ReservedJob, ReservingQueue
+from streams.tasks import ended
 from tests.integration.ingest.bench import RETRY_AFTER_S, Bench, Clock, make_worker, metric, rows, running
 from tests.parts.eventually import eventually
 
@@ -106,14 +112,91 @@ async def test_what_has_expired_meanwhile_still_comes_first(
 async def test_a_job_at_a_time_at_first_since_one_of_them_may_be_what_kills(
     bench: Bench, queues: Queues
 ) -> None:
-    for value in range(8):
+    for value in range(6):
         await bench.push(metric(f"d-{value}", float(value)))
-    assert await hold(queues()) == 8
+    assert await hold(queues()) == 6
+    for value in range(6, 10):
+        await bench.push(metric(f"d-{value}", float(value)))
     worker = make_worker(queues(), FakeMetricStore())
-    assert [await worker.turn() for _ in range(4)] == [1, 2, 4, 1]
+    assert [await worker.turn() for _ in range(8)] == [*[1] * 6, 4, 0]
 
 
-@pytest.mark.parametrize("job_id", ["5f0c19a2-92ce-495b-86e6-986f871bedf9", "of:another,application"])
+async def test_the_danger_is_over_where_somebody_else_took_the_jobs(bench: Bench, queues: Queues) -> None:
+    await bench.push(metric("d-1"))
+    await bench.push(metric("d-2"))
+    assert await hold(queues()) == 2
+    worker, other = make_worker(queues(), FakeMetricStore()), queues()
+    assert await worker.turn() == 1
+    assert await hold(other) == 1
+    assert await worker.turn() == 0
+    await bench.push(metric("d-3"))
+    await bench.push(metric("d-4"))
+    assert await worker.turn() == 2
+
+
+class Mortal(Redis):
+    """A client whose process dies: from then on nothing reaches Redis."""
+
+    is_dead = False
+
+    async def execute_command(self, *args: object, **options: object) -> object:
+        if self.is_dead:
+            raise RedisConnectionError("dead, as the test asked")
+        return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]  # of redis-py
+
+
+@pytest.mark.parametrize("tries", [1, 5])
+@pytest.mark.parametrize("concurrency", [1, 3])
+async def test_of_many_jobs_only_the_one_that_kills_its_worker_is_given_up(
+    bench: Bench, clock: Clock, tries: int, concurrency: int
+) -> None:
+    """The process dies with all that it held, and is started again, as often as it takes."""
+    for value in range(30):
+        await bench.push(metric(f"d-{value}", float(value)), maxTries=tries)
+    written: list[str | None] = []
+
+    class Deadly(FakeMetricStore):
+        async def write(self, jobs: Sequence[Job]) -> int:
+            ids = [job.metrics[0].dedupe_id for job in jobs]
+            if "d-17" in ids:
+                redis.is_dead = True
+                await asyncio.Event().wait()
+            written.extend(ids)
+            return await super().write(jobs)
+
+    deaths = 0
+    while True:
+        redis, caution, store = Mortal.from_url(bench.redis_url), Caution(), Deadly()
+        hands = [
+            make_worker(
+                ReservingQueue(
+                    redis, prefix=bench.prefix, queue="default", retry_after_s=RETRY_AFTER_S, clock=clock
+                ),
+                store,
+                caution=caution,
+            )
+            for _ in range(concurrency)
+        ]
+        process = asyncio.create_task(WorkerPool(hands).run())
+        await eventually(lambda: redis.is_dead or store.failed)  # noqa: B023 - of this round
+        if store.failed:
+            break
+        deaths += 1
+        process.cancel()
+        await asyncio.wait({process})
+        await redis.aclose()
+    await eventually(bench.is_empty)
+    await ended(process)
+    await redis.aclose()
+    assert [json.loads(failed.payload)["attempts"] for failed in store.failed.values()] == [tries]
+    assert sorted(written, key=str) == sorted((f"d-{n}" for n in range(30) if n != 17), key=str)
+    assert deaths == tries + 1  # the first time it was among others, and nobody knew
+
+
+@pytest.mark.parametrize(
+    "job_id",
+    ["5f0c19a2-92ce-495b-86e6-986f871bedf9", "of:another,application", "a\u00a0b", "a\x1cb", "\u00e4"],
+)
 async def test_whatever_words_the_ids_of_jobs_are(bench: Bench, queues: Queues, job_id: str) -> None:
     """Those of Horizon are uuids."""
     await bench.push(metric("d-1", 1.0), id=job_id)
@@ -159,6 +242,137 @@ async def test_a_living_worker_is_not_robbed_though_a_run_has_no_time_left(
         assert await run.turn() == 0
         assert await bench.reserved() == 1
     assert [job.metrics[0].dedupe_id for job in store.jobs] == ["d-1"]
+
+
+async def test_a_job_whose_id_is_no_text_is_run_or_given_up_as_any_other(
+    bench: Bench, queues: Queues
+) -> None:
+    good = await bench.push(metric("d-1", 1.0))
+    await bench.push_raw(good.replace(b'"id":"', b'"id":"\xff'))
+    assert await hold(queues()) == 2
+    await bench.push(metric("d-1", 2.0))
+    store = FakeMetricStore()
+    await until_empty(make_worker(queues(), store, until=Until.EMPTY))
+    assert [value_of(store, number) for number in range(len(store.jobs))][-1] == 2.0
+    assert len(store.jobs) + len(store.failed) == 3
+    assert await bench.is_empty()
+    assert await bench.holds_nothing()
+
+
+class Saved:
+    """The queue as a Redis keeps it in an older copy, and comes back with."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self._keys: dict[bytes, bytes | None] = {}
+
+    async def save(self) -> None:
+        found = await self._bench.redis.keys(f"{self._bench.prefix}*")
+        self._keys = {key: await self._bench.redis.dump(key) for key in found}
+
+    async def come_back(self) -> None:
+        async with self._bench.redis.pipeline(transaction=True) as at_once:
+            for key in await self._bench.redis.keys(f"{self._bench.prefix}*"):
+                at_once.delete(key)
+            for key, value in self._keys.items():
+                at_once.restore(key, 0, value, replace=True)
+            await at_once.execute()
+
+
+async def test_an_end_in_good_order_leaves_the_mark_of_a_job_that_redis_forgot_was_done(
+    bench: Bench, queues: Queues, clock: Clock
+) -> None:
+    await bench.push(metric("d-1", 1.0))
+    ending, saved = queues(), Saved(bench)
+    [held] = await ending.reserve(max_jobs=1, max_bytes=1)
+    await bench.push(metric("d-1", 2.0))
+    await saved.save()
+    assert await ending.delete(held)
+    await saved.come_back()
+    await ending.hold_nothing()
+    store = FakeMetricStore()
+    await until_empty(make_worker(queues(), store, until=Until.EMPTY))
+    clock.now_s += RETRY_AFTER_S
+    await until_empty(make_worker(queues(), store, until=Until.EMPTY))
+    assert [value_of(store, number) for number in range(len(store.jobs))] == [1.0, 2.0]
+    assert await bench.holds_nothing()
+
+
+async def test_what_is_put_back_leaves_the_mark_of_a_job_that_redis_forgot_was_done(
+    bench: Bench, queues: Queues
+) -> None:
+    await bench.push(metric("d-1", 1.0))
+    await bench.push(metric("e-1", 1.0))
+    queue, saved = queues(), Saved(bench)
+    done, undone = await queue.reserve(max_jobs=2, max_bytes=1_000_000)
+    await bench.push(metric("d-1", 2.0))
+    await saved.save()
+    assert await queue.delete(done)
+    await saved.come_back()
+    assert await queue.put_back([undone]) == 1
+    store = FakeMetricStore()
+    await until_empty(make_worker(queue, store, until=Until.EMPTY))
+    assert [value_of(store, number) for number in range(len(store.jobs))] == [1.0, 1.0, 2.0]
+    assert await bench.is_empty()
+    assert await bench.holds_nothing()
+
+
+async def test_workers_that_take_jobs_at_the_same_moment_suspect_nothing(
+    bench: Bench, queues: Queues, clock: Clock
+) -> None:
+    """The places of one's jobs are among those of the other's."""
+    for value in range(6):
+        await bench.push(metric(f"d-{value}"))
+    one, other = queues(), queues()
+    mine = await one.reserve(max_jobs=3, max_bytes=1_000_000)
+    clock.now_s += 1e-6
+    assert len(await other.reserve(max_jobs=3, max_bytes=1_000_000)) == 3
+    for job in mine:
+        assert await one.delete(job)
+    assert await one.reserve(max_jobs=3, max_bytes=1_000_000) == []
+
+
+async def test_who_stood_still_and_was_taken_for_dead_writes_nothing_over_what_came_later(
+    bench: Bench, queues: Queues
+) -> None:
+    await bench.push(metric("d-1", 1.0))
+    store, frozen = FakeMetricStore(), queues()
+    worker = make_worker(frozen, store)
+    reserve = frozen.reserve
+
+    async def stand_still(**most: int) -> list[ReservedJob]:
+        jobs = await reserve(**most)
+        if jobs and not store.jobs:
+            await bench.push(metric("d-1", 2.0))
+            await until_empty(make_worker(queues(), store, until=Until.EMPTY))
+        return jobs
+
+    frozen.reserve = stand_still  # type: ignore[method-assign]  # of this test's alone
+    with pytest.raises(Outage):
+        await worker.turn()
+    assert [value_of(store, number) for number in range(len(store.jobs))] == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("how", ["put_back", "release", "delete", "complete"])
+async def test_what_is_settled_twice_is_not_taken_from_whom_it_came_to_meanwhile(
+    bench: Bench, queues: Queues, clock: Clock, how: str
+) -> None:
+    """The first answer was lost. Put back as it was, the job has the same bytes in other hands."""
+    await bench.push(metric("d-1"))
+    queue, other = queues(), queues()
+    [held] = await queue.reserve(max_jobs=1, max_bytes=1)
+    assert await queue.put_back([held]) == 1
+    clock.now_s += 1
+    [again] = await other.reserve(max_jobs=1, max_bytes=1)
+    assert again.reserved == held.reserved
+    settle = {
+        "put_back": lambda: queue.put_back([held]),
+        "release": lambda: queue.release(held, 10, counted=False),
+        "delete": lambda: queue.delete(held),
+        "complete": lambda: queue.complete([(held, Broadcast("a", b"b"))]),
+    }
+    assert await settle[how]() in (0, [False])
+    assert await other.delete(again)
 
 
 async def test_the_try_of_a_dead_worker_counts(bench: Bench, queues: Queues) -> None:
@@ -239,7 +453,7 @@ async def test_a_job_that_another_has_taken_since_is_not_taken_from_it(
     assert await hold(second) == 1
     looking = queues()
     marks = await looking.holders()
-    first = min(marks, key=taken_at)
+    first = min(marks, key=lambda mark: mark.taken_at)
     assert await looking.take_back(first, marks[first]) == 0
     assert await bench.reserved() == 1
     assert list(await looking.holders()) == [mark for mark in marks if mark != first]
@@ -254,7 +468,7 @@ async def test_nobody_waits_where_nobody_held_anything(bench: Bench, queues: Que
     queue = queues()
     holders = queue.holders
 
-    async def counted() -> dict[str, float]:
+    async def counted() -> dict[Mark, float]:
         nonlocal looks
         looks += 1
         return await holders()
@@ -280,7 +494,7 @@ async def test_silence_while_redis_gives_no_answer_proves_no_death(bench: Bench,
     holders = looking.holders
     asked = 0
 
-    async def answers_mostly() -> dict[str, float]:
+    async def answers_mostly() -> dict[Mark, float]:
         nonlocal asked
         asked += 1
         if asked % SILENT_LOOKS == 0:

@@ -13,7 +13,7 @@ from streams.ingest.store import FakeMetricStore
 from streams.laravel.fence import Fence
 from streams.laravel.push import ChunkOfJobs, Push
 from streams.laravel.redis_health import handoff_health
-from streams.laravel.reserve import ReservedJob
+from streams.laravel.redis_outages import answered
 from tests.faults.proxy import Link
 from tests.integration.ingest.bench import Bench, make_worker, metric, running
 from tests.integration.queue.conftest import Serve
@@ -154,13 +154,15 @@ async def test_a_replica_that_lost_its_master_and_refuses_even_to_read_is_left(
 async def test_a_master_without_its_replicas_is_left_for_the_one_that_has_taken_its_place(
     pair: Pair, clients: Clients
 ) -> None:
-    queue = taking(clients(pair.url))
+    redis = clients(pair.url)
+    queue = taking(redis)
     await queue.check()
     await pair.direct[1].execute_command("REPLICAOF", "NO", "ONE")
     await pair.direct[0].config_set("min-replicas-to-write", 1)
     pair.link.target_port = pair.second.port
     with pytest.raises(Outage, match=r"NOREPLICAS.*min-replicas-to-write"):
-        await succeed_never(lambda: queue.delete(ReservedJob(b"none", b"none")))
+        # No script: an older Redis refuses none for want of replicas.
+        await succeed_never(lambda: answered(redis.zrem("none", "none")))
     assert await succeeds(lambda: take(queue)) == []
 
 
