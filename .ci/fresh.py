@@ -3,7 +3,7 @@
 For each Python from 3.11 to 3.14 on PATH, of pyenv or of uv, a copy of the checkout installs itself and
 runs the demonstration, on a PATH that has Python and a few basic programs. With the newest of them, the tests
 run as on a machine without any server, and the demonstration as where no wheel brings a Redis. The tests with
-whole processes take most of the time, so these are a few of them; with ``--whole`` they are all.
+parts and whole processes take most of the time, so these are a few of them; with ``--whole`` they are all.
 
 Only the caches of pip and uv are this machine's, and how it reaches the package index.
 """
@@ -37,11 +37,14 @@ BASICS = [
     "uname",
 ]
 INDEX = re.compile(r"(?i)(PIP|UV|SSL|NIX_SSL|CURL|REQUESTS)_.*|(https?|all|no)_proxy")
-TESTS = [f"tests/{each}" for each in ("unit", "feature", "faults", "contract", "integration")]
-WHOLE_PROCESSES = "tests/acceptance"
+TESTS = [f"tests/{each}" for each in ("unit", "feature", "faults", "contract")]
+WITH_PARTS = ["tests/integration", "tests/acceptance"]
 A_FEW = [
-    f"{WHOLE_PROCESSES}/test_{each}.py"
-    for each in ("ingest_command", "installed", "refused_settings", "refused_start", "tools", "doctor")
+    *(f"tests/integration/{each}" for each in ("ingest", "test_embedded_stack.py", "test_parts.py")),
+    *(
+        f"tests/acceptance/test_{each}.py"
+        for each in ("ingest_command", "installed", "refused_settings", "refused_start", "tools")
+    ),
 ]
 # It starts the demonstration on such a PATH itself, and is part of the whole suite.
 LEFT_TO_THE_SUITE = "--ignore=tests/acceptance/test_demonstration.py"
@@ -62,7 +65,7 @@ def main(*, whole: bool) -> int:
         if not well:
             return 1
         well += [
-            machines[-1].passes_tests(*([WHOLE_PROCESSES] if whole else A_FEW)),
+            machines[-1].passes_tests(*(WITH_PARTS if whole else A_FEW)),
             machines[-1].demonstrates_without_wheel(),
         ]
         return 0 if all(well) else 1
@@ -115,9 +118,9 @@ class Machine:
         """Install, start, end and account for what was sent."""
         return self._dev("./dev run", "run", "--seconds", "3")
 
-    def passes_tests(self, *of_whole_processes: str) -> bool:
+    def passes_tests(self, *with_parts: str) -> bool:
         """Run the tests; what needs a server that no wheel brings is left out."""
-        tests = [*TESTS, *of_whole_processes]
+        tests = [*TESTS, *with_parts]
         return self._dev(
             "./dev test", "test", "-q", "-n", "3", "--dist", "loadfile", LEFT_TO_THE_SUITE, *tests
         )

@@ -209,6 +209,7 @@ async def test_the_token_is_asked_for_and_opens_every_view(pipeline: Pipeline, b
     await expect(page.get_by_label("WEB_TOKEN of this worker")).to_be_visible()
 
 
+@pytest.mark.long
 async def test_every_worker_of_the_group_is_on_any_workers_page(pipeline: Pipeline, browser: Browser) -> None:
     first, second = pipeline.worker(), pipeline.worker()
     for worker in (first, second):

@@ -216,6 +216,7 @@ async def test_the_page_does_not_grow_with_tenants_and_devices(pipeline: Pipelin
     assert set(after.values("book_unaccounted_messages")) == {0}
 
 
+@pytest.mark.long
 async def test_the_dashboard_stays_live_and_memory_bounded_whatever_devices_call_themselves(
     pipeline: Pipeline, browser: Browser
 ) -> None:

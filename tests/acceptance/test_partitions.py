@@ -187,6 +187,7 @@ async def test_what_was_rejected_before_is_put_back_in_its_order_although_its_te
         assert rows == {"alone": 1, "later": 2, "after": 3}
 
 
+@pytest.mark.long
 async def test_a_device_whose_tenant_has_moved_is_listed_once(pipeline: Pipeline) -> None:
     tenants = await tenants_of(pipeline, MORE)
     worker = pipeline.worker()
@@ -207,7 +208,7 @@ async def test_a_device_whose_tenant_has_moved_is_listed_once(pipeline: Pipeline
     assert told.count('"messages":2') == len(tenants)
 
 
-@pytest.mark.parametrize("set_to", [1, MORE])
+@pytest.mark.parametrize("set_to", [1, pytest.param(MORE, marks=pytest.mark.long)])
 async def test_how_many_partitions_its_own_settings_tell_makes_no_difference(
     pipeline: Pipeline, set_to: int
 ) -> None:

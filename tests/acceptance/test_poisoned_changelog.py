@@ -96,7 +96,10 @@ def said(worker: Worker, words: str) -> list[str]:
     return [line for line in worker.log_path.read_text(errors="replace").splitlines() if words in line]
 
 
-@pytest.mark.parametrize("beyond", [False, True], ids=["unreadable", "beyond the log"])
+@pytest.mark.parametrize(
+    "beyond",
+    [pytest.param(False, marks=pytest.mark.long, id="unreadable"), pytest.param(True, id="beyond the log")],
+)
 async def test_a_worker_starts_over_poisoned_rows_says_so_and_still_knows_the_good_ones(
     pipeline: Pipeline, *, beyond: bool
 ) -> None:

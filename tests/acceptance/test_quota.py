@@ -5,6 +5,8 @@ import json
 from collections import Counter
 from typing import Any
 
+import pytest
+
 from streams.wire import raw
 from streams.wire.headers import read_over_quota
 from tests.acceptance.conftest import Pipeline
@@ -36,6 +38,7 @@ def corrections(tenant: str) -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
+@pytest.mark.long
 async def test_what_is_over_the_quota_is_put_back_and_the_last_value_of_each_id_stands(
     pipeline: Pipeline,
 ) -> None:

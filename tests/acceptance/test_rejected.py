@@ -53,6 +53,7 @@ async def test_what_an_unknown_tenant_sent_lands_once_however_often_it_is_put_ba
     assert await counted(pipeline, "--all") == MANY
 
 
+@pytest.mark.long
 async def test_a_second_replay_without_the_marks_changes_nothing_either(pipeline: Pipeline) -> None:
     """The marks only hide: what keeps rows single is the place that a message keeps."""
     pipeline.worker(TENANT_UNKNOWN_S="1", DEDUPE_ID_WHEN_MISSING="none")
@@ -262,6 +263,7 @@ async def test_the_command_finds_shows_and_asks(pipeline: Pipeline) -> None:
         assert len(refused.stderr.splitlines()) == 1
 
 
+@pytest.mark.long
 async def test_ingress_still_finds_its_term_and_its_session_behind_a_replay(pipeline: Pipeline) -> None:
     """Its newest records are a replay's by then: they carry on what a new leader looks for."""
     worker = pipeline.worker(TENANT_UNKNOWN_S="1", CHUNK_MAX_MESSAGES="1")

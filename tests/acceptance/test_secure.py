@@ -126,6 +126,7 @@ async def test_the_whole_pipeline_and_every_command_run_over_tls(scene: Scene, o
             assert secret not in part.log_text()
 
 
+@pytest.mark.long
 async def test_a_certificate_that_runs_out_is_told_and_mended_without_a_restart(
     scene: Scene, own: Own
 ) -> None:
@@ -170,6 +171,7 @@ def second_host(monkeypatch: pytest.MonkeyPatch) -> Iterator[SecondHost]:
         pytest.skip(f"{missing} (it takes the rights of root)")
 
 
+@pytest.mark.long
 async def test_a_host_that_is_cut_off_for_a_minute_loses_and_doubles_nothing(
     second_host: SecondHost, own: Own, tmp_path: Path, unique: str
 ) -> None:

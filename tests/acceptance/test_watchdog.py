@@ -153,7 +153,7 @@ async def test_while_redis_is_away_the_worker_waits_and_then_goes_on(
     await eventually(pipeline.rows, timeout_s=30)
 
 
-@pytest.mark.parametrize("how", ["pause", "kill"])
+@pytest.mark.parametrize("how", ["pause", pytest.param("kill", marks=pytest.mark.long)])
 async def test_while_kafka_is_away_readiness_fails_and_the_worker_waits(pipeline: Pipeline, how: str) -> None:
     worker = pipeline.worker(WATCHDOG_LIMIT_S=str(LIMIT_S))
     getattr(pipeline.kafka, how)()

@@ -24,7 +24,7 @@ from tests.contract.differential import (
 from tests.contract.laravel import TENANT, Laravel, sqlite_connection
 from tests.parts.php import Php
 
-BATCHES_IN_CI, BATCHES_AT_HOME = 2_000, 200
+BATCHES_IN_CI, BATCHES_AT_HOME = 800, 200
 BATCHES = int(
     os.environ.get("DIFFERENTIAL_BATCHES", BATCHES_IN_CI if os.environ.get("CI") else BATCHES_AT_HOME)
 )

@@ -9,7 +9,7 @@ from tests.fuzz import broken
 from tests.fuzz.campaign import NO_ENGINE, fuzz, has_engine
 from tests.fuzz.targets import load, names
 
-SECONDS, SECONDS_IN_CI = 2.0, 15.0
+SECONDS, SECONDS_IN_CI = 2.0, 6.0
 
 
 @pytest.fixture

@@ -86,6 +86,7 @@ def test_the_password_is_shown_once_and_what_is_printed_fits(broker: GuardedMosq
     assert max(map(len, listed.stdout.splitlines())) <= 80
 
 
+@pytest.mark.long
 async def test_more_devices_than_one_answer_has_room_for_are_all_listed(broker: GuardedMosquitto) -> None:
     address = replace(
         Address.of(Settings.from_mapping(broker.admin)), username="admin", password=broker.admin_password

@@ -50,7 +50,7 @@ async def test_the_end_is_where_the_log_really_ends(
     assert watch.end(TP(settings.raw_topic, 1)) is None
 
 
-@pytest.mark.parametrize("how", ["pause", "kill"])
+@pytest.mark.parametrize("how", ["pause", pytest.param("kill", marks=pytest.mark.long)])
 async def test_a_kafka_that_goes_away_is_noticed_within_ten_seconds_and_so_is_its_return(
     kafka: Kafka, watch: BrokerMonitor, how: str
 ) -> None:
