@@ -37,14 +37,11 @@ BASICS = [
     "uname",
 ]
 INDEX = re.compile(r"(?i)(PIP|UV|SSL|NIX_SSL|CURL|REQUESTS)_.*|(https?|all|no)_proxy")
-TESTS = [f"tests/{each}" for each in ("unit", "feature", "faults", "contract")]
-WITH_PARTS = ["tests/integration", "tests/acceptance"]
+TESTS = [f"tests/{each}" for each in ("unit", "feature", "faults")]
+WITH_PARTS = [f"tests/{each}" for each in ("contract", "integration", "acceptance")]
 A_FEW = [
-    *(f"tests/integration/{each}" for each in ("ingest", "test_embedded_stack.py", "test_parts.py")),
-    *(
-        f"tests/acceptance/test_{each}.py"
-        for each in ("ingest_command", "installed", "refused_settings", "refused_start", "tools")
-    ),
+    *(f"tests/integration/test_{each}.py" for each in ("embedded_stack", "parts")),
+    *(f"tests/acceptance/test_{each}.py" for each in ("ingest_command", "installed", "refused_start")),
 ]
 # It starts the demonstration on such a PATH itself, and is part of the whole suite.
 LEFT_TO_THE_SUITE = "--ignore=tests/acceptance/test_demonstration.py"
