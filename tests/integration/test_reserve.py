@@ -161,7 +161,7 @@ async def test_what_a_pop_would_destroy_is_reserved_as_it_is(
 ) -> None:
     await push(redis, rubbish, payload("next"))
     bad, good = await reserve(queue)
-    assert bad == (rubbish, rubbish)
+    assert (bad.payload, bad.reserved) == (rubbish, rubbish)
     assert good.payload == payload("next")
     assert await queue.delete(bad)
     assert await redis.zrange(RESERVED, 0, -1) == [good.reserved]
