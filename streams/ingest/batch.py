@@ -48,10 +48,12 @@ class Batch:
         await self._judge()
 
     async def _settle(self, jobs: Sequence[PreparedJob]) -> None:
-        if not jobs or self._queue.is_late:
+        if not jobs:
             return
-        # Who stood still may have been taken for dead. What others have written since must stand.
+        # Who stood still may have been taken for dead, or be late. What others have written since must stand.
         await self._queue.confirm()
+        if self._queue.is_late:
+            return
         try:
             rows = await self._store.write([taken.job for taken in jobs])
         except RowsRefused as refusal:

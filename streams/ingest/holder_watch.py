@@ -28,9 +28,11 @@ class HolderWatch:
         self._silent: dict[bytes, int] = {}
         """In how many looks a holder has done nothing; without those that live."""
         self._present: set[bytes] = set()
+        self._looks = 0
 
     def look(self, found: Mapping[Mark, float]) -> None:
         """Take in what one look has found: the marks of others, and the beats of each."""
+        self._looks += 1
         steps: dict[bytes, _Step] = {}
         for mark, beats in found.items():
             step = _Step(mark.taken_at, beats)
@@ -45,7 +47,10 @@ class HolderWatch:
     def _see(self, holder: bytes, step: _Step) -> None:
         last = self._last.get(holder)
         self._last[holder] = step
-        if last is None or step < last or (step == last and holder not in self._present):
+        if last is None:
+            if self._looks <= SILENT_LOOKS:  # who comes after that took its jobs under our eyes
+                self._silent[holder] = 0
+        elif step < last or (step == last and holder not in self._present):
             self._silent[holder] = 0
         elif step > last:
             self._silent.pop(holder, None)

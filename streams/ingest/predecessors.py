@@ -27,7 +27,7 @@ class Predecessors:
 
     Args:
         queue: of this worker.
-        caution: of this process: what a dead one held may have killed it.
+        caution: of this process, whose workers look one after the other.
         is_over: whether this worker was told to stop.
         pause: waits so many seconds, or until this worker is told to stop.
     """
@@ -55,11 +55,14 @@ class Predecessors:
         Raises:
             Outage: Redis does not answer. Nobody could beat, so the next call begins anew.
         """
-        # One after the other: what one puts back, another worker of this process must not take at once.
+        # Nobody of this process is to take us for dead while we wait for our turn.
+        await self._queue.hold_nothing()
         async with self._caution.alone():
             return await self._settle()
 
     async def _settle(self) -> int:
+        if self._is_over():
+            return 0
         watch = HolderWatch()
         found = await self._look(watch)
         if watch.suspects:
@@ -74,7 +77,13 @@ class Predecessors:
         left = {
             mark: beats for mark, beats in found.items() if self._queue.is_ours(mark) or watch.is_dead(mark)
         }
-        taken = await self._take_back(left)
+        taken = await self._queue.take_back(left)
+        if taken:
+            log.warning(
+                "jobs that are put back in front, in their order: %d. Their worker died, or did not hear "
+                "that it had them, or Redis has forgotten that they were done",
+                taken,
+            )
         self._queue.begin_anew()
         return taken
 
@@ -82,19 +91,3 @@ class Predecessors:
         found = await self._queue.holders()
         watch.look({mark: beats for mark, beats in found.items() if not self._queue.is_ours(mark)})
         return found
-
-    async def _take_back(self, left: dict[Mark, float]) -> int:
-        # What was taken last goes back first, so that what was taken first ends in front.
-        taken = 0
-        for mark in sorted(left, key=lambda each: each.taken_at, reverse=True):
-            if not self._queue.is_ours(mark):
-                # Before it is done: the answer may be lost.
-                self._caution.beware(mark.jobs)
-            taken += await self._queue.take_back(mark, left[mark])
-        if taken:
-            log.warning(
-                "jobs that are put back in front, in their order: %d. Their worker died, or did not hear "
-                "that it had them, or Redis has forgotten that they were done",
-                taken,
-            )
-        return taken

@@ -137,19 +137,26 @@ class IngestWorker:
     async def turn(self) -> int:
         """Take what is there and settle it; return how many jobs that were."""
         await self._outage_wait.be_sure(self._check)
-        async with self._caution.turn() as carefully:
-            if self._outage_wait.is_over:
-                return 0
-            taken = await self._take(1 if carefully else self._max_jobs)
-            if carefully:
-                self._caution.passed(taken)
-            return taken
+        taken = None
+        while taken is None:
+            if self._caution.is_needed:
+                # Who waits for its turn holds nothing, and does not beat.
+                await self._queue.hold_nothing()
+            async with self._caution.turn() as alone:
+                if self._outage_wait.is_over:
+                    return 0
+                taken = await self._take(alone=alone)
+        return taken
 
-    async def _take(self, max_jobs: int) -> int:
-        jobs = await self._queue.reserve(max_jobs=max_jobs, max_bytes=MAX_BYTES)
+    async def _take(self, *, alone: bool) -> int | None:
+        """Take what is there and settle it; None if that must be done alone."""
+        jobs = await self._queue.reserve(max_jobs=self._max_jobs, max_bytes=MAX_BYTES)
         self._outage_wait.redis_answers()
+        self._caution.is_needed = self._queue.holds_suspect
         if jobs:
             async with self._reservations.holding(jobs):
+                if self._queue.holds_suspect and not alone:
+                    return None
                 batch = Batch(self._queue, self._store, self._outcomes, self._statistics)
                 try:
                     await self._run_jobs(jobs, batch)

@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple, Self
 
-_MARK = re.compile(rb"([0-9a-f]{32}) (\d+\.\d{6}) \d+\.\d{6}((?: \S+)+)\Z")
+_MARK = re.compile(rb"([0-9a-f]{32}) (\d+\.\d{6}) \d+\.\d{6}(?: \S+)+\Z")
 """Who, when the first and last of its jobs expire, and the ids: bytes other than what Lua calls a space."""
 
 
@@ -15,19 +15,17 @@ class Mark(NamedTuple):
     holder: bytes
     taken_at: float
     """The order among others: what was taken first has the least."""
-    jobs: int
-    """At least so many."""
 
     @classmethod
     def read(cls, text: bytes) -> Self | None:
         """Read a mark; None if it is none.
 
-        >>> Mark.read(b"%032x 1800000089.900001 1800000089.900002 id-1 id-2" % 0x5f0c).jobs
-        2
+        >>> Mark.read(b"%032x 1800000089.900001 1800000089.900002 id-1 id-2" % 0x5f0c).taken_at
+        1800000089.900001
         >>> Mark.read(b"of another program")
         """
         found = _MARK.match(text)
         if found is None:
             return None
-        holder, taken_at, ids = found.groups()
-        return cls(text, holder, float(taken_at), ids.count(b" "))
+        holder, taken_at = found.groups()
+        return cls(text, holder, float(taken_at))

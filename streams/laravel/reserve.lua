@@ -4,7 +4,7 @@
 -- them, and the mark of what was taken before.
 -- Returns nothing, and takes nothing, if this Redis has forgotten what became of the jobs that the holder held before,
 -- or the holder has not heard of some. Else the new mark, empty if nothing was taken, and for each job: as it was, as
--- it stands in reserved, and its place there.
+-- it stands in reserved, and its place there; and 1 if it is a suspect, which is taken alone (take_back.lua), or 0.
 --
 -- The effect of so many pops in a row, but in an order in which a crash in the middle leaves a job in two
 -- places rather than in none. A payload that a pop would destroy (no JSON object with a number of attempts) is
@@ -52,7 +52,7 @@ end
 local function next_attempt(job)
   local decoded = cjson.decode(job)
   decoded['attempts'] = decoded['attempts'] + 1
-  return cjson.encode(decoded), decoded['id']
+  return cjson.encode(decoded), decoded['id'], decoded['suspect'] ~= nil
 end
 
 bring_back(delayed)
@@ -61,16 +61,18 @@ bring_back(reserved)
 -- As text: Lua would write a number with fewer digits.
 local function place(i) return string.format('%.6f', expires + i / 1e6) end
 
-local taken, ids, size_bytes = {}, {}, 0
+local taken, ids, size_bytes, suspect = {}, {}, 0, false
 for i = 0, most_jobs - 1 do
   local job = redis.call('lindex', queue, i)
   if not job or (i > 0 and size_bytes + #job > most_bytes) then break end
   size_bytes = size_bytes + #job
-  local readable, copy, id = pcall(next_attempt, job)
+  local readable, copy, id, is_suspect = pcall(next_attempt, job)
   if not readable then copy = job end
+  if is_suspect and i > 0 then break end
   redis.call('zadd', reserved, place(i), copy)
   taken[#taken + 1] = {job, copy, place(i)}
   if readable and is_word(id) then ids[#ids + 1] = id end
+  if is_suspect then suspect = true break end
 end
 local mark = ''
 if #ids > 0 then
@@ -79,4 +81,4 @@ if #ids > 0 then
 end
 if #taken > 0 then redis.call('ltrim', queue, #taken, -1) end
 if #taken > woken then redis.call('ltrim', notify, #taken - woken, -1) end
-return {mark, taken}
+return {mark, taken, suspect and 1 or 0}

@@ -8,7 +8,7 @@ Workers of both kinds can share a queue, and either can die: the other gets its 
 
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Self
 
 from redis.asyncio import Redis
@@ -81,6 +81,9 @@ class ReservingQueue:
         queue: the queue's name.
         retry_after_s: seconds after which a job that was not settled goes to another worker.
         clock: Unix time in seconds; all workers of a queue should agree on it.
+
+    Attributes:
+        holds_suspect: whether the job that was reserved last may have ended a worker before. It comes alone.
     """
 
     def __init__(
@@ -101,6 +104,7 @@ class ReservingQueue:
         self._mark = b""
         self._woken = 0
         self._reserved_at = 0.0
+        self.holds_suspect = False
         self._health = ingest_health(redis, prefix, queue)
         self._reserve, self._complete, self._delete, self._release, self._put_back = (
             redis.register_script(script("held", name))
@@ -139,7 +143,8 @@ class ReservingQueue:
         if answer is None:
             raise Outage("redis", FORGOTTEN)
         self._woken = 0
-        self._mark, taken = answer
+        self._mark, taken, suspect = answer
+        self.holds_suspect = bool(suspect)
         return [ReservedJob(*each) for each in taken]
 
     @property
@@ -237,22 +242,26 @@ class ReservingQueue:
             await answered(self._leave(keys=[self._reserved, self._held], args=[self._mark]))
             self._mark = b""
 
-    async def take_back(self, mark: Mark, beats: float) -> int:
-        """Put what a holder will not settle any more back to the front in its old order.
+    async def take_back(self, left: Mapping[Mark, float]) -> int:
+        """Put what holders will not settle any more back to the front in its old order.
 
-        A try is used where another held one job alone, which may have ended it. Of several nobody knows which
-        one did. And what we held ourselves has not ended us.
+        A try is used where others held a single job in all, which may have ended them. Of several nobody
+        knows which one did: they are suspects from now on, and taken alone. What we held ourselves has not
+        ended us.
 
         Args:
-            mark: the holder's.
-            beats: of that holder, as they were seen last. If there are more by now, it lives.
+            left: the marks, with the beats of each as they were seen last. Who has more by now lives.
 
         Returns:
             How many jobs there were.
         """
+        if not left:
+            return 0
+        # What was taken last goes back first, so that what was taken first ends in front.
+        marks = sorted(left, key=lambda mark: mark.taken_at, reverse=True)
+        arguments = [part for mark in marks for part in (mark.text, left[mark])]
         keys = [self._reserved, self._list, self._notify, self._held]
-        counted = int(mark.jobs == 1 and not self.is_ours(mark))
-        return int(await answered(self._take_back(keys=keys, args=[mark.text, beats, counted])))
+        return int(await answered(self._take_back(keys=keys, args=[self._holder, *arguments])))
 
     async def backlog(self) -> Backlog:
         """Count the jobs, all at the same moment."""

@@ -1,35 +1,47 @@
--- Puts what a holder will not settle any more back to the front of the queue, in the old order.
--- KEYS: reserved, queue, notify, held. ARGV: its mark, the beat that was its last, and 0 if no try was used, else 1.
--- Returns how many jobs there were: none if it has beaten since.
+-- Puts what holders will not settle any more back to the front of the queue, in the old order.
+-- KEYS: reserved, queue, notify, held. ARGV: who asks, then the marks, the latest first, each with its last beat.
+-- Returns how many jobs there were. One that has beaten since keeps its own.
 --
+-- A try is used where others held a single job in all: it may have ended them. Of several nobody knows which one did.
+-- So each is a suspect from now on, which is taken alone. What who asks held itself has ended nobody.
 -- In an order in which a crash in the middle leaves a job in two places rather than in none.
 
 local reserved, queue, notify, held = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local mark, beat, counted = ARGV[1], ARGV[2], ARGV[3] == '1'
+local holder = ARGV[1]
 
 redis.call('ltrim', queue, 0, -1)
 redis.call('ltrim', notify, 0, -1)
 redis.call('zrem', reserved, nobody)
 redis.call('zrem', held, nobody)
 
-local last_beat = redis.call('zscore', held, mark)
-if not last_beat or tonumber(last_beat) ~= tonumber(beat) then return 0 end
+local jobs, marks, of_others = {}, {}, 0
+for i = 2, #ARGV, 2 do
+  local beat = redis.call('zscore', held, ARGV[i])
+  if beat and tonumber(beat) == tonumber(ARGV[i + 1]) then
+    local is_ours = string.sub(ARGV[i], 1, #holder) == holder
+    local left = left_of(reserved, ARGV[i])
+    for n = #left, 1, -1 do jobs[#jobs + 1] = {left[n], is_ours} end
+    if not is_ours then of_others = of_others + #left end
+    marks[#marks + 1] = ARGV[i]
+  end
+end
 
-local function without_the_try(job)
+local function as_it_goes_back(job, is_ours)
   local decoded = cjson.decode(job)
-  decoded['attempts'] = decoded['attempts'] - 1
+  if is_ours or of_others > 1 then decoded['attempts'] = decoded['attempts'] - 1 end
+  if not is_ours then decoded['suspect'] = 1 end
   return cjson.encode(decoded)
 end
 
-local jobs, copies = left_of(reserved, mark), {}
+local copies = {}
 for i, job in ipairs(jobs) do
-  local readable, copy = pcall(without_the_try, job)
-  copies[i] = not counted and readable and copy or job
+  local readable, copy = pcall(as_it_goes_back, job[1], job[2])
+  copies[i] = readable and copy or job[1]
 end
-for i = #jobs, 1, -1 do
+for i, job in ipairs(jobs) do
   redis.call('lpush', notify, 1)
   redis.call('lpush', queue, copies[i])
-  redis.call('zrem', reserved, jobs[i])
+  redis.call('zrem', reserved, job[1])
 end
-redis.call('zrem', held, mark)
+for _, mark in ipairs(marks) do redis.call('zrem', held, mark) end
 return #jobs

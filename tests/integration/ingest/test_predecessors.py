@@ -121,17 +121,44 @@ async def test_a_job_at_a_time_at_first_since_one_of_them_may_be_what_kills(
     assert [await worker.turn() for _ in range(8)] == [*[1] * 6, 4, 0]
 
 
-async def test_the_danger_is_over_where_somebody_else_took_the_jobs(bench: Bench, queues: Queues) -> None:
+async def test_another_worker_that_knows_of_no_danger_takes_it_alone_as_well(
+    bench: Bench, queues: Queues
+) -> None:
+    """Else it would take all the others at once, and die with many, which nobody could tell from the one."""
+    for value in range(6):
+        await bench.push(metric(f"d-{value}", float(value)))
+    assert await hold(queues()) == 6
+    knows_nothing = make_worker(queues(), FakeMetricStore())
+    assert await Predecessors(queues()).settle() == 6
+    assert [await knows_nothing.turn() for _ in range(7)] == [*[1] * 6, 0]
+
+
+async def test_of_several_that_a_process_held_one_by_one_none_uses_a_try(
+    bench: Bench, queues: Queues, clock: Clock
+) -> None:
+    for value in range(3):
+        await bench.push(metric(f"d-{value}", float(value)), maxTries=1)
+        assert await hold(queues()) == 1
+        clock.now_s += 0.001
+    store = FakeMetricStore()
+    await until_empty(make_worker(queues(), store, until=Until.EMPTY))
+    assert [value_of(store, number) for number in range(3)] == [0.0, 1.0, 2.0]
+    assert not store.failed
+
+
+async def test_a_worker_that_waits_for_its_turn_is_not_taken_for_dead(bench: Bench, queues: Queues) -> None:
+    caution, queue = Caution(), queues()
     await bench.push(metric("d-1"))
-    await bench.push(metric("d-2"))
-    assert await hold(queues()) == 2
-    worker, other = make_worker(queues(), FakeMetricStore()), queues()
-    assert await worker.turn() == 1
-    assert await hold(other) == 1
-    assert await worker.turn() == 0
-    await bench.push(metric("d-3"))
-    await bench.push(metric("d-4"))
-    assert await worker.turn() == 2
+    [held] = await queue.reserve(max_jobs=1, max_bytes=1)
+    assert await queue.delete(held)
+
+    async def has_left() -> bool:
+        return not any(queue.is_ours(mark) for mark in await queue.holders())
+
+    async with caution.alone():
+        settling = asyncio.create_task(Predecessors(queue, caution).settle())
+        await eventually(has_left)
+    assert await settling == 0
 
 
 class Mortal(Redis):
@@ -438,7 +465,7 @@ async def test_a_holder_that_beats_between_the_last_look_and_the_taking_is_left_
     assert await hold(frozen) == 1
     [(mark, beat)] = (await successor.holders()).items()
     await frozen.beat()
-    assert await successor.take_back(mark, beat) == 0
+    assert await successor.take_back({mark: beat}) == 0
     assert await bench.reserved() == 1
 
 
@@ -454,7 +481,7 @@ async def test_a_job_that_another_has_taken_since_is_not_taken_from_it(
     looking = queues()
     marks = await looking.holders()
     first = min(marks, key=lambda mark: mark.taken_at)
-    assert await looking.take_back(first, marks[first]) == 0
+    assert await looking.take_back({first: marks[first]}) == 0
     assert await bench.reserved() == 1
     assert list(await looking.holders()) == [mark for mark in marks if mark != first]
 

@@ -9,7 +9,7 @@ A, B = b"a" * 32, b"b" * 32
 
 
 def mark(holder: bytes, taken_at: float = 1.0) -> Mark:
-    return Mark(b"%b %f" % (holder, taken_at), holder, taken_at, 1)
+    return Mark(b"%b %f" % (holder, taken_at), holder, taken_at)
 
 
 def look(watch: HolderWatch, *found: tuple[Mark, float], times: int = 1) -> None:
@@ -79,7 +79,14 @@ def test_who_is_back_as_it_was_before_it_was_gone_is_looked_at_anew() -> None:
 
 def test_who_comes_late_is_looked_at_as_long() -> None:
     watch = HolderWatch()
-    look(watch, (mark(A), 1), times=SILENT_LOOKS)
-    look(watch, (mark(A), 1), (mark(B), 1))
+    look(watch, (mark(A), 1), times=SILENT_LOOKS - 1)
+    look(watch, (mark(A), 1), (mark(B), 1), times=2)
     assert watch.is_dead(mark(A))
     assert watch.suspects == 1
+
+
+def test_who_comes_and_goes_keeps_nobody_waiting_for_ever() -> None:
+    watch = HolderWatch()
+    for number in range(2 * SILENT_LOOKS + 1):
+        look(watch, (mark(b"%032x" % number), 1))
+    assert not watch.suspects
