@@ -13,13 +13,8 @@ class Caution:
 
     def __init__(self) -> None:
         self.is_needed = False
-        self._alone = asyncio.Lock()
-
-    @asynccontextmanager
-    async def alone(self) -> AsyncIterator[None]:
-        """Do something that no other worker of the process does meanwhile."""
-        async with self._alone:
-            yield
+        self.alone = asyncio.Lock()
+        """Of what no other worker of the process is to do meanwhile."""
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[bool]:
@@ -27,5 +22,5 @@ class Caution:
         if not self.is_needed:
             yield False
             return
-        async with self._alone:
+        async with self.alone:
             yield True

@@ -57,7 +57,7 @@ class Predecessors:
         """
         # Nobody of this process is to take us for dead while we wait for our turn.
         await self._queue.hold_nothing()
-        async with self._caution.alone():
+        async with self._caution.alone:
             return await self._settle()
 
     async def _settle(self) -> int:

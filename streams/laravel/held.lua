@@ -17,6 +17,8 @@ local function mark_of(holder, first, last, ids)
   return table.concat({holder, first, last, table.concat(ids, ' ')}, ' ')
 end
 
+local function is_of(mark, holder) return string.sub(mark, 1, #holder) == holder end
+
 -- What reserved still has of a mark's jobs, in the order in which they were taken. Each is known by its id and by
 -- its place: at another place it is another's.
 local function left_of(reserved, mark)

@@ -8,7 +8,7 @@ redis.call('zrem', KEYS[1], nobody)
 redis.call('ltrim', KEYS[2], 0, -1)
 redis.call('ltrim', KEYS[3], 0, -1)
 redis.call('zrem', KEYS[4], nobody)
-left_of(KEYS[1], ARGV[1])
+left_of(KEYS[1], ARGV[1]) -- only so that a right that it lacks shows before the first job is moved
 local returned = 0
 for i = #ARGV - 2, 2, -3 do
   if stands_at(KEYS[1], ARGV[i], ARGV[i + 1]) then

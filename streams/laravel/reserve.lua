@@ -33,7 +33,7 @@ local function is_as_it_was()
     if not redis.call('zscore', held, old_mark) or #left_of(reserved, old_mark) > 0 then return false end
   end
   for _, mark in ipairs(redis.call('zrangebyscore', held, '-inf', '+inf')) do
-    if mark ~= old_mark and string.sub(mark, 1, #holder) == holder then return false end
+    if mark ~= old_mark and is_of(mark, holder) then return false end
   end
   return true
 end

@@ -18,7 +18,7 @@ local jobs, marks, of_others = {}, {}, 0
 for i = 2, #ARGV, 2 do
   local beat = redis.call('zscore', held, ARGV[i])
   if beat and tonumber(beat) == tonumber(ARGV[i + 1]) then
-    local is_ours = string.sub(ARGV[i], 1, #holder) == holder
+    local is_ours = is_of(ARGV[i], holder)
     local left = left_of(reserved, ARGV[i])
     for n = #left, 1, -1 do jobs[#jobs + 1] = {left[n], is_ours} end
     if not is_ours then of_others = of_others + #left end

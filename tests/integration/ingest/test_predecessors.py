@@ -66,6 +66,10 @@ def value_of(written: FakeMetricStore, number: int) -> float | None:
     return written.jobs[number].metrics[0].value
 
 
+def values_of(written: FakeMetricStore) -> list[float | None]:
+    return [value_of(written, number) for number in range(len(written.jobs))]
+
+
 @pytest.mark.usefixtures("tenant")
 async def test_the_last_value_wins_over_what_a_killed_worker_held(
     bench: Bench, queues: Queues, session: DatabaseSession, database: asyncpg.Connection, clock: Clock
@@ -155,7 +159,7 @@ async def test_a_worker_that_waits_for_its_turn_is_not_taken_for_dead(bench: Ben
     async def has_left() -> bool:
         return not any(queue.is_ours(mark) for mark in await queue.holders())
 
-    async with caution.alone():
+    async with caution.alone:
         settling = asyncio.create_task(Predecessors(queue, caution).settle())
         await eventually(has_left)
     assert await settling == 0
@@ -280,7 +284,7 @@ async def test_a_job_whose_id_is_no_text_is_run_or_given_up_as_any_other(
     await bench.push(metric("d-1", 2.0))
     store = FakeMetricStore()
     await until_empty(make_worker(queues(), store, until=Until.EMPTY))
-    assert [value_of(store, number) for number in range(len(store.jobs))][-1] == 2.0
+    assert values_of(store)[-1] == 2.0
     assert len(store.jobs) + len(store.failed) == 3
     assert await bench.is_empty()
     assert await bench.holds_nothing()
@@ -321,7 +325,7 @@ async def test_an_end_in_good_order_leaves_the_mark_of_a_job_that_redis_forgot_w
     await until_empty(make_worker(queues(), store, until=Until.EMPTY))
     clock.now_s += RETRY_AFTER_S
     await until_empty(make_worker(queues(), store, until=Until.EMPTY))
-    assert [value_of(store, number) for number in range(len(store.jobs))] == [1.0, 2.0]
+    assert values_of(store) == [1.0, 2.0]
     assert await bench.holds_nothing()
 
 
@@ -339,7 +343,7 @@ async def test_what_is_put_back_leaves_the_mark_of_a_job_that_redis_forgot_was_d
     assert await queue.put_back([undone]) == 1
     store = FakeMetricStore()
     await until_empty(make_worker(queue, store, until=Until.EMPTY))
-    assert [value_of(store, number) for number in range(len(store.jobs))] == [1.0, 1.0, 2.0]
+    assert values_of(store) == [1.0, 1.0, 2.0]
     assert await bench.is_empty()
     assert await bench.holds_nothing()
 
@@ -377,7 +381,7 @@ async def test_who_stood_still_and_was_taken_for_dead_writes_nothing_over_what_c
     frozen.reserve = stand_still  # type: ignore[method-assign]  # of this test's alone
     with pytest.raises(Outage):
         await worker.turn()
-    assert [value_of(store, number) for number in range(len(store.jobs))] == [1.0, 2.0]
+    assert values_of(store) == [1.0, 2.0]
 
 
 @pytest.mark.parametrize("how", ["put_back", "release", "delete", "complete"])
@@ -587,14 +591,12 @@ async def test_what_redis_has_forgotten_that_it_was_done_is_done_again_in_its_or
     Also where no command of the worker's met the outage. By then it has done the first job, both, or is idle.
     """
     store = FakeMetricStore()
-    write, saved = store.write, {}
+    write, saved = store.write, Saved(bench)
 
     async def write_and_save(jobs: Sequence[Job]) -> int:
-        if not saved:
+        if not store.jobs:
             await bench.push(metric("d-1", 2.0))
-            saved.update(
-                {key: await bench.redis.dump(key) for key in await bench.redis.keys(f"{bench.prefix}*")}
-            )
+            await saved.save()
         return await write(jobs)
 
     store.write = write_and_save  # type: ignore[method-assign]  # of this test's alone
@@ -603,10 +605,7 @@ async def test_what_redis_has_forgotten_that_it_was_done_is_done_again_in_its_or
     for _ in range(turns):
         await worker.turn()
     done = len(store.jobs)
-    async with bench.redis.pipeline(transaction=True) as at_once:
-        for key, value in saved.items():
-            at_once.restore(key, 0, value, replace=True)
-        await at_once.execute()
+    await saved.come_back()
     if noticed:
         await bench.redis.client_kill_filter(_type="normal", skipme=True)
     async with running(worker):
