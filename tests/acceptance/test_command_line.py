@@ -1,7 +1,9 @@
 """``metric-streams`` and ``faust -A streams``: what an operator types, and what a mistake says."""
 
+import json
 import os
 import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from streams.commands.program import COMMANDS
 from tests.conftest import real
 from tests.parts.commands import REPOSITORY, WAYS, call
 from tests.parts.process import find_program
+from tests.parts.variants import long
 
 BOTH = pytest.mark.parametrize("way", WAYS)
 VERSION = version("metric-streams")
@@ -38,7 +41,7 @@ def test_tables_lists_the_table_with_what_it_holds(way: str) -> None:
 
 
 @BOTH
-@pytest.mark.parametrize("module", ["agents.ingress", "agents.refine", "agents.handoff"])
+@pytest.mark.parametrize("module", ["agents.ingress", long("agents.refine"), long("agents.handoff")])
 def test_a_module_of_ours_that_does_not_import_fails_the_start(way: str, module: str, tmp_path: Path) -> None:
     hook = (
         "import sys\nsys.modules[{0!r}] = None\n"  # as Python itself marks a module that cannot be imported
@@ -84,13 +87,39 @@ def test_every_command_is_one_of_ours_or_chosen_from_faust() -> None:
     assert set(COMMANDS) - OF_FAUST - elsewhere == ours
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_the_help_of_a_command_names_it_as_it_is_typed_and_fits_80_columns(name: str) -> None:
-    done = call("metric-streams", name, "--help")
+def is_help_of(name: str, told: str) -> None:
+    """See that a help names its command as it is typed, and fits the narrowest terminal."""
+    assert told.startswith(f"Usage: metric-streams {name} "), told
+    assert all(len(line) <= 80 for line in told.splitlines()), told
+    assert "faust" not in told.lower(), told
+
+
+def test_the_help_of_a_command_names_it_as_it_is_typed_and_fits_80_columns() -> None:
+    done = call("metric-streams", "doctor", "--help")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"Usage: metric-streams {name} ")
-    assert all(len(line) <= 80 for line in done.stdout.splitlines())
-    assert "faust" not in done.stdout.lower()
+    is_help_of("doctor", done.stdout)
+
+
+ALL_HELPS = """
+import json
+from click.testing import CliRunner
+from streams.commands.program import COMMANDS, program
+def ask(name):
+    return CliRunner().invoke(program, [name, "--help"], prog_name="metric-streams", terminal_width=80).output
+print(json.dumps({name: ask(name) for name in COMMANDS}))
+"""
+
+
+def test_so_does_the_help_of_each_other_command() -> None:
+    """All in one process: a process each would take two minutes."""
+    done = subprocess.run(
+        [sys.executable, "-c", ALL_HELPS],
+        capture_output=True, text=True, check=True, cwd=REPOSITORY, env={"PATH": os.environ["PATH"]},
+    )  # fmt: skip
+    helps = json.loads(done.stdout)
+    assert set(helps) == set(COMMANDS)
+    for name, told in helps.items():
+        is_help_of(name, told)
 
 
 def test_version_is_the_project_s() -> None:
@@ -101,7 +130,8 @@ def test_version_is_the_project_s() -> None:
 @pytest.mark.parametrize(
     ("way", "name", "rest"),
     [
-        *(("faust", name, ("X", "-y", "--zed=1")) for name in LEFT_OUT),
+        ("faust", "send", ("X", "-y", "--zed=1")),
+        *(long("faust", name, ("X", "-y", "--zed=1")) for name in LEFT_OUT if name != "send"),
         *(("metric-streams", name, ()) for name in sorted(set(LEFT_OUT) - set(COMMANDS))),
         ("faust", "reset", ()),
         ("faust", "reset", ("--help",)),
@@ -147,7 +177,7 @@ def test_the_shell_completes_options_where_the_settings_let_it(
 
 
 @BOTH
-@pytest.mark.parametrize("bind", ["0.0.0.0", "::", "192.0.2.1"])  # noqa: S104 - what is refused
+@pytest.mark.parametrize("bind", ["0.0.0.0", long("::"), long("192.0.2.1")])  # noqa: S104 - what is refused
 def test_pages_beyond_loopback_are_refused_on_the_command_line_too(way: str, bind: str) -> None:
     done = call(way, "worker", "--web-bind", bind)
     assert done.returncode == os.EX_CONFIG

@@ -35,6 +35,7 @@ from tests.parts.postgres import Postgres
 from tests.parts.process import Part
 from tests.parts.prometheus import Prometheus
 from tests.parts.redis import Redis
+from tests.parts.variants import long
 from tests.parts.worker import Ingest, Worker
 from tests.parts.wrong_clock import WrongClock
 
@@ -108,11 +109,6 @@ class Scene:
             return await asyncio.to_thread(self.worker.status, "/health/ready") == wanted
 
         await eventually(agrees, PATIENCE_S)
-
-
-def long(part: str) -> Any:
-    """Return a part whose turn takes long, and tells little that another's does not."""
-    return pytest.param(part, marks=pytest.mark.long)
 
 
 def run(environment: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -27,6 +27,7 @@ from tests.acceptance.rejections import add_tenant, flowed, publish, rejected_js
 from tests.parts.commands import REPOSITORY
 from tests.parts.eventually import eventually
 from tests.parts.ports import free_port
+from tests.parts.variants import long
 
 MORE = 2 * PARTITIONS
 COUNT = str(MORE)
@@ -80,7 +81,14 @@ async def test_while_devices_publish_nothing_is_lost_doubled_or_overtaken(pipeli
     assert f"{MORE} partitions each" in told
 
 
-async def test_killed_anywhere_it_goes_on_and_no_worker_starts_in_between(pipeline: Pipeline) -> None:
+CUTS = [(ADD, 1), (SEND, 1), (SEND, 9), (ADD, 2), (SEND, 20), (ADD, 4), (ADD, 6)]
+"""Where it is killed, one after the other: at which call of what."""
+
+
+@pytest.mark.parametrize("cuts", [CUTS[::3], long(CUTS)], ids=["some", "all"])
+async def test_killed_anywhere_it_goes_on_and_no_worker_starts_in_between(
+    pipeline: Pipeline, cuts: list[tuple[str, int]]
+) -> None:
     devices = Devices(pipeline, await tenants_of(pipeline, MORE))
     worker = pipeline.worker()
     pipeline.ingest()
@@ -88,7 +96,7 @@ async def test_killed_anywhere_it_goes_on_and_no_worker_starts_in_between(pipeli
         await sends_more(devices, 500)
     await handed_off(pipeline, devices.sent.total())
     await asyncio.to_thread(worker.stop)
-    for where, call in [(ADD, 1), (SEND, 1), (SEND, 9), (ADD, 2), (SEND, 20), (ADD, 4), (ADD, 6)]:
+    for where, call in cuts:
         assert await cut_off(pipeline, where, call) == -signal.SIGKILL, (where, call)
         assert await stands(pipeline) == {PARTITIONS, MORE}
         if (where, call) in [(ADD, 1), (ADD, 6)]:
@@ -208,7 +216,7 @@ async def test_a_device_whose_tenant_has_moved_is_listed_once(pipeline: Pipeline
     assert told.count('"messages":2') == len(tenants)
 
 
-@pytest.mark.parametrize("set_to", [1, pytest.param(MORE, marks=pytest.mark.long)])
+@pytest.mark.parametrize("set_to", [1, long(MORE)])
 async def test_how_many_partitions_its_own_settings_tell_makes_no_difference(
     pipeline: Pipeline, set_to: int
 ) -> None:

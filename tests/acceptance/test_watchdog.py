@@ -12,6 +12,7 @@ from tests.acceptance.conftest import Pipeline
 from tests.parts.devices import publish
 from tests.parts.eventually import eventually
 from tests.parts.redis import Redis
+from tests.parts.variants import long, long_but
 from tests.parts.worker import Worker
 
 LIMIT_S = 6
@@ -101,7 +102,10 @@ async def _ends(worker: Worker) -> list[str]:
     return [line for line in worker.log_text().splitlines() if "CRITICAL" in line and "WATCHDOG" in line]
 
 
-@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize(
+    "name",
+    long_but(("a bug that holds up a partition", "commits that fail", "a loop that is frozen"), FAULTS),
+)
 async def test_a_stand_still_that_a_restart_mends_ends_the_worker_with_one_line(
     pipeline: Pipeline, tmp_path: Path, name: str
 ) -> None:
@@ -153,7 +157,7 @@ async def test_while_redis_is_away_the_worker_waits_and_then_goes_on(
     await eventually(pipeline.rows, timeout_s=30)
 
 
-@pytest.mark.parametrize("how", ["pause", pytest.param("kill", marks=pytest.mark.long)])
+@pytest.mark.parametrize("how", ["pause", long("kill")])
 async def test_while_kafka_is_away_readiness_fails_and_the_worker_waits(pipeline: Pipeline, how: str) -> None:
     worker = pipeline.worker(WATCHDOG_LIMIT_S=str(LIMIT_S))
     getattr(pipeline.kafka, how)()

@@ -18,7 +18,7 @@ STEPS_A_RUN: dict[type[Pipeline] | type[Divergence], int] = {Pipeline: 50, Diver
 """Where histories diverge the end of a run tells, so it must not be too far from what went wrong."""
 SHARE: dict[type[Pipeline] | type[Divergence], int] = {Pipeline: 1, Divergence: 4}
 """One step of so many: those where histories diverge take longer."""
-STEPS_IN_CI, STEPS_AT_HOME = 8_000, 1_000
+STEPS_IN_CI, STEPS_AT_HOME = 4_000, 1_000
 IN_CI = bool(os.environ.get("CI"))
 STEPS = int(os.environ.get("MODEL_STEPS", STEPS_IN_CI if IN_CI else STEPS_AT_HOME))
 

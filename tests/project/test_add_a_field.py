@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.parts.variants import long_but
+
 ROOT = Path(__file__).parents[2]
 COPIED = ("agents", "streams", "tables", "tests", "pyproject.toml", "metric_streams.py")
 MODELS, NAMES = "streams/models.py", "streams/rules/names.py"
@@ -115,9 +117,7 @@ def test_with_every_step_a_field_goes_from_the_payload_to_the_row(take: Take) ->
 SOME = list(STEPS)[::4]
 
 
-@pytest.mark.parametrize(
-    "step", [step if step in SOME else pytest.param(step, marks=pytest.mark.long) for step in STEPS]
-)
+@pytest.mark.parametrize("step", long_but(SOME, STEPS))
 def test_a_step_that_is_left_out_is_noticed(take: Take, step: str) -> None:
     done = take(step)
     assert "colour" in done.stdout
