@@ -21,7 +21,7 @@ from streams.ingest.worker import IngestWorker, Until
 from streams.ingest.worker_pool import WorkerPool
 from streams.laravel.queue_gauge import QueueGauge
 from streams.laravel.redis_client import connect
-from streams.laravel.reserve import ReservingQueue
+from streams.laravel.reserve import ReservingQueue, process_id
 from streams.logs.logbook import Logbook
 from streams.settings import Settings
 from streams.tasks import ended_well
@@ -74,9 +74,11 @@ class IngestRun:
         async with AsyncExitStack() as clients:
             redis = connect(self._settings.redis_url.get_secret_value())
             clients.push_async_callback(redis.aclose)
+            process = process_id()
             # A worker has a queue of its own, which remembers what woke it, and so has the report.
             queue, *queues = (
-                ReservingQueue.from_settings(redis, self._settings) for _ in range(1 + self._concurrency)
+                ReservingQueue.from_settings(redis, self._settings, process)
+                for _ in range(1 + self._concurrency)
             )
             sessions = [self._session(self._command_timeout_s) for _ in queues]
             pool = WorkerPool(

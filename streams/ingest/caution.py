@@ -9,18 +9,36 @@ class Caution:
     """Shared by the workers of a process, which die together: while suspects come, one works at a time.
 
     Redis hands out a suspect alone. Were another job held beside it, nobody would know which of them it was.
+
+    Attributes:
+        is_needed: whether the next turn is a careful one.
+        alone: held over what no other worker of the process is to do meanwhile.
     """
 
     def __init__(self) -> None:
         self.is_needed = False
         self.alone = asyncio.Lock()
-        """Of what no other worker of the process is to do meanwhile."""
+        self._ordinary_turns = 0
+        self._no_ordinary_turn = asyncio.Event()
+        self._no_ordinary_turn.set()
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[bool]:
-        """Go through a turn; yields whether no other worker of the process is in a careful one."""
-        if not self.is_needed:
-            yield False
+        """Go through a turn; yields whether no other worker of the process holds a job."""
+        if self.is_needed:
+            async with self.alone:
+                await self._no_ordinary_turn.wait()
+                yield True
             return
-        async with self.alone:
-            yield True
+        self._ordinary_turns += 1
+        self._no_ordinary_turn.clear()
+        try:
+            yield False
+        finally:
+            self._ordinary_turns -= 1
+            if not self._ordinary_turns:
+                self._no_ordinary_turn.set()
+
+    def took(self, *, suspect: bool, alone: bool) -> None:
+        """Take in what came of a reservation: only who is alone knows that no suspect is left."""
+        self.is_needed = suspect or (self.is_needed and not alone)

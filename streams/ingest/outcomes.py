@@ -4,7 +4,7 @@ By the rules of ``streams.ingest.failing``; each way ends in the queue, whose ou
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from streams.counters import Count
 from streams.errors import RowsDoubted, RowsLocked, RowsRefused
@@ -75,7 +75,8 @@ class Outcomes:
     async def refused(self, taken: PreparedJob, refusal: RowsRefused) -> None:
         """Do with a job whose rows were refused what the refusal and its tries leave."""
         if isinstance(refusal, RowsLocked):
-            await self._set_aside(taken, refusal)
+            await self._set_aside(taken.reserved)
+            log.warning("job %s waits for %d s, and no try is used: %s", taken.job.uuid, ASIDE_S, refusal)
             return
         job = taken.job
         if refusal.for_good and (self._delete_when_missing_models or job.delete_when_missing_models):
@@ -90,21 +91,20 @@ class Outcomes:
     async def give_up(self, reserved: ReservedJob, why: str) -> None:
         """Move a job to ``failed_jobs``."""
         failed = FailedJob.of(reserved.payload, self._queue_name, why, self._queue_connection)
+        await self._queue.confirm()
         try:
             await self._store.fail(failed)
         except (RowsRefused, RowsDoubted) as refusal:
             await self._keep(reserved, failed.uuid, why, refusal)
             return
-        await self._outage_wait.wait_out(lambda: self._queue.delete(reserved))
-        self._reservations.settled([reserved], Count.JOBS_FAILED)
+        await self._settle(reserved, Count.JOBS_FAILED, lambda: self._queue.delete(reserved))
         log.error("gave up job %s and moved it to the table failed_jobs: %s", failed.uuid, why)
 
     async def _keep(
         self, reserved: ReservedJob, uuid: str, why: str, refusal: RowsRefused | RowsDoubted
     ) -> None:
         """Let a job wait that has failed, but that failed_jobs does not take: it must hold up no other."""
-        await self._outage_wait.wait_out(lambda: self._queue.release(reserved, ASIDE_S, counted=False))
-        self._reservations.settled([reserved], Count.JOBS_RELEASED)
+        await self._set_aside(reserved)
         log.error(
             "job %s has failed, but the table failed_jobs does not accept it. It is tried again in %d s, and "
             "no try is used: %s; why it failed: %s",
@@ -114,22 +114,21 @@ class Outcomes:
             why,
         )
 
-    async def _set_aside(self, taken: PreparedJob, refusal: RowsLocked) -> None:
+    async def _set_aside(self, reserved: ReservedJob) -> None:
         """Let a job wait that cannot be run now: at the front it would hold up all others."""
-        await self._outage_wait.wait_out(lambda: self._queue.release(taken.reserved, ASIDE_S, counted=False))
-        self._reservations.settled([taken.reserved], Count.JOBS_RELEASED)
-        log.warning("job %s waits for %d s, and no try is used: %s", taken.job.uuid, ASIDE_S, refusal)
+        await self._settle(
+            reserved, Count.JOBS_RELEASED, lambda: self._queue.release(reserved, ASIDE_S, counted=False)
+        )
 
     async def _drop(self, taken: PreparedJob, refusal: RowsRefused) -> None:
-        await self._outage_wait.wait_out(lambda: self._queue.delete(taken.reserved))
-        self._reservations.settled([taken.reserved], Count.JOBS_DONE)
+        await self._settle(taken.reserved, Count.JOBS_DONE, lambda: self._queue.delete(taken.reserved))
         log.info("deleted job %s (deleteWhenMissingModels): %s", taken.job.uuid, refusal)
 
     async def _try_again(self, taken: PreparedJob, refusal: RowsRefused, delay_s: int) -> None:
-        ours = await self._outage_wait.wait_out(lambda: self._queue.release(taken.reserved, delay_s))
-        self._reservations.settled([taken.reserved], Count.JOBS_RELEASED)
+        ours = await self._settle(
+            taken.reserved, Count.JOBS_RELEASED, lambda: self._queue.release(taken.reserved, delay_s)
+        )
         if not ours:
-            self._outage_wait.doubt()
             log.warning("job %s failed here, but another worker has it by now: %s", taken.job.uuid, refusal)
             return
         log.warning(
@@ -139,3 +138,11 @@ class Outcomes:
             delay_s,
             refusal,
         )
+
+    async def _settle(self, reserved: ReservedJob, how: Count, settle: Callable[[], Awaitable[bool]]) -> bool:
+        """Settle a job in the queue; return whether it was still ours. If not, we look who holds what."""
+        ours = await self._outage_wait.wait_out(settle)
+        self._reservations.settled([reserved], how)
+        if not ours:
+            self._outage_wait.doubt()
+        return ours

@@ -55,10 +55,23 @@ class Predecessors:
         Raises:
             Outage: Redis does not answer. Nobody could beat, so the next call begins anew.
         """
-        # Nobody of this process is to take us for dead while we wait for our turn.
+        # Nobody is to take us for dead while we wait for our turn, and see who else is.
         await self._queue.hold_nothing()
+        unheard = await self._queue.take_back(
+            {
+                mark: beats
+                for mark, beats in (await self._queue.holders()).items()
+                if self._queue.is_ours(mark)
+            }
+        )
+        if unheard:
+            log.warning(
+                "jobs that are put back in front, in their order: %d. This worker did not hear that it had "
+                "them, or Redis has forgotten that they were done",
+                unheard,
+            )
         async with self._caution.alone:
-            return await self._settle()
+            return unheard + await self._settle()
 
     async def _settle(self) -> int:
         if self._is_over():
@@ -74,17 +87,11 @@ class Predecessors:
             if self._is_over():
                 return 0
             found = await self._look(watch)
-        left = {
-            mark: beats for mark, beats in found.items() if self._queue.is_ours(mark) or watch.is_dead(mark)
-        }
-        taken = await self._queue.take_back(left)
+        taken = await self._queue.take_back(
+            {mark: beats for mark, beats in found.items() if watch.is_dead(mark)}
+        )
         if taken:
-            log.warning(
-                "jobs that are put back in front, in their order: %d. Their worker died, or did not hear "
-                "that it had them, or Redis has forgotten that they were done",
-                taken,
-            )
-        self._queue.begin_anew()
+            log.warning("jobs that are put back in front, in their order: %d. Their worker died", taken)
         return taken
 
     async def _look(self, watch: HolderWatch) -> dict[Mark, float]:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from streams.counters import Count, Statistics
-from streams.errors import Outage
+from streams.errors import MetricStreamsError, Outage
 from streams.ingest.outage_wait import OutageWait
 from streams.laravel.reserve import ReservedJob, ReservingQueue
 from streams.tasks import ended_well
@@ -37,19 +37,23 @@ class Reservations:
 
     @asynccontextmanager
     async def holding(self, jobs: Sequence[ReservedJob]) -> AsyncIterator[None]:
-        """Put back what the block has not settled, for whatever reason it ends: no try is used."""
+        """Put back what the block has not settled: no try is used.
+
+        Unless a bug ends it, which one of them may bring about. Then they stay reserved, with the mark of who
+        held them: whoever comes after does with them as after any death.
+        """
         self._held = dict.fromkeys(jobs)
         self._statistics.messages[Count.JOBS_TAKEN] += len(jobs)
         beating = asyncio.create_task(self._beat(), name="ingest beat")
         try:
-            yield
-        finally:
             try:
-                if self._held:
-                    # By an error, a cancellation, or because there was no time left for them.
-                    await self._return(list(self._held))
-            finally:
-                await ended_well(beating)
+                yield
+            except (MetricStreamsError, asyncio.CancelledError):
+                await self._return_left()
+                raise
+            await self._return_left()
+        finally:
+            await ended_well(beating)
 
     def settled(self, jobs: Sequence[ReservedJob], how: Count) -> None:
         """Take in what became of some of them."""
@@ -69,7 +73,10 @@ class Reservations:
                 # Of an outage that is over by the next turn nobody else may have heard.
                 self._outage_wait.doubt()
 
-    async def _return(self, left: Sequence[ReservedJob]) -> None:
+    async def _return_left(self) -> None:
+        left = list(self._held)
+        if not left:
+            return
         try:
             await self._put_back(left)
         finally:

@@ -152,7 +152,7 @@ class IngestWorker:
         """Take what is there and settle it; None if that must be done alone."""
         jobs = await self._queue.reserve(max_jobs=self._max_jobs, max_bytes=MAX_BYTES)
         self._outage_wait.redis_answers()
-        self._caution.is_needed = self._queue.holds_suspect
+        self._caution.took(suspect=self._queue.holds_suspect, alone=alone)
         if jobs:
             async with self._reservations.holding(jobs):
                 if self._queue.holds_suspect and not alone:
@@ -168,8 +168,9 @@ class IngestWorker:
     async def _check(self) -> None:
         """Return if jobs can be settled in both places, and those that came earlier are in front."""
         await self._queue.check()
-        await self._store.check()
+        # First, since the store may be away for long: what this worker did not hear of is its own to take.
         await self._predecessors.settle()
+        await self._store.check()
 
     def _learn(self, too_many: int) -> None:
         """Take fewer jobs at once where there was no time for all, until there is."""

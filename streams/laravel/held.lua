@@ -19,6 +19,18 @@ end
 
 local function is_of(mark, holder) return string.sub(mark, 1, #holder) == holder end
 
+-- The first half of a holder is the process, whose workers die together.
+local function process_of(mark) return string.sub(mark, 1, 16) end
+
+-- The field of a job that others were held beside when their process died. Whatever its value: it is taken alone.
+local suspicion = 'metricStreamsSuspect'
+
+-- How many jobs are reserved at a mark's places: all of its own, also those that it cannot name, and seldom another's.
+local function count_at(reserved, mark)
+  local first, last = string.match(mark, '^%S+ (%S+) (%S+)')
+  return first and redis.call('zcount', reserved, first, last) or 0
+end
+
 -- What reserved still has of a mark's jobs, in the order in which they were taken. Each is known by its id and by
 -- its place: at another place it is another's.
 local function left_of(reserved, mark)

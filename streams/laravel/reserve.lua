@@ -52,7 +52,7 @@ end
 local function next_attempt(job)
   local decoded = cjson.decode(job)
   decoded['attempts'] = decoded['attempts'] + 1
-  return cjson.encode(decoded), decoded['id'], decoded['suspect'] ~= nil
+  return cjson.encode(decoded), decoded['id'], decoded[suspicion] ~= nil
 end
 
 bring_back(delayed)

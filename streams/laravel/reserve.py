@@ -6,8 +6,8 @@ first, raises its ``attempts`` through cjson, and keeps that copy in ``:reserved
 Workers of both kinds can share a queue, and either can die: the other gets its jobs back.
 """
 
+import secrets
 import time
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Self
 
@@ -38,6 +38,11 @@ FORGOTTEN = (
     "what this worker held is not as it left it: Redis came back from an older copy, an answer was lost, or "
     "another ingest took this one for dead. It looks again who holds what"
 )
+
+
+def process_id() -> str:
+    """Return a name that no other process has, and that its workers share: they die together."""
+    return secrets.token_hex(8)
 
 
 class ReservedJob(NamedTuple):
@@ -81,6 +86,7 @@ class ReservingQueue:
         queue: the queue's name.
         retry_after_s: seconds after which a job that was not settled goes to another worker.
         clock: Unix time in seconds; all workers of a queue should agree on it.
+        process: of which this worker is one; by default it is the only one.
 
     Attributes:
         holds_suspect: whether the job that was reserved last may have ended a worker before. It comes alone.
@@ -94,13 +100,14 @@ class ReservingQueue:
         queue: str,
         retry_after_s: int,
         clock: Callable[[], float] = time.time,
+        process: str | None = None,
     ) -> None:
         self._redis = redis
         self._prefix = prefix
         self._retry_after_s = retry_after_s
         self._clock = clock
         self._list, self._delayed, self._reserved, self._notify, self._held = QueueKeys.of(prefix, queue)
-        self._holder = uuid.uuid4().hex.encode()
+        self._holder = f"{process or process_id()}{secrets.token_hex(8)}".encode()
         self._mark = b""
         self._woken = 0
         self._reserved_at = 0.0
@@ -115,13 +122,14 @@ class ReservingQueue:
         )
 
     @classmethod
-    def from_settings(cls, redis: Redis, settings: Settings) -> Self:
-        """Build the queue that handoff writes to."""
+    def from_settings(cls, redis: Redis, settings: Settings, process: str | None = None) -> Self:
+        """Build the queue that handoff writes to, for a worker of this process."""
         return cls(
             redis,
             prefix=settings.queue_prefix,
             queue=settings.queue_name,
             retry_after_s=settings.queue_retry_after_s,
+            process=process,
         )
 
     async def reserve(self, *, max_jobs: int, max_bytes: int) -> list[ReservedJob]:
@@ -232,10 +240,6 @@ class ReservingQueue:
         if not await self.beat():
             raise Outage("redis", FORGOTTEN)
 
-    def begin_anew(self) -> None:
-        """Forget what we held: whatever Redis had of it is back in the queue."""
-        self._mark = b""
-
     async def hold_nothing(self) -> None:
         """Take our mark away: nobody need wait for us. It stays if Redis forgot that a job was done."""
         if self._mark:
@@ -245,9 +249,9 @@ class ReservingQueue:
     async def take_back(self, left: Mapping[Mark, float]) -> int:
         """Put what holders will not settle any more back to the front in its old order.
 
-        A try is used where others held a single job in all, which may have ended them. Of several nobody
-        knows which one did: they are suspects from now on, and taken alone. What we held ourselves has not
-        ended us.
+        A try is used where another process held a single job in all, which may have ended it. Of several
+        nobody knows which one did: they are suspects from now on, and taken alone. What this process held
+        itself has not ended it.
 
         Args:
             left: the marks, with the beats of each as they were seen last. Who has more by now lives.

@@ -2,8 +2,8 @@
 -- KEYS: reserved, queue, notify, held. ARGV: who asks, then the marks, the latest first, each with its last beat.
 -- Returns how many jobs there were. One that has beaten since keeps its own.
 --
--- A try is used where others held a single job in all: it may have ended them. Of several nobody knows which one did.
--- So each is a suspect from now on, which is taken alone. What who asks held itself has ended nobody.
+-- A try is used where a process held a single job in all: it may have ended it. Of several nobody knows which one did.
+-- So each is a suspect from now on, which is taken alone. What the process that asks held itself has ended nobody.
 -- In an order in which a crash in the middle leaves a job in two places rather than in none.
 
 local reserved, queue, notify, held = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -14,22 +14,23 @@ redis.call('ltrim', notify, 0, -1)
 redis.call('zrem', reserved, nobody)
 redis.call('zrem', held, nobody)
 
-local jobs, marks, of_others = {}, {}, 0
+local jobs, marks, held_by = {}, {}, {}
 for i = 2, #ARGV, 2 do
   local beat = redis.call('zscore', held, ARGV[i])
   if beat and tonumber(beat) == tonumber(ARGV[i + 1]) then
-    local is_ours = is_of(ARGV[i], holder)
+    local process = process_of(ARGV[i])
     local left = left_of(reserved, ARGV[i])
-    for n = #left, 1, -1 do jobs[#jobs + 1] = {left[n], is_ours} end
-    if not is_ours then of_others = of_others + #left end
+    for n = #left, 1, -1 do jobs[#jobs + 1] = {left[n], process} end
+    if #left > 0 then held_by[process] = (held_by[process] or 0) + count_at(reserved, ARGV[i]) end
     marks[#marks + 1] = ARGV[i]
   end
 end
 
-local function as_it_goes_back(job, is_ours)
+local function as_it_goes_back(job, process)
   local decoded = cjson.decode(job)
-  if is_ours or of_others > 1 then decoded['attempts'] = decoded['attempts'] - 1 end
-  if not is_ours then decoded['suspect'] = 1 end
+  local is_ours = process == process_of(holder)
+  if is_ours or held_by[process] > 1 then decoded['attempts'] = decoded['attempts'] - 1 end
+  if not is_ours then decoded[suspicion] = 1 end
   return cjson.encode(decoded)
 end
 

@@ -35,7 +35,7 @@ from tests.parts.redis import Redis as RedisServer
 
 log = logging.getLogger(__name__)
 
-JOBS = int(os.environ.get("MIXED_JOBS", "8000"))
+JOBS = int(os.environ.get("MIXED_JOBS", "20000"))
 RETRY_AFTER_S = 10
 LARAVEL_WORKERS_STOPPED = 3
 """Two are killed, and one stands still for too long."""

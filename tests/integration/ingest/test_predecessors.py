@@ -2,8 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Protocol
 
 import asyncpg
 import pytest
@@ -11,7 +12,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from streams.database.session import DatabaseSession
-from streams.errors import Outage
+from streams.errors import Outage, RowsRefused
 from streams.ingest.caution import Caution
 from streams.ingest.holder_watch import SILENT_LOOKS
 from streams.ingest.predecessors import Predecessors
@@ -22,26 +23,36 @@ from streams.ingest.worker_pool import WorkerPool
 from streams.laravel.job import Job
 from streams.laravel.marks import Mark
 from streams.laravel.redis_client import connect
-from streams.laravel.reserve import Broadcast, ReservedJob, ReservingQueue
+from streams.laravel.reserve import Broadcast, ReservedJob, ReservingQueue, process_id
 from streams.tasks import ended
 from tests.integration.ingest.bench import RETRY_AFTER_S, Bench, Clock, make_worker, metric, rows, running
 from tests.parts.eventually import eventually
 from tests.parts.variants import long
 
 LOOK_EVERY_S = 0.02
-Queues = Callable[[], ReservingQueue]
+
+
+class Queues(Protocol):
+    """The queue as each worker has it: with a client and an identity of its own."""
+
+    def __call__(self, *, process: str | None = None, client: type[Redis] | None = None) -> ReservingQueue:
+        """Return it for another worker, of a process of its own or of this one."""
 
 
 @pytest.fixture
 async def queues(bench: Bench, clock: Clock) -> AsyncIterator[Queues]:
-    """The queue as each process has it: with a client and an identity of its own."""
     async with AsyncExitStack() as clients:
 
-        def queue() -> ReservingQueue:
-            redis = connect(bench.redis_url)
+        def queue(*, process: str | None = None, client: type[Redis] | None = None) -> ReservingQueue:
+            redis = client.from_url(bench.redis_url) if client else connect(bench.redis_url)
             clients.push_async_callback(redis.aclose)
             return ReservingQueue(
-                redis, prefix=bench.prefix, queue="default", retry_after_s=RETRY_AFTER_S, clock=clock
+                redis,
+                prefix=bench.prefix,
+                queue="default",
+                retry_after_s=RETRY_AFTER_S,
+                clock=clock,
+                process=process,
             )
 
         yield queue
@@ -141,14 +152,108 @@ async def test_another_worker_that_knows_of_no_danger_takes_it_alone_as_well(
 async def test_of_several_that_a_process_held_one_by_one_none_uses_a_try(
     bench: Bench, queues: Queues, clock: Clock
 ) -> None:
+    process = process_id()
     for value in range(3):
         await bench.push(metric(f"d-{value}", float(value)), maxTries=1)
-        assert await hold(queues()) == 1
+        assert await hold(queues(process=process)) == 1
         clock.now_s += 0.001
     store = FakeMetricStore()
     await until_empty(make_worker(queues(), store, until=Until.EMPTY))
     assert [value_of(store, number) for number in range(3)] == [0.0, 1.0, 2.0]
     assert not store.failed
+
+
+async def test_of_what_two_processes_held_each_that_was_alone_uses_a_try(
+    bench: Bench, queues: Queues, clock: Clock
+) -> None:
+    """Were they counted together, two jobs that kill could excuse each other for ever."""
+    for value in range(2):
+        await bench.push(metric(f"d-{value}", float(value)), maxTries=1)
+        assert await hold(queues()) == 1
+        clock.now_s += 0.001
+    for value in range(2, 4):
+        await bench.push(metric(f"d-{value}", float(value)), maxTries=1)
+    assert await hold(queues()) == 2
+    store = FakeMetricStore()
+    await until_empty(make_worker(queues(), store, until=Until.EMPTY))
+    assert values_of(store) == [2.0, 3.0]
+    assert len(store.failed) == 2
+
+
+@pytest.mark.parametrize("job_id", [None, "x" * 65])
+async def test_a_neighbour_without_a_usable_id_excuses_as_any_other(
+    bench: Bench, queues: Queues, job_id: str | None
+) -> None:
+    await bench.push(metric("d-0", 0.0), maxTries=1, id=job_id)
+    await bench.push(metric("d-1", 1.0), maxTries=1)
+    assert await hold(queues()) == 2
+    store = FakeMetricStore()
+    await until_empty(make_worker(queues(), store, until=Until.EMPTY))
+    assert values_of(store) == [1.0]
+    assert not store.failed
+    assert await bench.reserved() == 1  # comes by its retry after
+
+
+@pytest.mark.parametrize("tries", [1, 3])
+async def test_a_job_that_ends_its_worker_by_a_bug_uses_up_its_tries_and_takes_no_other_along(
+    bench: Bench, queues: Queues, tries: int
+) -> None:
+    for value in range(5):
+        await bench.push(metric(f"d-{value}", float(value)), maxTries=tries)
+
+    class Buggy(FakeMetricStore):
+        async def write(self, jobs: Sequence[Job]) -> int:
+            if any(job.metrics[0].dedupe_id == "d-3" for job in jobs):
+                raise MemoryError("as the test asked")
+            return await super().write(jobs)
+
+    store, ends = Buggy(), 0
+    while not await bench.is_empty():
+        try:
+            await until_empty(make_worker(queues(), store, until=Until.EMPTY))
+        except MemoryError:
+            ends += 1
+    assert ends == tries + 1  # the first time it was among others, and nobody knew
+    assert [json.loads(failed.payload)["attempts"] for failed in store.failed.values()] == [tries]
+    assert values_of(store) == [0.0, 1.0, 2.0, 4.0]
+
+
+async def test_a_suspect_waits_until_the_other_workers_of_its_process_hold_nothing(
+    bench: Bench, queues: Queues
+) -> None:
+    await bench.push(metric("d-0", 0.0))
+    await bench.push(metric("d-1", 1.0))
+    assert await hold(queues()) == 2
+    assert await Predecessors(queues()).settle() == 2
+    suspects = await bench.waiting()
+    await bench.redis.delete(bench.name)
+    caution, process, begun, released = Caution(), process_id(), asyncio.Event(), asyncio.Event()
+
+    class Slow(FakeMetricStore):
+        async def write(self, jobs: Sequence[Job]) -> int:
+            if jobs[0].metrics[0].dedupe_id == "slow":
+                begun.set()
+                await released.wait()
+            return await super().write(jobs)
+
+    store = Slow()
+    busy, other = (make_worker(queues(process=process), store, caution=caution) for _ in range(2))
+    await other.turn()
+    await bench.push(metric("slow", 9.0))
+    in_the_middle = asyncio.create_task(busy.turn())
+    await begun.wait()
+    for payload in suspects:
+        await bench.push_raw(payload)
+    meets_it = asyncio.create_task(other.turn())
+
+    async def has_put_it_back() -> bool:
+        return caution.is_needed and len(await bench.waiting()) == 2
+
+    await eventually(has_put_it_back)
+    assert await bench.reserved() == 1
+    released.set()
+    assert (await in_the_middle, await meets_it) == (1, 1)
+    assert values_of(store) == [9.0, 0.0]
 
 
 async def test_a_worker_that_waits_for_its_turn_is_not_taken_for_dead(bench: Bench, queues: Queues) -> None:
@@ -198,15 +303,12 @@ async def test_of_many_jobs_only_the_one_that_kills_its_worker_is_given_up(
     deaths = 0
     while True:
         redis, caution, store = Mortal.from_url(bench.redis_url), Caution(), Deadly()
+        own: dict[str, Any] = {
+            "prefix": bench.prefix, "queue": "default", "retry_after_s": RETRY_AFTER_S, "clock": clock,
+            "process": process_id(),
+        }  # fmt: skip
         hands = [
-            make_worker(
-                ReservingQueue(
-                    redis, prefix=bench.prefix, queue="default", retry_after_s=RETRY_AFTER_S, clock=clock
-                ),
-                store,
-                caution=caution,
-            )
-            for _ in range(concurrency)
+            make_worker(ReservingQueue(redis, **own), store, caution=caution) for _ in range(concurrency)
         ]
         process = asyncio.create_task(WorkerPool(hands).run())
         await eventually(lambda: redis.is_dead or store.failed)  # noqa: B023 - of this round
@@ -495,18 +597,11 @@ async def test_nobody_waits_where_nobody_held_anything(bench: Bench, queues: Que
     await bench.push(metric("d-1"))
     async with running(ended):
         await eventually(bench.is_empty)
-    looks = 0
-    queue = queues()
-    holders = queue.holders
 
-    async def counted() -> dict[Mark, float]:
-        nonlocal looks
-        looks += 1
-        return await holders()
+    async def pause(_: float) -> None:
+        pytest.fail("waits, though nobody is in doubt")
 
-    queue.holders = counted  # type: ignore[method-assign]  # of this test's alone
-    assert await Predecessors(queue).settle() == 0
-    assert looks == 1
+    assert await Predecessors(queues(), pause=pause).settle() == 0
 
 
 async def test_one_that_is_told_to_stop_does_not_wait_for_the_dead(bench: Bench, queues: Queues) -> None:
@@ -547,7 +642,7 @@ class LosesAnswers(Redis):
     async def execute_command(self, *args: object, **options: object) -> object:
         answer = await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]  # of redis-py
         if self.loses and args[0] == "EVALSHA":
-            self.loses = False
+            type(self).loses = False
             raise RedisConnectionError("lost on the way")
         return answer
 
@@ -565,11 +660,11 @@ async def test_what_it_took_without_hearing_of_it_comes_first_and_uses_no_try(
     await worker.turn()
     await bench.push(metric("d-1", 1.0), attempts=4, maxTries=5)
     for _ in range(times):
-        redis.loses = True
+        LosesAnswers.loses = True
         with pytest.raises(Outage):
             await queue.reserve(max_jobs=100, max_bytes=1_000_000)
         assert await Predecessors(queue).settle() == 1
-    redis.loses = True
+    LosesAnswers.loses = True
     with pytest.raises(Outage):
         await queue.reserve(max_jobs=100, max_bytes=1_000_000)
     await bench.push(metric("d-1", 2.0))
@@ -613,3 +708,62 @@ async def test_what_redis_has_forgotten_that_it_was_done_is_done_again_in_its_or
         await eventually(bench.is_empty)
     assert [value_of(store, number) for number in range(done + 2)] == [*[1.0, 2.0][:done], 1.0, 2.0]
     assert await bench.holds_nothing()
+
+
+async def put_back_unchanged(bench: Bench) -> int:
+    """Return how many wait, none of which has used a try or is suspected."""
+    waiting = [json.loads(payload) for payload in await bench.waiting()]
+    assert all(payload["attempts"] == 0 and "metricStreamsSuspect" not in payload for payload in waiting)
+    return len(waiting)
+
+
+async def test_what_a_worker_did_not_hear_of_is_not_taken_for_a_dead_ones_by_another_that_looks_first(
+    bench: Bench, queues: Queues
+) -> None:
+    """The outage has met both; in one process one looks after the other."""
+    caution, process = Caution(), process_id()
+    deaf = queues(process=process, client=LosesAnswers)
+    assert await deaf.reserve(max_jobs=1, max_bytes=1) == []  # the script is loaded
+    await bench.push(metric("d-1"))
+    LosesAnswers.loses = True
+    with pytest.raises(Outage):
+        await deaf.reserve(max_jobs=1, max_bytes=1)
+    looking = asyncio.create_task(Predecessors(queues(process=process), caution).settle())
+    await eventually(caution.alone.locked)
+    assert await Predecessors(deaf, caution).settle() == 1
+    assert await looking == 0
+    assert await put_back_unchanged(bench) == 1
+
+
+async def test_nor_is_what_redis_has_forgotten_that_a_living_one_had_done(
+    bench: Bench, queues: Queues, clock: Clock
+) -> None:
+    living, saved, done = [queues(), queues()], Saved(bench), []
+    for queue in living:
+        await bench.push(metric("d-1"))
+        done += [(queue, job) for job in await queue.reserve(max_jobs=1, max_bytes=1)]
+        clock.now_s += 0.001
+    await saved.save()
+    for queue, job in done:
+        assert await queue.delete(job)
+    await saved.come_back()
+    assert sum(await asyncio.gather(*(Predecessors(queue).settle() for queue in living))) == 2
+    assert await put_back_unchanged(bench) == 2
+
+
+async def test_who_stood_still_and_was_taken_for_dead_gives_up_nothing_that_another_has_run(
+    bench: Bench, queues: Queues, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.ingest.reservations.BEAT_EVERY_S", 60.0)
+    await bench.push(metric("d-1"))
+    living = FakeMetricStore()
+
+    class StandsStill(FakeMetricStore):
+        async def write(self, jobs: Sequence[Job]) -> int:  # noqa: ARG002 - of a store
+            await until_empty(make_worker(queues(), living, until=Until.EMPTY))
+            raise RowsRefused("there is no such tenant", for_good=True)
+
+    store = StandsStill()
+    with pytest.raises(Outage):
+        await make_worker(queues(), store).turn()
+    assert (len(living.jobs), store.failed) == (1, {})

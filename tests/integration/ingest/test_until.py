@@ -47,7 +47,7 @@ async def test_until_empty_takes_what_a_dead_worker_of_laravel_held_once_its_tim
     await bench.push(metric("held"))
     assert len(await queue.reserve(max_jobs=1, max_bytes=1)) == 1
     await bench.redis.delete(f"{bench.name}:held")  # as Laravel's, which leaves no mark
-    queue.begin_anew()
+    await queue.hold_nothing()
     await run(make_worker(queue, store, until=Until.EMPTY))
     assert store.jobs == []
     clock.now_s += RETRY_AFTER_S
