@@ -148,8 +148,9 @@ async def test_statements_that_another_process_has_prepared_are_in_nobodys_way(
         )
     cache = TenantCache(known_s=0.05, unknown_s=0.05, clock=time.monotonic)
     async with (
-        TenantDirectory(pooled_url, cache, Statistics()) as directory,
-        DatabaseSession(pooled_url, Statistics()) as session,
+        # To throw 5,000 statements away takes seconds where much else runs.
+        TenantDirectory(pooled_url, cache, Statistics(), timeout_s=30.0) as directory,
+        DatabaseSession(pooled_url, Statistics(), timeout_s=30.0) as session,
     ):
         await directory.check()
         assert await directory.known([tenant]) == {tenant}
