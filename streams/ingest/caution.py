@@ -27,9 +27,11 @@ class Caution:
         """Go through a turn; yields whether no other worker of the process holds a job."""
         if self.is_needed:
             async with self.alone:
-                await self._no_ordinary_turn.wait()
-                yield True
-            return
+                # Another may have found meanwhile that no suspect is left. Only who has the lock can.
+                if self.is_needed:
+                    await self._no_ordinary_turn.wait()
+                    yield True
+                    return
         self._ordinary_turns += 1
         self._no_ordinary_turn.clear()
         try:

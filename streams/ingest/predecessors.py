@@ -56,13 +56,23 @@ class Predecessors:
             Outage: Redis does not answer. Nobody could beat, so the next call begins anew.
         """
         # Nobody is to take us for dead while we wait for our turn, and see who else is.
+        unheard = await self.let_go()
+        async with self._caution.alone:
+            return unheard + await self._settle()
+
+    async def let_go(self) -> int:
+        """Put back what this worker holds without knowing of it. `settle` begins with this.
+
+        Returns:
+            How many jobs were put back in front.
+
+        Raises:
+            Outage: Redis does not answer.
+        """
         await self._queue.hold_nothing()
+        found = await self._queue.holders()
         unheard = await self._queue.take_back(
-            {
-                mark: beats
-                for mark, beats in (await self._queue.holders()).items()
-                if self._queue.is_ours(mark)
-            }
+            {mark: beats for mark, beats in found.items() if self._queue.is_ours(mark)}
         )
         if unheard:
             log.warning(
@@ -70,8 +80,7 @@ class Predecessors:
                 "them, or Redis has forgotten that they were done",
                 unheard,
             )
-        async with self._caution.alone:
-            return unheard + await self._settle()
+        return unheard
 
     async def _settle(self) -> int:
         if self._is_over():

@@ -168,9 +168,10 @@ class IngestWorker:
     async def _check(self) -> None:
         """Return if jobs can be settled in both places, and those that came earlier are in front."""
         await self._queue.check()
-        # First, since the store may be away for long: what this worker did not hear of is its own to take.
-        await self._predecessors.settle()
+        # While the store is away nobody is to take what we did not hear of for a dead one's.
+        await self._predecessors.let_go()
         await self._store.check()
+        await self._predecessors.settle()
 
     def _learn(self, too_many: int) -> None:
         """Take fewer jobs at once where there was no time for all, until there is."""

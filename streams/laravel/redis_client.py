@@ -19,6 +19,7 @@ from redis.asyncio.connection import (
 )
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
 from streams.laravel.redis_refusals import RedisMender, sort
@@ -56,12 +57,18 @@ class _Renewing(AbstractConnection):
     async def send_packed_command(self, *args: Any, **options: Any) -> None:
         """Send a command; a cancellation that arrives meanwhile ends it.
 
+        Where the other side has reset the connection, uvloop refuses to write with a RuntimeError, which
+        redis-py does not take for an error of the connection.
+
         redis-py sends within `asyncio.wait_for`, which on Python 3.11 loses one that arrives as it returns
         (CPython issue 86296): about every other one of those that hit a busy client.
         """
         task = asyncio.current_task()
         before = 0 if task is None else task.cancelling()
-        await super().send_packed_command(*args, **options)
+        try:
+            await super().send_packed_command(*args, **options)
+        except RuntimeError as error:
+            raise RedisConnectionError(f"the connection is closed: {error}") from error
         if task is not None and task.cancelling() > before:
             await self.disconnect(nowait=True)  # its answer is nobody's
             raise asyncio.CancelledError
