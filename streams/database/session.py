@@ -159,12 +159,30 @@ class DatabaseSession:
         Raises:
             Outage: there is no connection, or what the block ran on it failed.
         """
-        # asyncpg refuses a second command while one is under way on the connection.
-        async with self._lock:
-            # Else who comes next after a refusal would meet "the connection was lost", though all is well.
-            await self.renewed()
+        await self._wait_for_turn()
+        try:
             async with self._lend(proof) as connection:
                 yield connection
+        finally:
+            self._lock.release()
+
+    async def _wait_for_turn(self) -> None:
+        """Take the lock: asyncpg refuses a second command while one is under way on the connection.
+
+        Where the connection was just dropped, a try at the next one comes first: who met "the connection was
+        lost" would else be told so though all is well. That is waited for without the lock, which the keeper
+        may want for its sign of life before it tries.
+        """
+        while True:
+            await self.renewed()
+            await self._lock.acquire()
+            if self._is_connected or self._attempted.is_set():
+                return
+            self._lock.release()  # dropped by who had it before us
+
+    @property
+    def _is_connected(self) -> bool:
+        return self._connection is not None and not self._connection.is_closed()
 
     @asynccontextmanager
     async def _lend(self, proof: Proof) -> AsyncIterator[asyncpg.Connection]:
@@ -192,10 +210,10 @@ class DatabaseSession:
 
     async def renewed(self) -> bool:
         """Wait for one try at the connection that takes a dropped one's place; tell whether it was made."""
-        if self._connection is not None and not self._connection.is_closed():
+        if self._is_connected:
             return False
         await self._attempted.wait()
-        return self._connection is not None and not self._connection.is_closed()
+        return self._is_connected
 
     def _failed(self, connection: asyncpg.Connection, error: BaseException, proof: Proof) -> None:
         # The server has said nothing, so the next sign of life ends the trouble.
@@ -250,6 +268,8 @@ class DatabaseSession:
                 connection.add_termination_listener(self._on_lost)
                 if self._on_connect is not None:
                     await self._on_connect(connection)
+                if connection.is_closed():  # maybe before anybody listened for that
+                    raise ConnectionResetError("the connection was lost as it was made")
                 unless_used.pop_all()
             self._connection = connection
             # A connection alone proves no more: tables may be missing, or rows be refused.

@@ -5,13 +5,14 @@ import re
 import time
 import uuid
 from collections.abc import AsyncIterator
+from typing import Any
 
 import asyncpg
 import pytest
 
 from streams.counters import Note, Statistics
 from streams.database.schema import apply_schema, ensure_tables
-from streams.database.session import DatabaseSession, connected
+from streams.database.session import DatabaseSession, connect, connected
 from streams.database.tenant_admin import add_tenant, list_tenants, remove_tenant
 from streams.database.tenant_cache import TenantCache
 from streams.database.tenants import FakeTenants, TenantDirectory, Tenants
@@ -468,3 +469,50 @@ async def test_a_state_of_the_session_is_left_behind(
                 return False
 
         await eventually(knows)
+
+
+async def test_who_waits_for_a_lost_connection_lets_its_keeper_make_the_next(database_url: str) -> None:
+    """The sign of life is due while the connection is in use, and somebody waits for it already."""
+    async with DatabaseSession(database_url, Statistics(), ping_every_s=0.05) as session:
+
+        async def ask() -> int:
+            async with session.use() as connection:
+                return int(await connection.fetchval("select 1"))
+
+        asks: list[asyncio.Task[int]] = []
+
+        async def lose() -> None:
+            async with session.use() as connection:
+                asks.extend(asyncio.create_task(ask()) for _ in range(2))
+                await connection.execute("select pg_sleep(0.3)")  # until the sign of life is due
+                connection.terminate()
+                raise ConnectionResetError("lost, as the test asked")
+
+        with pytest.raises(Outage):
+            await lose()
+        assert await asyncio.wait_for(asyncio.gather(*asks), 10) == [1, 1]
+
+
+async def test_a_connection_that_is_lost_as_it_was_made_is_made_again(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[asyncpg.Connection] = []
+
+    async def lost_at_once(*args: Any, **options: Any) -> asyncpg.Connection:
+        connection = await connect(*args, **options)
+        if not made:
+            connection.terminate()
+        made.append(connection)
+        return connection
+
+    monkeypatch.setattr("streams.database.session.connect", lost_at_once)
+    async with DatabaseSession(database_url, Statistics(), ping_every_s=0.05) as session:
+
+        async def is_there() -> bool:
+            try:
+                async with session.use() as connection:
+                    return bool(await connection.fetchval("select true"))
+            except Outage:
+                return False
+
+        await eventually(is_there)
