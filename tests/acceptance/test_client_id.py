@@ -17,6 +17,7 @@ from tests.parts.commands import call
 from tests.parts.devices import take_session
 from tests.parts.eventually import eventually
 from tests.parts.process import find_program
+from tests.parts.variants import long
 from tests.parts.worker import Worker
 
 REPOSITORY = Path(__file__).parents[2]
@@ -143,7 +144,7 @@ async def test_the_default_id_is_told_of_where_the_broker_asks_for_no_login(pipe
     assert "it asks for no login" not in told.stdout
 
 
-@pytest.mark.parametrize(("client_id", "left"), [pytest.param(DEFAULT, 1, marks=pytest.mark.long), (NEW, 3)])
+@pytest.mark.parametrize(("client_id", "left"), [long(DEFAULT, 1), (NEW, 3)])
 async def test_what_is_told_is_true_who_knows_the_id_wipes_the_session(
     pipeline: Pipeline, client_id: str, left: int
 ) -> None:

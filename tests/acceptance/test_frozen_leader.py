@@ -14,6 +14,7 @@ from tests.acceptance.conftest import Pipeline
 from tests.parts.devices import device
 from tests.parts.eventually import eventually
 from tests.parts.topics import group_lag, read_topic
+from tests.parts.variants import long
 from tests.parts.worker import Worker
 
 IDS = 60
@@ -88,7 +89,7 @@ async def last_values(pipeline: Pipeline) -> dict[str | None, float]:
     return values
 
 
-@pytest.mark.parametrize("held_in", ["chunker", pytest.param("producer", marks=pytest.mark.long)])
+@pytest.mark.parametrize("held_in", ["chunker", long("producer")])
 async def test_each_id_ends_with_its_last_value_when_a_frozen_leader_has_come_back(
     pipeline: Pipeline, held_in: str
 ) -> None:

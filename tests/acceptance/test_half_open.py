@@ -9,6 +9,7 @@ from aiohttp import ClientSession, ClientTimeout
 from tests.acceptance.conftest import Own
 from tests.parts.eventually import eventually
 from tests.parts.ports import free_port
+from tests.parts.variants import long
 from tests.parts.visitors import HEAD, visitors
 from tests.parts.worker import FaustProcess, Ingest, Worker
 
@@ -43,12 +44,10 @@ class ServingIngest(Ingest):
         return Worker.status(self, "/health/live") == 200  # type: ignore[arg-type]  # all it needs is the URL
 
 
-@pytest.mark.parametrize(
-    "make", [worker, pytest.param(ServingIngest, marks=pytest.mark.long)], ids=["worker", "ingest"]
-)
+@pytest.mark.parametrize("make", [worker, long(ServingIngest)], ids=["worker", "ingest"])
 @pytest.mark.parametrize(
     ("first", "every_s"),
-    [pytest.param(HEAD, None, marks=pytest.mark.long), (b"", None), (b"GET / HTTP/1.1\r\nX: ", 1.0)],
+    [long(HEAD, None), (b"", None), (b"GET / HTTP/1.1\r\nX: ", 1.0)],
     ids=["half a head", "not a byte", "a byte a second"],
 )
 async def test_they_are_closed_and_liveness_answers_meanwhile(

@@ -14,6 +14,7 @@ from streams.kafka.broker_monitor import BrokerMonitor, KafkaEnds
 from streams.settings import Settings
 from tests.parts.eventually import eventually
 from tests.parts.kafka import Kafka
+from tests.parts.variants import long
 
 NOTICED_WITHIN_S = 10.0
 SLOW_MACHINE_S = 10.0
@@ -50,7 +51,7 @@ async def test_the_end_is_where_the_log_really_ends(
     assert watch.end(TP(settings.raw_topic, 1)) is None
 
 
-@pytest.mark.parametrize("how", ["pause", pytest.param("kill", marks=pytest.mark.long)])
+@pytest.mark.parametrize("how", ["pause", long("kill")])
 async def test_a_kafka_that_goes_away_is_noticed_within_ten_seconds_and_so_is_its_return(
     kafka: Kafka, watch: BrokerMonitor, how: str
 ) -> None:

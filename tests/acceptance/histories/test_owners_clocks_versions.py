@@ -16,6 +16,7 @@ from tests.acceptance.histories.pipeline import Histories, start_or_end
 from tests.conftest import real
 from tests.parts.eventually import eventually
 from tests.parts.kafka import Kafka
+from tests.parts.variants import long
 from tests.parts.wrong_clock import WrongClock
 
 HOUR_S = 3_600
@@ -78,7 +79,7 @@ async def test_one_redis_and_kafka_a_then_b_then_a(histories: Histories, own: Ow
 
 @pytest.mark.parametrize(
     "ahead_s",
-    [50 * 60, pytest.param(-6 * HOUR_S, marks=pytest.mark.long)],
+    [50 * 60, long(-6 * HOUR_S)],
     ids=["50 minutes ahead", "6 hours behind"],
 )
 async def test_the_first_start_has_a_wrong_clock_and_raw_is_made_anew_when_it_is_right(
@@ -101,7 +102,7 @@ async def test_the_first_start_has_a_wrong_clock_and_raw_is_made_anew_when_it_is
 
 @pytest.mark.parametrize(
     "hours",
-    [[-6], pytest.param([6, 0], marks=pytest.mark.long)],
+    [[-6], long([6, 0])],
     ids=["back", "ahead and right again"],
 )
 async def test_decisions_leave_the_window_though_the_clock_jumps(
